@@ -1,0 +1,137 @@
+//! Front end, detector and decision.
+
+use super::{constant, is_normal, sum};
+use crate::decode::Model;
+use crate::detector::{Classifier, Decision, Detector, Reconstruction};
+use crate::error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place};
+use crate::front_end::{Alignment, FrontEnd, ImageFrontEnd, Photometric, Size};
+use crate::plan::Plan;
+
+/// Most pixels of a frame: the sum of all grey levels still fits 32 bits.
+const PIXELS_MAX: u32 = 1 << 24;
+
+/// Pixels of a size, which fit 32 bits.
+fn pixels(size: Size) -> u32 {
+    u32::from(size.width) * u32::from(size.height)
+}
+
+/// Checks the front end and that it fills the model's input.
+pub(super) fn front_end(plan: &Plan<'_>) -> Result<(), DecodeError> {
+    match &plan.front_end {
+        FrontEnd::Raw => Ok(()),
+        FrontEnd::Image(image_front_end) => {
+            image(image_front_end, plan.input.shape.len() as u32).map_err(DecodeError::FrontEnd)
+        }
+    }
+}
+
+fn image(config: &ImageFrontEnd, needed: u32) -> Result<(), FrontEndFault> {
+    let ImageFrontEnd { sensor, crop, resize, .. } = *config;
+    if !(1..=PIXELS_MAX).contains(&pixels(sensor)) {
+        return Err(FrontEndFault::Sensor);
+    }
+    let inside = |start: u16, len: u16, whole: u16| len > 0 && u32::from(start) + u32::from(len) <= whole.into();
+    if !inside(crop.x, crop.width, sensor.width) || !inside(crop.y, crop.height, sensor.height) {
+        return Err(FrontEndFault::Crop);
+    }
+    if !(1..=crop.width).contains(&resize.width) || !(1..=crop.height).contains(&resize.height) {
+        return Err(FrontEndFault::Resize);
+    }
+    if config.saturated_max > 1000 {
+        return Err(FrontEndFault::Saturated);
+    }
+    if let Photometric::Percentile { percent, target } = config.photometric
+        && (!(1..=100).contains(&percent) || target == 0)
+    {
+        return Err(FrontEndFault::Photometric);
+    }
+    if !is_normal(config.quantize) || !sum::fits(255, config.quantize) {
+        return Err(FrontEndFault::Quantize);
+    }
+    let size = match &config.alignment {
+        Some(alignment) => strip(alignment)?,
+        None => resize,
+    };
+    let given = pixels(size);
+    if given == needed { Ok(()) } else { Err(FrontEndFault::OutputLength { needed, given }) }
+}
+
+/// Checks the alignment and returns the size of its strip.
+fn strip(alignment: &Alignment) -> Result<Size, FrontEndFault> {
+    let Alignment { area_min, area_max, length, breadth, strip, .. } = *alignment;
+    if !(1..=PIXELS_MAX).contains(&pixels(strip)) {
+        return Err(FrontEndFault::Strip);
+    }
+    // A part without a pixel has no centroid.
+    if area_min == 0 || area_min > area_max {
+        return Err(FrontEndFault::Area);
+    }
+    if !(1..=1 << 24).contains(&length) || !(1..=1 << 24).contains(&breadth) {
+        return Err(FrontEndFault::Extent);
+    }
+    Ok(strip)
+}
+
+/// Checks the detector against input and output.
+pub(super) fn detector(model: &Model<'_>) -> Result<(), DecodeError> {
+    match &model.plan().detector {
+        Detector::None => Ok(()),
+        Detector::Reconstruction(params) => reconstruction(model, params),
+        Detector::Classifier(params) => classifier(model.plan(), params).map_err(DecodeError::Detector),
+    }
+}
+
+fn reconstruction(model: &Model<'_>, params: &Reconstruction) -> Result<(), DecodeError> {
+    let plan = model.plan();
+    if plan.input.shape != plan.output.shape {
+        return Err(DecodeError::Detector(DetectorFault::Shape));
+    }
+    let factor = params.output_to_residual;
+    if !is_normal(factor) || !sum::fits(sum::reach(&plan.output), factor) {
+        return Err(DecodeError::Detector(DetectorFault::Multiplier));
+    }
+    if params.smooth_radius > 2 {
+        return Err(DecodeError::Detector(DetectorFault::SmoothRadius));
+    }
+    if params.top_k > 64 {
+        return Err(DecodeError::Detector(DetectorFault::TopK));
+    }
+    match params.weights {
+        Some(weights) => constant(model, Place::Detector, weights, Some(plan.input.shape.len() as u64 * 2)),
+        None => Ok(()),
+    }
+}
+
+fn classifier(plan: &Plan<'_>, params: &Classifier) -> Result<(), DetectorFault> {
+    let shape = plan.output.shape;
+    let classes = shape.channels;
+    if shape.height != 1 || shape.width != 1 || !(2..=u32::from(u16::MAX)).contains(&classes) {
+        return Err(DetectorFault::Classes);
+    }
+    if u32::from(params.normal_class) >= classes {
+        return Err(DetectorFault::NormalClass);
+    }
+    let names = plan.provenance.classes;
+    let given = names.split('\n').count() as u32;
+    if names.is_empty() || given == classes {
+        Ok(())
+    } else {
+        Err(DetectorFault::ClassNames { needed: classes, given })
+    }
+}
+
+/// Checks the decision.
+pub(super) fn decision(decision: &Decision) -> Result<(), DecodeError> {
+    let fault = if decision.release > decision.threshold {
+        DecisionFault::Release
+    } else if !(1..=32768).contains(&decision.smoothing) {
+        DecisionFault::Smoothing
+    } else if !(1..=32).contains(&decision.window) {
+        DecisionFault::Window
+    } else if !(1..=decision.window).contains(&decision.required) {
+        DecisionFault::Required
+    } else {
+        return Ok(());
+    };
+    Err(DecodeError::Decision(fault))
+}

@@ -1,0 +1,258 @@
+//! The operators one by one: shapes, constants, quantization, multipliers and sums.
+
+use super::{constant, geometry, is_normal, same_quantization, sum};
+use crate::decode::Model;
+use crate::error::{DecodeError, Place};
+use crate::operator::{
+    Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Lut, Mean, Operator, Pad, Pool2d, PoolKind, Reshape,
+    ResizeNearest, Softmax, TransposeConv2d,
+};
+use crate::quant::{Multiplier, Requantization};
+use crate::tensor::{Constant, Shape, Tensor};
+
+/// Most channels of a [`Softmax`]: each adds up to 2^19 to an i32.
+const SOFTMAX_CHANNELS_MAX: u32 = 4095;
+
+type Checked = Result<(), DecodeError>;
+
+/// Checks one operator whose tensors lie in the arena and are not empty.
+pub(super) fn check(model: &Model<'_>, index: u16, operator: &Operator) -> Checked {
+    match operator {
+        Operator::Conv2d(conv) => conv2d(model, index, conv),
+        Operator::DepthwiseConv2d(conv) => depthwise_conv2d(model, index, conv),
+        Operator::FullyConnected(dense) => fully_connected(model, index, dense),
+        Operator::TransposeConv2d(conv) => transpose_conv2d(model, index, conv),
+        Operator::Pool2d(pool) => pool2d(index, pool),
+        Operator::Mean(mean) => check_mean(index, mean),
+        Operator::Add(add) => check_add(index, add),
+        Operator::Concat(concat) => check_concat(index, concat),
+        Operator::Pad(pad) => check_pad(index, pad),
+        Operator::Reshape(reshape) => check_reshape(index, reshape),
+        Operator::ResizeNearest(resize) => resize_nearest(index, resize),
+        Operator::Lut(lut) => check_lut(model, index, lut),
+        Operator::Softmax(softmax) => check_softmax(index, softmax),
+    }
+}
+
+/// An error unless the shapes belong together.
+fn shapes(operator: u16, belong: bool) -> Checked {
+    if belong { Ok(()) } else { Err(DecodeError::Shape { operator }) }
+}
+
+/// An error unless the tensors share scale and zero point.
+fn shared(operator: u16, a: &Tensor, b: &Tensor) -> Checked {
+    if same_quantization(a, b) { Ok(()) } else { Err(DecodeError::Quantization { operator }) }
+}
+
+/// An error unless the bounds of the output are in order.
+fn activation(operator: u16, min: i8, max: i8) -> Checked {
+    if min <= max { Ok(()) } else { Err(DecodeError::Activation { operator }) }
+}
+
+/// The product of four sizes, or `None` beyond 64 bits.
+fn product(sizes: [u32; 4]) -> Option<u64> {
+    sizes.into_iter().try_fold(1_u64, |product, size| product.checked_mul(size.into()))
+}
+
+/// Which weights belong to an output channel.
+#[derive(Clone, Copy)]
+enum Order {
+    /// Output channel by output channel.
+    ChannelFirst,
+    /// Element by element, all channels of each.
+    ChannelLast,
+}
+
+/// Checks weights, biases, multipliers and shifts of `channels` output channels, and that no sum can overflow:
+/// `|bias| + sum |weight| * max |q - zero_point|`, and this shifted left where the shift is positive.
+fn accumulators(
+    model: &Model<'_>,
+    operator: u16,
+    input: &Tensor,
+    weights: (Constant, Option<u64>, Order),
+    requantization: &Requantization,
+    channels: u32,
+) -> Checked {
+    let place = Place::Operator(operator);
+    let (weights, needed, order) = weights;
+    let Requantization { bias, multiplier, shift, activation_min, activation_max } = *requantization;
+    activation(operator, activation_min, activation_max)?;
+    constant(model, place, weights, needed)?;
+    constant(model, place, bias, Some(u64::from(channels) * 4))?;
+    constant(model, place, multiplier, Some(u64::from(channels) * 4))?;
+    constant(model, place, shift, Some(channels.into()))?;
+
+    let weights = model.constant_i8(weights);
+    let each = weights.len() / channels as usize;
+    let reach = sum::reach(input);
+    let biases = model.constant_i32(bias).iter();
+    let multipliers = model.constant_i32(multiplier).iter().zip(model.constant_i8(shift));
+    for (channel, (&bias, (&multiplier, &shift))) in (0_u32..).zip(biases.zip(multipliers)) {
+        let magnitude = match order {
+            Order::ChannelFirst => magnitude(weights.iter().skip(channel as usize * each).take(each)),
+            Order::ChannelLast => magnitude(weights.iter().skip(channel as usize).step_by(channels as usize)),
+        };
+        let worst = u64::from(bias.unsigned_abs()) + magnitude * reach;
+        sum::check(operator, channel, worst, Multiplier { multiplier, shift })?;
+    }
+    Ok(())
+}
+
+/// `sum |weight|`; below 2^40 for any constant of 32-bit length.
+fn magnitude<'w>(weights: impl Iterator<Item = &'w i8>) -> u64 {
+    weights.map(|weight| u64::from(weight.unsigned_abs())).sum()
+}
+
+fn conv2d(model: &Model<'_>, index: u16, conv: &Conv2d) -> Checked {
+    let (input, output, window) = (&conv.input, &conv.output, &conv.window);
+    geometry::convolution(index, window, input.shape, output.shape)?;
+    let [channels_out, channels_in] = [output.shape.channels, input.shape.channels];
+    let needed = product([channels_out, window.kernel_height.into(), window.kernel_width.into(), channels_in]);
+    let weights = (conv.weights, needed, Order::ChannelFirst);
+    accumulators(model, index, input, weights, &conv.requantization, channels_out)
+}
+
+fn depthwise_conv2d(model: &Model<'_>, index: u16, conv: &DepthwiseConv2d) -> Checked {
+    let (input, output, window) = (&conv.input, &conv.output, &conv.window);
+    geometry::convolution(index, window, input.shape, output.shape)?;
+    let channels = output.shape.channels;
+    shapes(index, channels.is_multiple_of(input.shape.channels))?;
+    let needed = product([1, window.kernel_height.into(), window.kernel_width.into(), channels]);
+    let weights = (conv.weights, needed, Order::ChannelLast);
+    accumulators(model, index, input, weights, &conv.requantization, channels)
+}
+
+fn transpose_conv2d(model: &Model<'_>, index: u16, conv: &TransposeConv2d) -> Checked {
+    let (input, output, window) = (&conv.input, &conv.output, &conv.window);
+    geometry::transposed(index, window, input.shape, output.shape)?;
+    let [channels_out, channels_in] = [output.shape.channels, input.shape.channels];
+    let needed = product([channels_out, window.kernel_height.into(), window.kernel_width.into(), channels_in]);
+    let weights = (conv.weights, needed, Order::ChannelFirst);
+    accumulators(model, index, input, weights, &conv.requantization, channels_out)
+}
+
+fn fully_connected(model: &Model<'_>, index: u16, dense: &FullyConnected) -> Checked {
+    // The arena holds both, so neither length exceeds 32 bits.
+    let features_in = dense.input.shape.len() as u64;
+    let features_out = dense.output.shape.len() as u32;
+    let weights = (dense.weights, features_in.checked_mul(features_out.into()), Order::ChannelFirst);
+    accumulators(model, index, &dense.input, weights, &dense.requantization, features_out)
+}
+
+fn pool2d(index: u16, pool: &Pool2d) -> Checked {
+    let (input, output) = (&pool.input, &pool.output);
+    geometry::pool(index, &pool.window, input.shape, output.shape)?;
+    shapes(index, input.shape.channels == output.shape.channels)?;
+    activation(index, pool.activation_min, pool.activation_max)?;
+    let count = u64::from(pool.window.kernel_height) * u64::from(pool.window.kernel_width);
+    match pool.kind {
+        PoolKind::Max => shared(index, input, output),
+        PoolKind::Average => {
+            shared(index, input, output)?;
+            // 255 covers the sum of int8 values (128) with the half count that rounding adds.
+            sum::check(index, 0, count * 255, Multiplier { multiplier: 0, shift: 0 })
+        }
+        PoolKind::Sum => sum::check(index, 0, count * sum::reach(input), pool.multiplier),
+    }
+}
+
+fn check_mean(index: u16, mean: &Mean) -> Checked {
+    let Shape { height, width, channels } = mean.input.shape;
+    shapes(index, mean.output.shape == Shape::new(1, 1, channels))?;
+    let count = u64::from(height) * u64::from(width);
+    sum::check(index, 0, count * sum::reach(&mean.input), mean.multiplier)
+}
+
+fn check_add(index: u16, add: &Add) -> Checked {
+    shapes(index, add.input_a.shape == add.output.shape && add.input_b.shape == add.output.shape)?;
+    activation(index, add.activation_min, add.activation_max)?;
+    if add.left_shift > 22 {
+        return Err(DecodeError::Parameter { operator: index });
+    }
+    let mut total = 0;
+    for (input, multiplier) in [(&add.input_a, add.multiplier_a), (&add.input_b, add.multiplier_b)] {
+        // A factor of 1 or more would shift the input left once again.
+        if !is_normal(multiplier) || multiplier.shift > 0 {
+            return Err(DecodeError::Multiplier { operator: index, channel: 0 });
+        }
+        let magnitude = sum::reach(input) << add.left_shift;
+        sum::check(index, 0, magnitude, multiplier)?;
+        total += sum::requantized(magnitude, multiplier);
+    }
+    sum::check(index, 0, total, add.output_multiplier)
+}
+
+fn check_concat(index: u16, concat: &Concat) -> Checked {
+    if concat.inputs.is_empty() || concat.axis > 2 {
+        return Err(DecodeError::Parameter { operator: index });
+    }
+    let sizes = |shape: Shape| [shape.height, shape.width, shape.channels];
+    let output = sizes(concat.output.shape);
+    let mut joined = 0_u64;
+    for input in &concat.inputs {
+        shared(index, input, &concat.output)?;
+        for (axis, (size, whole)) in (0_u8..).zip(sizes(input.shape).into_iter().zip(output)) {
+            if axis == concat.axis {
+                joined += u64::from(size);
+            } else {
+                shapes(index, size == whole)?;
+            }
+        }
+    }
+    shapes(index, joined == u64::from(output[usize::from(concat.axis)]))
+}
+
+fn check_pad(index: u16, pad: &Pad) -> Checked {
+    let (input, output) = (pad.input.shape, pad.output.shape);
+    let padded = |size: u32, before: u16, after: u16| u64::from(size) + u64::from(before) + u64::from(after);
+    shapes(
+        index,
+        u64::from(output.height) == padded(input.height, pad.top, pad.bottom)
+            && u64::from(output.width) == padded(input.width, pad.left, pad.right)
+            && output.channels == input.channels,
+    )?;
+    shared(index, &pad.input, &pad.output)
+}
+
+fn check_reshape(index: u16, reshape: &Reshape) -> Checked {
+    shapes(index, reshape.input.shape.len() == reshape.output.shape.len())?;
+    shared(index, &reshape.input, &reshape.output)
+}
+
+fn resize_nearest(index: u16, resize: &ResizeNearest) -> Checked {
+    if resize.factor_height == 0 || resize.factor_width == 0 {
+        return Err(DecodeError::Parameter { operator: index });
+    }
+    let (input, output) = (resize.input.shape, resize.output.shape);
+    shapes(
+        index,
+        input.height.checked_mul(resize.factor_height.into()) == Some(output.height)
+            && input.width.checked_mul(resize.factor_width.into()) == Some(output.width)
+            && input.channels == output.channels,
+    )?;
+    shared(index, &resize.input, &resize.output)
+}
+
+fn check_lut(model: &Model<'_>, index: u16, lut: &Lut) -> Checked {
+    shapes(index, lut.input.shape == lut.output.shape)?;
+    constant(model, Place::Operator(index), lut.table, Some(256))
+}
+
+fn check_softmax(index: u16, softmax: &Softmax) -> Checked {
+    let Softmax { input, output, multiplier, difference_min } = softmax;
+    shapes(index, input.shape == output.shape)?;
+    if output.zero_point != -128 || output.scale.to_bits() != (1.0_f32 / 256.0).to_bits() {
+        return Err(DecodeError::Quantization { operator: index });
+    }
+    if input.shape.channels > SOFTMAX_CHANNELS_MAX {
+        return Err(DecodeError::AccumulatorOverflow { operator: index, channel: SOFTMAX_CHANNELS_MAX });
+    }
+    // A positive minimum would drop the largest logit too, and with it the sum's only certain term.
+    if *difference_min > 0 {
+        return Err(DecodeError::Parameter { operator: index });
+    }
+    if multiplier.shift < 0 {
+        return Err(DecodeError::Multiplier { operator: index, channel: 0 });
+    }
+    sum::check(index, 0, difference_min.unsigned_abs().min(255).into(), *multiplier)
+}

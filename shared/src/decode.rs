@@ -1,0 +1,115 @@
+//! The zero-copy decoder: checks a blob once, then hands out views of it.
+
+use crate::error::DecodeError;
+use crate::header::{ALIGNMENT, HEADER_BYTES, Header, checksum};
+use crate::operator::Operator;
+use crate::plan::Plan;
+use crate::tensor::Constant;
+
+/// A checked blob. Copy: a handful of slices into flash.
+#[derive(Debug, Clone, Copy)]
+pub struct Model<'a> {
+    bytes: &'a [u8],
+    header: Header,
+    plan: Plan<'a>,
+    operators: &'a [u8],
+    constants: &'a [u8],
+}
+
+impl<'a> Model<'a> {
+    /// Checks everything about the blob at the beginning of `bytes`, which may be longer (a flash region) and must be
+    /// 16-byte aligned.
+    ///
+    /// # Errors
+    /// Whatever could make running the model fail; see [`DecodeError`].
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let header = Header::parse(bytes)?;
+        let remainder = bytes.as_ptr().addr() % ALIGNMENT;
+        if remainder != 0 {
+            return Err(DecodeError::Misaligned { remainder: remainder as u8 });
+        }
+        // Header::parse has compared the sections with each other and with the length of the slice.
+        let bytes = &bytes[..header.total_bytes as usize];
+        let computed = checksum(bytes);
+        if computed != header.crc32 {
+            return Err(DecodeError::Checksum { stored: header.crc32, computed });
+        }
+        let (head, constants) = bytes.split_at(header.constants_offset as usize);
+        let section = &head[HEADER_BYTES..HEADER_BYTES + header.plan_bytes as usize];
+        let (plan, operators) = postcard::take_from_bytes::<Plan<'a>>(section).map_err(|_| DecodeError::Plan)?;
+        let mut rest = operators;
+        for operator in 0..plan.operator_count {
+            (_, rest) = postcard::take_from_bytes::<Operator>(rest).map_err(|_| DecodeError::Operator { operator })?;
+        }
+        if !rest.is_empty() {
+            return Err(DecodeError::TrailingBytes { left: rest.len() as u32 });
+        }
+        let model = Self { bytes, header, plan, operators, constants };
+        crate::check::model(&model)?;
+        Ok(model)
+    }
+
+    /// The blob itself, without what follows it in flash.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The header.
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// Front end, detector, decision, provenance, input and output.
+    pub fn plan(&self) -> &Plan<'a> {
+        &self.plan
+    }
+
+    /// Memory for activations in bytes.
+    pub fn arena_bytes(&self) -> usize {
+        self.header.arena_bytes as usize
+    }
+
+    /// The operators in order; each is decoded when it is reached.
+    pub fn operators(&self) -> Operators<'a> {
+        Operators { rest: self.operators, left: self.plan.operator_count }
+    }
+
+    /// The bytes of a constant; empty where it lies outside, which [`Model::parse`] has excluded.
+    pub fn constant(&self, constant: Constant) -> &'a [u8] {
+        let start = constant.offset as usize;
+        self.constants.get(start..start.saturating_add(constant.bytes as usize)).unwrap_or(&[])
+    }
+
+    /// A constant as int8.
+    pub fn constant_i8(&self, constant: Constant) -> &'a [i8] {
+        bytemuck::cast_slice(self.constant(constant))
+    }
+
+    /// A constant as little-endian i32; empty where it is not aligned, which [`Model::parse`] has excluded.
+    pub fn constant_i32(&self, constant: Constant) -> &'a [i32] {
+        bytemuck::try_cast_slice(self.constant(constant)).unwrap_or(&[])
+    }
+
+    /// A constant as little-endian u16; empty where it is not aligned.
+    pub fn constant_u16(&self, constant: Constant) -> &'a [u16] {
+        bytemuck::try_cast_slice(self.constant(constant)).unwrap_or(&[])
+    }
+}
+
+/// Iterates over the operators of a checked blob.
+#[derive(Debug, Clone)]
+pub struct Operators<'a> {
+    rest: &'a [u8],
+    left: u16,
+}
+
+impl Iterator for Operators<'_> {
+    type Item = Operator;
+
+    fn next(&mut self) -> Option<Operator> {
+        self.left = self.left.checked_sub(1)?;
+        let (operator, rest) = postcard::take_from_bytes(self.rest).ok()?;
+        self.rest = rest;
+        Some(operator)
+    }
+}

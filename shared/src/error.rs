@@ -1,0 +1,413 @@
+//! Why a blob is refused.
+
+use core::fmt;
+
+/// Which part of a plan an error is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// `Plan::input`.
+    Input,
+    /// `Plan::output`.
+    Output,
+    /// `Plan::detector`.
+    Detector,
+    /// The operator of this index.
+    Operator(u16),
+}
+
+/// What is wrong with a front end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrontEndFault {
+    /// The frame is empty or has more than 2^24 pixels.
+    Sensor,
+    /// The crop is empty or reaches beyond the frame.
+    Crop,
+    /// The resized image is empty or larger than the crop.
+    Resize,
+    /// `saturated_max` exceeds 1000.
+    Saturated,
+    /// A percentile outside 1 to 100, or a target of 0.
+    Photometric,
+    /// The strip is empty or has more than 2^24 pixels.
+    Strip,
+    /// `area_min` is 0 or exceeds `area_max`.
+    Area,
+    /// `length` or `breadth` is 0 or exceeds 2^24.
+    Extent,
+    /// `quantize` is no valid multiplier.
+    Quantize,
+    /// The front end gives another number of elements than the model takes.
+    OutputLength {
+        /// Elements of the model's input.
+        needed: u32,
+        /// Elements that the front end gives.
+        given: u32,
+    },
+}
+
+/// What is wrong with a detector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetectorFault {
+    /// A reconstruction of another shape than the input.
+    Shape,
+    /// `output_to_residual` is no valid multiplier.
+    Multiplier,
+    /// `smooth_radius` exceeds 2.
+    SmoothRadius,
+    /// `top_k` exceeds 64.
+    TopK,
+    /// The classifier's output is no vector of at least two classes.
+    Classes,
+    /// `normal_class` is no class.
+    NormalClass,
+    /// The number of class names is not the number of classes.
+    ClassNames {
+        /// Classes of the output.
+        needed: u32,
+        /// Names in the provenance.
+        given: u32,
+    },
+}
+
+/// What is wrong with a decision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecisionFault {
+    /// `release` lies above `threshold`.
+    Release,
+    /// `smoothing` is outside 1 to 32768.
+    Smoothing,
+    /// `window` is outside 1 to 32.
+    Window,
+    /// `required` is outside 1 to `window`.
+    Required,
+}
+
+/// Why a blob is refused, with the numbers that explain it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecodeError {
+    /// Fewer bytes than a header or than the header promises.
+    Truncated {
+        /// Bytes that are needed.
+        needed: u32,
+        /// Bytes that there are.
+        given: u32,
+    },
+    /// The blob does not begin at a multiple of 16.
+    Misaligned {
+        /// Its address modulo 16.
+        remainder: u8,
+    },
+    /// The first four bytes are not `NEJI`.
+    Magic {
+        /// What they are.
+        found: [u8; 4],
+    },
+    /// Another version of the format.
+    FormatVersion {
+        /// The blob's.
+        found: u16,
+    },
+    /// A blob for a device that computes otherwise.
+    Arithmetic {
+        /// The blob's arithmetic id.
+        found: [u8; 16],
+    },
+    /// A header field contradicts the others or a reserved byte is not zero.
+    Header {
+        /// Offset of the field in the header.
+        field: u8,
+        /// Its value, or the first four bytes of it.
+        found: u32,
+    },
+    /// The bytes are not those that were written.
+    Checksum {
+        /// CRC-32 in the header.
+        stored: u32,
+        /// CRC-32 of the bytes.
+        computed: u32,
+    },
+    /// The head of the postcard section does not decode.
+    Plan,
+    /// An operator does not decode.
+    Operator {
+        /// Its index.
+        operator: u16,
+    },
+    /// The postcard section goes on after the last operator.
+    TrailingBytes {
+        /// Bytes left.
+        left: u32,
+    },
+    /// A constant reaches beyond the constants section.
+    ConstantOutOfBounds {
+        /// Whose constant.
+        place: Place,
+        /// Its offset.
+        offset: u32,
+        /// Its length.
+        bytes: u32,
+    },
+    /// A constant does not begin at a multiple of 16.
+    ConstantMisaligned {
+        /// Whose constant.
+        place: Place,
+        /// Its offset.
+        offset: u32,
+    },
+    /// A constant is not as long as its operator needs.
+    ConstantLength {
+        /// Whose constant.
+        place: Place,
+        /// Bytes that are needed.
+        needed: u32,
+        /// Bytes that there are.
+        given: u32,
+    },
+    /// A tensor reaches beyond the arena.
+    ArenaTooSmall {
+        /// Whose tensor.
+        place: Place,
+        /// Bytes that the arena would need; `u32::MAX` if more than that.
+        needed: u32,
+        /// `arena_bytes` of the header.
+        given: u32,
+    },
+    /// A tensor without elements.
+    EmptyTensor {
+        /// Whose tensor.
+        place: Place,
+    },
+    /// A scale that is not a positive finite number.
+    Scale {
+        /// Whose tensor.
+        place: Place,
+    },
+    /// An output lies over an input of the same operator.
+    Overlap {
+        /// The operator.
+        operator: u16,
+    },
+    /// A tensor that is read is not the whole, unclobbered output of an earlier operator or the model's input.
+    NotProduced {
+        /// Who reads it.
+        place: Place,
+        /// Where it lies in the arena.
+        offset: u32,
+    },
+    /// The detector needs the input after the run, but an operator overwrites it.
+    InputOverwritten {
+        /// The operator.
+        operator: u16,
+    },
+    /// Shapes of inputs and output do not belong together.
+    Shape {
+        /// The operator.
+        operator: u16,
+    },
+    /// A kernel, stride, dilation or padding that the operator does not allow.
+    Window {
+        /// The operator.
+        operator: u16,
+    },
+    /// Tensors that must share scale and zero point do not, or a fixed one is missed.
+    Quantization {
+        /// The operator.
+        operator: u16,
+    },
+    /// A multiplier or shift out of range.
+    Multiplier {
+        /// The operator.
+        operator: u16,
+        /// The output channel; 0 where there is one multiplier for all.
+        channel: u32,
+    },
+    /// `activation_min` above `activation_max`.
+    Activation {
+        /// The operator.
+        operator: u16,
+    },
+    /// An i32 could overflow for some input.
+    AccumulatorOverflow {
+        /// The operator.
+        operator: u16,
+        /// The output channel; 0 where all are alike.
+        channel: u32,
+    },
+    /// A parameter of one operator out of range: `left_shift`, `difference_min`, `axis`, a factor, no inputs.
+    Parameter {
+        /// The operator.
+        operator: u16,
+    },
+    /// The front end.
+    FrontEnd(FrontEndFault),
+    /// The detector.
+    Detector(DetectorFault),
+    /// The decision.
+    Decision(DecisionFault),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Input => f.write_str("model input"),
+            Self::Output => f.write_str("model output"),
+            Self::Detector => f.write_str("detector"),
+            Self::Operator(index) => write!(f, "operator {index}"),
+        }
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Truncated { needed, given } => {
+                write!(f, "blob is cut off: {given} bytes where {needed} are needed; copy the whole file")
+            }
+            Self::Misaligned { remainder } => {
+                write!(f, "blob begins {remainder} bytes after a multiple of 16; align its memory region to 16")
+            }
+            Self::Magic { found } => {
+                write!(f, "not a model blob: it begins with {found:02x?}, not with \"NEJI\"; flash a .neji file")
+            }
+            Self::FormatVersion { found } => write!(
+                f,
+                "blob has format version {found}, this program reads {}; quantize the model again with the matching neji",
+                crate::header::FORMAT_VERSION
+            ),
+            Self::Arithmetic { found } => {
+                f.write_str("blob is made for arithmetic \"")?;
+                for byte in found.iter().take_while(|&&byte| byte != 0) {
+                    write!(f, "{}", byte.escape_ascii())?;
+                }
+                f.write_str(
+                    "\", this program computes \"neji.int8.v1\"; quantize the model again with the matching neji",
+                )
+            }
+            Self::Header { field, found } => {
+                write!(f, "header field at byte {field} holds the impossible value {found:#x}; the file is damaged")
+            }
+            Self::Checksum { stored, computed } => {
+                write!(
+                    f,
+                    "checksum is {computed:#010x}, the header says {stored:#010x}; the file is damaged, copy it again"
+                )
+            }
+            Self::Plan => f.write_str("the plan does not decode; write the blob with neji's encoder"),
+            Self::Operator { operator } => {
+                write!(f, "operator {operator} does not decode; write the blob with neji's encoder")
+            }
+            Self::TrailingBytes { left } => {
+                write!(
+                    f,
+                    "the plan goes on for {left} bytes after its last operator; correct plan_bytes or operator_count"
+                )
+            }
+            Self::ConstantOutOfBounds { place, offset, bytes } => {
+                write!(f, "{place}: constant of {bytes} bytes at {offset} reaches beyond the constants section")
+            }
+            Self::ConstantMisaligned { place, offset } => {
+                write!(f, "{place}: constant at {offset} must begin at a multiple of 16")
+            }
+            Self::ConstantLength { place, needed, given } => {
+                write!(f, "{place}: constant has {given} bytes, its shapes need {needed}")
+            }
+            Self::ArenaTooSmall { place, needed, given } => {
+                write!(
+                    f,
+                    "{place}: a tensor ends at byte {needed} of an arena of {given}; raise arena_bytes or move it"
+                )
+            }
+            Self::EmptyTensor { place } => {
+                write!(f, "{place}: a tensor without elements; every dimension must be at least 1")
+            }
+            Self::Scale { place } => write!(f, "{place}: the scale of a tensor must be finite and positive"),
+            Self::Overlap { operator } => {
+                write!(f, "operator {operator}: the output lies over an input; give it memory of its own")
+            }
+            Self::NotProduced { place, offset } => write!(
+                f,
+                "{place}: nothing wrote the tensor at arena byte {offset}, or it was overwritten or described otherwise; \
+                 correct its offset, shape, scale and zero point or the order of operators"
+            ),
+            Self::InputOverwritten { operator } => write!(
+                f,
+                "operator {operator} overwrites the model's input, which the detector compares with the output; \
+                 give it memory of its own"
+            ),
+            Self::Shape { operator } => {
+                write!(f, "operator {operator}: shapes of inputs and output do not belong together")
+            }
+            Self::Window { operator } => {
+                write!(f, "operator {operator}: kernel, stride, dilation or padding is not allowed here")
+            }
+            Self::Quantization { operator } => {
+                write!(f, "operator {operator}: scale or zero point of inputs and output do not belong together")
+            }
+            Self::Multiplier { operator, channel } => write!(
+                f,
+                "operator {operator}, channel {channel}: a multiplier must be 0 or in [2^30, 2^31) with a shift in [-31, 30]"
+            ),
+            Self::Activation { operator } => write!(f, "operator {operator}: activation_min exceeds activation_max"),
+            Self::AccumulatorOverflow { operator, channel } => write!(
+                f,
+                "operator {operator}, channel {channel}: a 32-bit sum could overflow; use smaller weights, a smaller bias \
+                 or a smaller window"
+            ),
+            Self::Parameter { operator } => write!(f, "operator {operator}: a parameter is out of its range"),
+            Self::FrontEnd(fault) => write!(f, "front end: {fault}"),
+            Self::Detector(fault) => write!(f, "detector: {fault}"),
+            Self::Decision(fault) => write!(f, "decision: {fault}"),
+        }
+    }
+}
+
+impl fmt::Display for FrontEndFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Self::Sensor => "the frame must have 1 to 2^24 pixels",
+            Self::Crop => "the crop must lie inside the frame and not be empty",
+            Self::Resize => "the resized image must be no larger than the crop and not be empty",
+            Self::Saturated => "saturated_max must be at most 1000",
+            Self::Photometric => "the percentile must be 1 to 100 and its target 1 to 255",
+            Self::Strip => "the strip must have 1 to 2^24 pixels",
+            Self::Area => "area_min must be 1 to area_max",
+            Self::Extent => "length and breadth must be 1 to 2^24",
+            Self::Quantize => "the multiplier must be 0 or in [2^30, 2^31) with a shift in [-31, 30]",
+            Self::OutputLength { needed, given } => {
+                return write!(
+                    f,
+                    "it gives {given} elements, the model takes {needed}; change the resize, the strip or the model"
+                );
+            }
+        })
+    }
+}
+
+impl fmt::Display for DetectorFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match *self {
+            Self::Shape => "a reconstruction must have the input's shape",
+            Self::Multiplier => "output_to_residual must be 0 or in [2^30, 2^31) with a shift in [-31, 30]",
+            Self::SmoothRadius => "smooth_radius must be at most 2",
+            Self::TopK => "top_k must be at most 64",
+            Self::Classes => "a classifier's output must be 1 x 1 x at least 2 classes",
+            Self::NormalClass => "normal_class must be below the number of classes",
+            Self::ClassNames { needed, given } => {
+                return write!(f, "{given} class names for {needed} classes; name all or none");
+            }
+        })
+    }
+}
+
+impl fmt::Display for DecisionFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Release => "release must be at most threshold",
+            Self::Smoothing => "smoothing must be 1 to 32768",
+            Self::Window => "window must be 1 to 32",
+            Self::Required => "required must be 1 to window",
+        })
+    }
+}
+
+impl core::error::Error for DecodeError {}

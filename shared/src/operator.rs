@@ -1,0 +1,325 @@
+//! The operators of a plan, named as TensorFlow Lite names them.
+//!
+//! Every operator carries its input and output tensors whole, so that one can be decoded and run without a table of
+//! tensors in RAM. [`Model::parse`](crate::Model::parse) checks that each input is the whole, unclobbered output of an
+//! earlier operator or the model's input.
+
+use serde::{Deserialize, Serialize};
+
+use crate::quant::{Multiplier, Requantization};
+use crate::tensor::{Constant, Tensor};
+
+/// Most inputs of one [`Concat`]; the planner chains more.
+pub const CONCAT_INPUTS_MAX: usize = 4;
+
+/// A sliding window: kernel, stride, dilation and explicit padding, in elements.
+///
+/// `output = (input + padding_before + padding_after - ((kernel - 1) * dilation + 1)) / stride + 1`, rounded down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Rows of the kernel, at least 1.
+    pub kernel_height: u16,
+    /// Columns of the kernel, at least 1.
+    pub kernel_width: u16,
+    /// Step between rows, at least 1.
+    pub stride_height: u16,
+    /// Step between columns, at least 1.
+    pub stride_width: u16,
+    /// Distance of kernel rows, at least 1.
+    pub dilation_height: u16,
+    /// Distance of kernel columns, at least 1.
+    pub dilation_width: u16,
+    /// Rows of padding above.
+    pub padding_top: u16,
+    /// Columns of padding to the left.
+    pub padding_left: u16,
+    /// Rows of padding below.
+    pub padding_bottom: u16,
+    /// Columns of padding to the right.
+    pub padding_right: u16,
+}
+
+/// 2-D convolution; `weights` are OHWI `[channels_out, kernel_height, kernel_width, channels_in]`, symmetric int8.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Conv2d {
+    /// NHWC input.
+    pub input: Tensor,
+    /// NHWC output.
+    pub output: Tensor,
+    /// Geometry.
+    pub window: Window,
+    /// int8, OHWI.
+    pub weights: Constant,
+    /// Per output channel.
+    pub requantization: Requantization,
+}
+
+/// Depthwise convolution; `weights` are `[1, kernel_height, kernel_width, channels_out]` and
+/// `channels_out = channels_in * depth_multiplier`; output channel `c` reads input channel `c / depth_multiplier`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DepthwiseConv2d {
+    /// NHWC input.
+    pub input: Tensor,
+    /// NHWC output.
+    pub output: Tensor,
+    /// Geometry.
+    pub window: Window,
+    /// int8, `[1, H, W, channels_out]`.
+    pub weights: Constant,
+    /// Per output channel.
+    pub requantization: Requantization,
+}
+
+/// Transposed convolution; `weights` are OHWI `[channels_out, kernel_height, kernel_width, channels_in]`.
+///
+/// Input pixel `(y, x)` adds to output pixel `(y * stride - padding_top + ky, x * stride - padding_left + kx)`.
+/// Dilation is 1. The output's size is given by its shape: what lies outside is dropped, what nothing reaches is bias.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct TransposeConv2d {
+    /// NHWC input.
+    pub input: Tensor,
+    /// NHWC output.
+    pub output: Tensor,
+    /// Geometry; `padding_bottom`, `padding_right` are informative.
+    pub window: Window,
+    /// int8, OHWI.
+    pub weights: Constant,
+    /// Per output channel.
+    pub requantization: Requantization,
+}
+
+/// Dense layer: the input, flattened, times the transpose of `weights` `[features_out, features_in]`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct FullyConnected {
+    /// Any shape; flattened.
+    pub input: Tensor,
+    /// `features_out` elements in any shape.
+    pub output: Tensor,
+    /// int8, `[features_out, features_in]`.
+    pub weights: Constant,
+    /// Per output feature (per-tensor scales are repeated).
+    pub requantization: Requantization,
+}
+
+/// What a pooling window computes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PoolKind {
+    /// Largest value; padding never wins. Input and output share scale and zero point.
+    Max,
+    /// Mean over the window's elements inside the input, rounded half away from zero. Shared scale and zero point.
+    Average,
+    /// Sum of `q - zero_point` over the window, requantized by `Pool2d::multiplier`.
+    Sum,
+}
+
+/// Pooling over a window.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Pool2d {
+    /// What is computed.
+    pub kind: PoolKind,
+    /// NHWC input.
+    pub input: Tensor,
+    /// NHWC output, as many channels as the input.
+    pub output: Tensor,
+    /// Geometry; dilation is 1.
+    pub window: Window,
+    /// `scale_input / scale_output`, used by [`PoolKind::Sum`] only.
+    pub multiplier: Multiplier,
+    /// Lower bound of the output, inclusive.
+    pub activation_min: i8,
+    /// Upper bound of the output, inclusive.
+    pub activation_max: i8,
+}
+
+/// Mean over height and width: `zero_point_out + requantize(sum(q - zero_point_in), multiplier)`, clamped to int8.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Mean {
+    /// NHWC input.
+    pub input: Tensor,
+    /// `1 x 1 x channels`.
+    pub output: Tensor,
+    /// `scale_input / (scale_output * height * width)`.
+    pub multiplier: Multiplier,
+}
+
+/// Elementwise sum of two tensors of one shape, as TensorFlow Lite computes it:
+///
+/// each input, less its zero point, is shifted left by `left_shift` and requantized by its own multiplier; the sum is
+/// requantized by `output_multiplier`, moved by the output's zero point and clamped.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Add {
+    /// First summand.
+    pub input_a: Tensor,
+    /// Second summand, of the same shape.
+    pub input_b: Tensor,
+    /// The sum.
+    pub output: Tensor,
+    /// 20 for int8 in TensorFlow Lite; at most 22.
+    pub left_shift: u8,
+    /// `scale_a / (2 * max(scale_a, scale_b))`; below 1.
+    pub multiplier_a: Multiplier,
+    /// `scale_b / (2 * max(scale_a, scale_b))`; below 1.
+    pub multiplier_b: Multiplier,
+    /// `2 * max(scale_a, scale_b) / (2^left_shift * scale_output)`.
+    pub output_multiplier: Multiplier,
+    /// Lower bound of the output, inclusive.
+    pub activation_min: i8,
+    /// Upper bound of the output, inclusive.
+    pub activation_max: i8,
+}
+
+/// Joins tensors along the channels; all share scale and zero point.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Concat {
+    /// One to four tensors.
+    pub inputs: heapless::Vec<Tensor, CONCAT_INPUTS_MAX>,
+    /// The joined tensor.
+    pub output: Tensor,
+    /// 0 joins rows, 1 columns, 2 channels.
+    pub axis: u8,
+}
+
+/// Surrounds the input with its zero point. Scale and zero point are shared.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Pad {
+    /// NHWC input.
+    pub input: Tensor,
+    /// NHWC output.
+    pub output: Tensor,
+    /// Rows above.
+    pub top: u16,
+    /// Rows below.
+    pub bottom: u16,
+    /// Columns to the left.
+    pub left: u16,
+    /// Columns to the right.
+    pub right: u16,
+}
+
+/// Gives the same elements another shape; copies unless input and output lie at one offset.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Reshape {
+    /// Any shape.
+    pub input: Tensor,
+    /// Another shape of as many elements.
+    pub output: Tensor,
+}
+
+/// Repeats each pixel `factor_height x factor_width` times (nearest neighbour upsampling by whole factors).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct ResizeNearest {
+    /// NHWC input.
+    pub input: Tensor,
+    /// `height * factor_height`, `width * factor_width`.
+    pub output: Tensor,
+    /// Rows out per row in, at least 1.
+    pub factor_height: u16,
+    /// Columns out per column in, at least 1.
+    pub factor_width: u16,
+}
+
+/// What a [`Lut`] computes: for people; the table decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum LutFunction {
+    /// Changes scale and zero point only.
+    Quantize,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x` or `alpha * x` where negative.
+    LeakyRelu,
+    /// Sigmoid.
+    Logistic,
+    /// Hyperbolic tangent.
+    Tanh,
+    /// `x * relu6(x + 3) / 6`.
+    HardSwish,
+}
+
+/// Any function of one int8 element, as a table of 256 bytes indexed by `q + 128`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Lut {
+    /// Any shape.
+    pub input: Tensor,
+    /// The same shape; may lie at the input's offset.
+    pub output: Tensor,
+    /// What the table holds.
+    pub function: LutFunction,
+    /// 256 int8 values.
+    pub table: Constant,
+}
+
+/// Softmax over the channels of each pixel, in fixed point as gemmlowp and TensorFlow Lite compute it; the output has
+/// scale 1/256 and zero point -128.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Softmax {
+    /// Logits.
+    pub input: Tensor,
+    /// Probabilities.
+    pub output: Tensor,
+    /// `beta * scale_input * 2^26`, capped below 2^31, with `shift >= 0`.
+    pub multiplier: Multiplier,
+    /// Differences to the maximum below this are probability 0 (`CalculateInputRadius`, negated).
+    pub difference_min: i32,
+}
+
+/// One step of the plan.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each variant is its struct")]
+pub enum Operator {
+    Conv2d(Conv2d),
+    DepthwiseConv2d(DepthwiseConv2d),
+    FullyConnected(FullyConnected),
+    TransposeConv2d(TransposeConv2d),
+    Pool2d(Pool2d),
+    Mean(Mean),
+    Add(Add),
+    Concat(Concat),
+    Pad(Pad),
+    Reshape(Reshape),
+    ResizeNearest(ResizeNearest),
+    Lut(Lut),
+    Softmax(Softmax),
+}
+
+impl Operator {
+    /// What the operator reads: one tensor, two of an [`Add`], up to four of a [`Concat`].
+    pub fn inputs(&self) -> impl Iterator<Item = &Tensor> {
+        let (first, rest): (&[Tensor], Option<&Tensor>) = match self {
+            Self::Conv2d(conv) => (core::slice::from_ref(&conv.input), None),
+            Self::DepthwiseConv2d(conv) => (core::slice::from_ref(&conv.input), None),
+            Self::FullyConnected(dense) => (core::slice::from_ref(&dense.input), None),
+            Self::TransposeConv2d(conv) => (core::slice::from_ref(&conv.input), None),
+            Self::Pool2d(pool) => (core::slice::from_ref(&pool.input), None),
+            Self::Mean(mean) => (core::slice::from_ref(&mean.input), None),
+            Self::Add(add) => (core::slice::from_ref(&add.input_a), Some(&add.input_b)),
+            Self::Concat(concat) => (concat.inputs.as_slice(), None),
+            Self::Pad(pad) => (core::slice::from_ref(&pad.input), None),
+            Self::Reshape(reshape) => (core::slice::from_ref(&reshape.input), None),
+            Self::ResizeNearest(resize) => (core::slice::from_ref(&resize.input), None),
+            Self::Lut(lut) => (core::slice::from_ref(&lut.input), None),
+            Self::Softmax(softmax) => (core::slice::from_ref(&softmax.input), None),
+        };
+        first.iter().chain(rest)
+    }
+
+    /// What the operator writes.
+    pub fn output(&self) -> &Tensor {
+        match self {
+            Self::Conv2d(conv) => &conv.output,
+            Self::DepthwiseConv2d(conv) => &conv.output,
+            Self::FullyConnected(dense) => &dense.output,
+            Self::TransposeConv2d(conv) => &conv.output,
+            Self::Pool2d(pool) => &pool.output,
+            Self::Mean(mean) => &mean.output,
+            Self::Add(add) => &add.output,
+            Self::Concat(concat) => &concat.output,
+            Self::Pad(pad) => &pad.output,
+            Self::Reshape(reshape) => &reshape.output,
+            Self::ResizeNearest(resize) => &resize.output,
+            Self::Lut(lut) => &lut.output,
+            Self::Softmax(softmax) => &softmax.output,
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Quantization parameters of operators.
+
+use serde::{Deserialize, Serialize};
+
+use crate::tensor::Constant;
+
+/// A real factor as a 31-bit mantissa and a power of two: `real = multiplier / 2^31 * 2^shift`.
+///
+/// The form of TensorFlow Lite's `QuantizeMultiplier`: `multiplier` is 0 or in `[2^30, 2^31)`, `shift` is positive for a
+/// left shift and negative for a right shift, in `[-31, 30]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Multiplier {
+    /// Mantissa in Q31.
+    pub multiplier: i32,
+    /// Exponent; positive shifts left.
+    pub shift: i8,
+}
+
+/// How i32 accumulators become int8 outputs, per output channel.
+///
+/// `out = clamp(zero_point + requantize(acc + bias[c], multiplier[c], shift[c]), activation_min, activation_max)`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Requantization {
+    /// i32 little-endian, one an output channel: `scale_input * scale_weights[c]`, zero point 0.
+    pub bias: Constant,
+    /// i32 little-endian mantissas, one an output channel ([`Multiplier::multiplier`]).
+    pub multiplier: Constant,
+    /// i8 exponents, one an output channel ([`Multiplier::shift`]).
+    pub shift: Constant,
+    /// Lower bound of the output, inclusive: the fused activation.
+    pub activation_min: i8,
+    /// Upper bound of the output, inclusive.
+    pub activation_max: i8,
+}

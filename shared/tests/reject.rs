@@ -1,0 +1,446 @@
+//! Each way a blob can be wrong, with the error that says so.
+
+mod samples;
+
+use neji_format::header::{ARENA_BYTES_MAX, CRC_OFFSET};
+use neji_format::{
+    AlignedBytes, Blob, ClassifierScore, DecisionFault, DecodeError, Detector, DetectorFault, FrontEnd, FrontEndFault,
+    ImageFrontEnd, Model, Multiplier, Operator, Photometric, Place, PoolKind, Reconstruction, Shape, Tensor,
+};
+use samples::{autoencoder, classifier, operators, with_checksum};
+
+const fn at(operator: u16) -> Place {
+    Place::Operator(operator)
+}
+
+/// Why the blob is refused after `change`.
+fn refusal(mut blob: Blob<'static>, change: impl FnOnce(&mut Blob<'static>)) -> DecodeError {
+    change(&mut blob);
+    let bytes = AlignedBytes::new(&blob.encode());
+    let error = Model::parse(bytes.as_slice()).expect_err("the blob should be refused");
+    assert!(error.to_string().len() > 10, "{error:?} explains nothing");
+    error
+}
+
+/// Why the classifier is refused after `change` to its bytes and with a checksum that fits them.
+fn header_refusal(change: impl FnOnce(&mut Vec<u8>)) -> DecodeError {
+    let mut bytes = classifier().encode();
+    change(&mut bytes);
+    let bytes = with_checksum(&bytes);
+    Model::parse(bytes.as_slice()).expect_err("the blob should be refused")
+}
+
+/// The parameters of one operator of one kind.
+macro_rules! step {
+    ($blob:expr, $index:expr, $kind:ident) => {
+        match &mut $blob.operators[$index] {
+            Operator::$kind(step) => step,
+            other => panic!("operator {} is {other:?}", $index),
+        }
+    };
+}
+
+#[test]
+fn header() {
+    assert_eq!(Model::parse(&[]).unwrap_err(), DecodeError::Truncated { needed: 64, given: 0 });
+    assert_eq!(header_refusal(|b| b[0] = b'X'), DecodeError::Magic { found: *b"XEJI" });
+    assert_eq!(header_refusal(|b| b[4] = 9), DecodeError::FormatVersion { found: 9 });
+    assert_eq!(header_refusal(|b| b[6] = 65), DecodeError::Header { field: 6, found: 65 });
+    assert_eq!(header_refusal(|b| b[19] = b'2'), DecodeError::Arithmetic { found: *b"neji.int8.v2\0\0\0\0" });
+    assert!(matches!(header_refusal(|b| b[24] ^= 16), DecodeError::Header { field: 24, .. }));
+    assert!(matches!(header_refusal(|b| b[28] ^= 64), DecodeError::Header { field: 32, .. }));
+    assert!(matches!(header_refusal(|b| b[32..36].fill(0xff)), DecodeError::Header { field: 32, found: u32::MAX }));
+    assert!(matches!(header_refusal(|b| b[36] ^= 1), DecodeError::Header { field: 36, .. }));
+    let too_large = (ARENA_BYTES_MAX + 1).to_le_bytes();
+    let error = header_refusal(|b| b[40..44].copy_from_slice(&too_large));
+    assert_eq!(error, DecodeError::Header { field: 40, found: ARENA_BYTES_MAX + 1 });
+    assert_eq!(header_refusal(|b| b[44] = 1), DecodeError::Header { field: 44, found: 1 });
+    assert_eq!(header_refusal(|b| b[59] = 1), DecodeError::Header { field: 44, found: 0 });
+}
+
+#[test]
+fn text_file() {
+    let bytes = AlignedBytes::new(b"hello");
+    assert_eq!(Model::parse(bytes.as_slice()).unwrap_err(), DecodeError::Magic { found: *b"hell" });
+    let bytes = AlignedBytes::new(b"no");
+    assert_eq!(Model::parse(bytes.as_slice()).unwrap_err(), DecodeError::Magic { found: *b"no\0\0" });
+}
+
+#[test]
+fn misaligned() {
+    let mut shifted = vec![0; 4];
+    shifted.extend(classifier().encode());
+    let bytes = AlignedBytes::new(&shifted);
+    assert_eq!(Model::parse(&bytes.as_slice()[4..]).unwrap_err(), DecodeError::Misaligned { remainder: 4 });
+}
+
+#[test]
+fn checksum() {
+    let mut bytes = classifier().encode();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    let stored = u32::from_le_bytes(bytes[CRC_OFFSET..CRC_OFFSET + 4].try_into().unwrap());
+    let bytes = AlignedBytes::new(&bytes);
+    let error = Model::parse(bytes.as_slice()).unwrap_err();
+    assert!(matches!(error, DecodeError::Checksum { stored: s, computed } if s == stored && computed != stored));
+}
+
+#[test]
+fn postcard_section() {
+    // The first byte is the length of the version string.
+    assert_eq!(header_refusal(|b| b[64] = 0xff), DecodeError::Plan);
+    // The last operator ends in two activation bounds; one byte less and it breaks off.
+    let plan_bytes = |bytes: &[u8]| u32::from_le_bytes(bytes[28..32].try_into().unwrap());
+    let shorter = |bytes: &mut Vec<u8>| {
+        let less = plan_bytes(bytes) - 1;
+        bytes[28..32].copy_from_slice(&less.to_le_bytes());
+    };
+    let longer = |bytes: &mut Vec<u8>| {
+        let more = plan_bytes(bytes) + 1;
+        bytes[28..32].copy_from_slice(&more.to_le_bytes());
+    };
+    // Adding or dropping a byte must not move the constants for these: it depends on the sample's padding.
+    let bytes = classifier().encode();
+    assert!(!matches!(plan_bytes(&bytes) % 16, 0 | 1), "the sample leaves no room");
+    assert_eq!(header_refusal(shorter), DecodeError::Operator { operator: 2 });
+    assert_eq!(header_refusal(longer), DecodeError::TrailingBytes { left: 1 });
+}
+
+#[test]
+fn constants() {
+    let error = refusal(classifier(), |b| step!(b, 0, Conv2d).weights.offset = 1 << 20);
+    assert_eq!(error, DecodeError::ConstantOutOfBounds { place: at(0), offset: 1 << 20, bytes: 36 });
+    let error = refusal(classifier(), |b| step!(b, 0, Conv2d).weights.offset = u32::MAX);
+    assert_eq!(error, DecodeError::ConstantOutOfBounds { place: at(0), offset: u32::MAX, bytes: 36 });
+    let error = refusal(classifier(), |b| step!(b, 2, FullyConnected).requantization.bias.offset += 4);
+    assert!(matches!(error, DecodeError::ConstantMisaligned { place: Place::Operator(2), .. }));
+    let error = refusal(classifier(), |b| step!(b, 0, Conv2d).weights.bytes = 35);
+    assert_eq!(error, DecodeError::ConstantLength { place: at(0), needed: 36, given: 35 });
+    let error = refusal(classifier(), |b| step!(b, 0, Conv2d).requantization.multiplier.bytes = 12);
+    assert_eq!(error, DecodeError::ConstantLength { place: at(0), needed: 16, given: 12 });
+    let error = refusal(classifier(), |b| step!(b, 0, Conv2d).requantization.shift.bytes = 3);
+    assert_eq!(error, DecodeError::ConstantLength { place: at(0), needed: 4, given: 3 });
+    let error = refusal(operators(), |b| step!(b, 10, Lut).table.bytes = 255);
+    assert_eq!(error, DecodeError::ConstantLength { place: at(10), needed: 256, given: 255 });
+}
+
+#[test]
+fn tensors() {
+    let error = refusal(classifier(), |b| b.arena_bytes = 83);
+    assert_eq!(error, DecodeError::ArenaTooSmall { place: at(0), needed: 84, given: 83 });
+    let error = refusal(classifier(), |b| b.plan.output.offset = u32::MAX);
+    assert_eq!(error, DecodeError::ArenaTooSmall { place: Place::Output, needed: u32::MAX, given: 96 });
+    let error = refusal(classifier(), |b| b.plan.input.shape = Shape::new(1 << 16, 1 << 16, 1 << 16));
+    assert_eq!(error, DecodeError::ArenaTooSmall { place: Place::Input, needed: u32::MAX, given: 96 });
+    let error = refusal(classifier(), |b| b.plan.input.shape.width = 0);
+    assert_eq!(error, DecodeError::EmptyTensor { place: Place::Input });
+    for scale in [0.0, -0.0, -1.0, f32::INFINITY, f32::NAN] {
+        let error = refusal(classifier(), |b| step!(b, 1, Mean).output.scale = scale);
+        assert_eq!(error, DecodeError::Scale { place: at(1) }, "{scale}");
+    }
+}
+
+#[test]
+fn data_flow() {
+    let missing = |operator, offset| DecodeError::NotProduced { place: at(operator), offset };
+    let change_of_input: [fn(&mut Tensor); 4] =
+        [|t| t.offset -= 1, |t| t.zero_point += 1, |t| t.scale *= 2.0, |t| (t.shape.height, t.shape.width) = (1, 9)];
+    for change in change_of_input {
+        let mut offset = 0;
+        let error = refusal(classifier(), |b| {
+            change(&mut step!(b, 1, Mean).input);
+            offset = step!(b, 1, Mean).input.offset;
+        });
+        assert_eq!(error, missing(1, offset));
+    }
+    // Nobody has written byte 84 of the arena.
+    assert_eq!(refusal(classifier(), |b| step!(b, 2, FullyConnected).input.offset = 84), missing(2, 84));
+    // The second pool's output is moved over the first's, which the concatenation reads later.
+    let error = refusal(operators(), |b| step!(b, 4, Pool2d).output.offset = 31);
+    assert_eq!(error, missing(5, 0));
+    // In place, but for an operator that reads its input more than once.
+    assert_eq!(refusal(classifier(), |b| step!(b, 0, Conv2d).output.offset = 35), DecodeError::Overlap { operator: 0 });
+    let error = refusal(operators(), |b| step!(b, 1, Add).output.offset = 65);
+    assert_eq!(error, DecodeError::Overlap { operator: 1 });
+    let error = refusal(operators(), |b| step!(b, 10, Lut).output.offset = 1);
+    assert_eq!(error, DecodeError::Overlap { operator: 10 });
+    let error = refusal(classifier(), |b| b.plan.output.offset = 17);
+    assert_eq!(error, DecodeError::NotProduced { place: Place::Output, offset: 17 });
+    let error = refusal(classifier(), |b| b.plan.output.zero_point = 0);
+    assert_eq!(error, DecodeError::NotProduced { place: Place::Output, offset: 16 });
+    let error = refusal(autoencoder(), |b| {
+        step!(b, 1, FullyConnected).output.offset = 0;
+        b.plan.output.offset = 0;
+    });
+    assert_eq!(error, DecodeError::InputOverwritten { operator: 1 });
+}
+
+#[test]
+fn windows() {
+    let window = DecodeError::Window { operator: 0 };
+    assert_eq!(refusal(classifier(), |b| step!(b, 0, Conv2d).window.kernel_height = 0), window);
+    assert_eq!(refusal(classifier(), |b| step!(b, 0, Conv2d).window.stride_width = 0), window);
+    assert_eq!(refusal(classifier(), |b| step!(b, 0, Conv2d).window.dilation_height = 0), window);
+    assert_eq!(refusal(classifier(), |b| step!(b, 0, Conv2d).window.padding_left = 4), window);
+    assert_eq!(refusal(classifier(), |b| step!(b, 0, Conv2d).window.kernel_width = 8), window);
+    assert_eq!(refusal(classifier(), |b| step!(b, 0, Conv2d).window.dilation_width = u16::MAX), window);
+    let shape = DecodeError::Shape { operator: 0 };
+    assert_eq!(refusal(classifier(), |b| step!(b, 0, Conv2d).window.stride_width = 1), shape);
+    assert_eq!(refusal(operators(), |b| step!(b, 0, DepthwiseConv2d).window.dilation_height = 1), shape);
+    let window = |operator| DecodeError::Window { operator };
+    assert_eq!(refusal(operators(), |b| step!(b, 2, TransposeConv2d).window.dilation_width = 2), window(2));
+    assert_eq!(refusal(operators(), |b| step!(b, 2, TransposeConv2d).window.padding_top = 3), window(2));
+    assert_eq!(
+        refusal(operators(), |b| step!(b, 2, TransposeConv2d).window.stride_width = 1),
+        DecodeError::Shape { operator: 2 }
+    );
+    // A window of the pool would hold padding only.
+    let padded = |b: &mut Blob<'static>| {
+        let window = &mut step!(b, 3, Pool2d).window;
+        (window.padding_left, window.padding_right, window.stride_width) = (2, 1, 3);
+    };
+    assert_eq!(refusal(operators(), padded), window(3));
+}
+
+#[test]
+fn shapes() {
+    let shape = |operator| DecodeError::Shape { operator };
+    let swap = |t: &mut Tensor| (t.shape.height, t.shape.channels) = (t.shape.channels, t.shape.height);
+    assert_eq!(refusal(operators(), |b| swap(&mut step!(b, 1, Add).output)), shape(1));
+    assert_eq!(refusal(operators(), |b| step!(b, 5, Concat).axis = 0), shape(5));
+    assert_eq!(refusal(operators(), |b| step!(b, 7, Pad).top = 2), shape(7));
+    assert_eq!(
+        refusal(operators(), |b| step!(b, 9, Reshape).output.shape.channels = 17),
+        DecodeError::Overlap { operator: 9 }
+    );
+    assert_eq!(refusal(operators(), |b| step!(b, 12, ResizeNearest).factor_width = 3), shape(12));
+    assert_eq!(refusal(classifier(), |b| step!(b, 1, Mean).output.shape.channels = 3), shape(1));
+    assert_eq!(refusal(operators(), |b| swap(&mut step!(b, 10, Lut).output)), shape(10));
+    assert_eq!(refusal(operators(), |b| step!(b, 15, Softmax).output.shape.channels = 2), shape(15));
+    let parameter = |operator| DecodeError::Parameter { operator };
+    assert_eq!(refusal(operators(), |b| step!(b, 5, Concat).axis = 3), parameter(5));
+    assert_eq!(refusal(operators(), |b| step!(b, 5, Concat).inputs.clear()), parameter(5));
+    assert_eq!(refusal(operators(), |b| step!(b, 12, ResizeNearest).factor_height = 0), parameter(12));
+    assert_eq!(refusal(operators(), |b| step!(b, 1, Add).left_shift = 23), parameter(1));
+    assert_eq!(refusal(operators(), |b| step!(b, 15, Softmax).difference_min = 1), parameter(15));
+}
+
+#[test]
+fn quantization() {
+    let differ = |operator| DecodeError::Quantization { operator };
+    let double = |t: &mut Tensor| t.scale *= 2.0;
+    assert_eq!(refusal(operators(), |b| double(&mut step!(b, 3, Pool2d).output)), differ(3));
+    assert_eq!(refusal(operators(), |b| step!(b, 4, Pool2d).output.zero_point = 0), differ(4));
+    assert_eq!(refusal(operators(), |b| double(&mut step!(b, 5, Concat).output)), differ(5));
+    assert_eq!(refusal(operators(), |b| double(&mut step!(b, 7, Pad).output)), differ(7));
+    assert_eq!(refusal(operators(), |b| double(&mut step!(b, 9, Reshape).output)), differ(9));
+    assert_eq!(refusal(operators(), |b| double(&mut step!(b, 12, ResizeNearest).output)), differ(12));
+    assert_eq!(refusal(operators(), |b| double(&mut step!(b, 15, Softmax).output)), differ(15));
+    let activation = |operator| DecodeError::Activation { operator };
+    assert_eq!(refusal(operators(), |b| step!(b, 1, Add).activation_min = 101), activation(1));
+    assert_eq!(
+        refusal(operators(), |b| (step!(b, 8, Pool2d).activation_min, step!(b, 8, Pool2d).activation_max) = (1, 0)),
+        activation(8)
+    );
+    assert_eq!(
+        refusal(classifier(), |b| {
+            let requantization = &mut step!(b, 0, Conv2d).requantization;
+            (requantization.activation_min, requantization.activation_max) = (-127, -128);
+        }),
+        activation(0)
+    );
+}
+
+/// Overwrites an i32 of a constant.
+fn set_i32(blob: &mut Blob<'static>, constant: neji_format::Constant, index: usize, value: i32) {
+    let start = constant.offset as usize + 4 * index;
+    blob.constants[start..start + 4].copy_from_slice(&value.to_le_bytes());
+}
+
+#[test]
+fn multipliers() {
+    let bad = |operator, channel| DecodeError::Multiplier { operator, channel };
+    for value in [-1, 1, (1 << 30) - 1, i32::MIN] {
+        let error = refusal(classifier(), |b| {
+            let constant = step!(b, 0, Conv2d).requantization.multiplier;
+            set_i32(b, constant, 2, value);
+        });
+        assert_eq!(error, bad(0, 2), "{value}");
+    }
+    for shift in [31, 127, -32, -128_i8] {
+        let error = refusal(classifier(), |b| {
+            let start = step!(b, 2, FullyConnected).requantization.shift.offset as usize;
+            b.constants[start + 1] = shift as u8;
+        });
+        assert_eq!(error, bad(2, 1), "{shift}");
+    }
+    let small = Multiplier { multiplier: 7, shift: 0 };
+    assert_eq!(refusal(classifier(), |b| step!(b, 1, Mean).multiplier = small), bad(1, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 8, Pool2d).multiplier = small), bad(8, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 1, Add).multiplier_b.shift = 1), bad(1, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 1, Add).output_multiplier = small), bad(1, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 15, Softmax).multiplier.shift = -1), bad(15, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 15, Softmax).multiplier = small), bad(15, 0));
+}
+
+#[test]
+fn sums() {
+    let overflow = |operator, channel| DecodeError::AccumulatorOverflow { operator, channel };
+    for bias in [i32::MAX, i32::MIN, i32::MAX - 8191] {
+        let error = refusal(classifier(), |b| {
+            let constant = step!(b, 0, Conv2d).requantization.bias;
+            set_i32(b, constant, 3, bias);
+        });
+        assert_eq!(error, overflow(0, 3), "{bias}");
+    }
+    // A left shift by 20 of a sum that may reach 9 weights * 255.
+    let error = refusal(classifier(), |b| {
+        let start = step!(b, 0, Conv2d).requantization.shift.offset as usize;
+        b.constants[start + 1] = 20;
+    });
+    assert_eq!(error, overflow(0, 1));
+    assert_eq!(refusal(classifier(), |b| step!(b, 1, Mean).multiplier.shift = 20), overflow(1, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 8, Pool2d).multiplier.shift = 22), overflow(8, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 1, Add).output_multiplier.shift = 4), overflow(1, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 15, Softmax).multiplier.shift = 24), overflow(15, 0));
+}
+
+/// A blob of one operator that reads `input` at the beginning of the arena.
+fn single(input: Tensor, output: Tensor, operator: Operator) -> Blob<'static> {
+    let mut blob = classifier();
+    blob.plan.front_end = FrontEnd::Raw;
+    blob.plan.detector = Detector::None;
+    (blob.plan.input, blob.plan.output) = (input, output);
+    blob.operators = vec![operator];
+    blob.arena_bytes = ARENA_BYTES_MAX;
+    blob
+}
+
+/// The exact edge of what a dense layer may sum: n weights of -128 times 255.
+#[test]
+fn sum_at_its_edge() {
+    // floor((2^31 - 8192) / (128 * 255)) = 65792.9: 65,792 inputs pass, 65,793 do not.
+    for (features, fits) in [(65_792_u32, true), (65_793, false)] {
+        let mut blob = classifier();
+        let input = samples::tensor(0, 1, 1, features);
+        let output = samples::tensor(1 << 20, 1, 1, 1);
+        let mut dense = *step!(blob, 2, FullyConnected);
+        (dense.input, dense.output) = (input, output);
+        let mut constants = Vec::new();
+        dense.weights = neji_format::push_constant(&mut constants, &vec![0x80; features as usize]);
+        dense.requantization.bias = neji_format::push_constant(&mut constants, &[0; 4]);
+        dense.requantization.multiplier = neji_format::push_constant(&mut constants, &(1_i32 << 30).to_le_bytes());
+        dense.requantization.shift = neji_format::push_constant(&mut constants, &[0]);
+        let mut blob = single(input, output, Operator::FullyConnected(dense));
+        blob.constants = constants;
+        let bytes = AlignedBytes::new(&blob.encode());
+        let error = Model::parse(bytes.as_slice()).err();
+        let expected = DecodeError::AccumulatorOverflow { operator: 0, channel: 0 };
+        assert_eq!(error, (!fits).then_some(expected), "{features}");
+    }
+}
+
+#[test]
+fn softmax_of_too_many_channels() {
+    for (channels, fits) in [(4095, true), (4096, false)] {
+        let [input, output] = [samples::tensor(0, 1, 1, channels), samples::tensor(8192, 1, 1, channels)];
+        let mut samples = operators();
+        let mut softmax = *step!(samples, 15, Softmax);
+        (softmax.input, softmax.output) = (input, output);
+        let bytes = AlignedBytes::new(&single(input, output, Operator::Softmax(softmax)).encode());
+        assert_eq!(Model::parse(bytes.as_slice()).is_ok(), fits, "{channels}");
+    }
+}
+
+#[test]
+fn pool_of_too_large_a_window() {
+    let [input, output] = [samples::tensor(0, 4000, 4000, 1), samples::tensor(1 << 25, 1, 1, 1)];
+    let mut samples = operators();
+    let mut pool = *step!(samples, 4, Pool2d);
+    (pool.input, pool.output, pool.window) = (input, output, samples::window(4000, 1, 0));
+    for (kind, fits) in [(PoolKind::Average, false), (PoolKind::Sum, false), (PoolKind::Max, true)] {
+        pool.kind = kind;
+        let bytes = AlignedBytes::new(&single(input, output, Operator::Pool2d(pool)).encode());
+        assert_eq!(Model::parse(bytes.as_slice()).is_ok(), fits, "{kind:?}");
+    }
+}
+
+#[test]
+fn front_end() {
+    let fault = |change: fn(&mut ImageFrontEnd)| {
+        let error = refusal(autoencoder(), |b| match &mut b.plan.front_end {
+            FrontEnd::Image(image) => change(image),
+            FrontEnd::Raw => panic!("the sample has an image front end"),
+        });
+        let DecodeError::FrontEnd(fault) = error else { panic!("{error}") };
+        fault
+    };
+    assert_eq!(fault(|f| f.sensor.width = 0), FrontEndFault::Sensor);
+    assert_eq!(fault(|f| (f.sensor.width, f.sensor.height) = (4097, 4096)), FrontEndFault::Sensor);
+    assert_eq!(fault(|f| f.crop.x = 9), FrontEndFault::Crop);
+    assert_eq!(fault(|f| f.crop.y = u16::MAX), FrontEndFault::Crop);
+    assert_eq!(fault(|f| f.crop.height = 0), FrontEndFault::Crop);
+    assert_eq!(fault(|f| f.resize.width = 33), FrontEndFault::Resize);
+    assert_eq!(fault(|f| f.resize.height = 0), FrontEndFault::Resize);
+    assert_eq!(fault(|f| f.saturated_max = 1001), FrontEndFault::Saturated);
+    for (percent, target) in [(0, 200), (101, 200), (50, 0)] {
+        let error = refusal(autoencoder(), |b| match &mut b.plan.front_end {
+            FrontEnd::Image(image) => image.photometric = Photometric::Percentile { percent, target },
+            FrontEnd::Raw => panic!("the sample has an image front end"),
+        });
+        assert_eq!(error, DecodeError::FrontEnd(FrontEndFault::Photometric));
+    }
+    assert_eq!(fault(|f| f.alignment.as_mut().unwrap().strip.width = 0), FrontEndFault::Strip);
+    assert_eq!(fault(|f| f.alignment.as_mut().unwrap().area_min = 0), FrontEndFault::Area);
+    assert_eq!(fault(|f| f.alignment.as_mut().unwrap().area_min = 101), FrontEndFault::Area);
+    assert_eq!(fault(|f| f.alignment.as_mut().unwrap().length = 0), FrontEndFault::Extent);
+    assert_eq!(fault(|f| f.alignment.as_mut().unwrap().breadth = (1 << 24) + 1), FrontEndFault::Extent);
+    assert_eq!(fault(|f| f.quantize.multiplier = 1), FrontEndFault::Quantize);
+    assert_eq!(fault(|f| f.quantize.shift = 24), FrontEndFault::Quantize);
+    assert_eq!(fault(|f| f.alignment = None), FrontEndFault::OutputLength { needed: 32, given: 192 });
+}
+
+#[test]
+fn detector() {
+    let residual = |change: fn(&mut Reconstruction)| {
+        refusal(autoencoder(), |b| match &mut b.plan.detector {
+            Detector::Reconstruction(params) => change(params),
+            other => panic!("the sample's detector is {other:?}"),
+        })
+    };
+    let fault = DecodeError::Detector;
+    assert_eq!(residual(|d| d.output_to_residual.multiplier = -1), fault(DetectorFault::Multiplier));
+    assert_eq!(residual(|d| d.output_to_residual.shift = 30), fault(DetectorFault::Multiplier));
+    assert_eq!(residual(|d| d.smooth_radius = 3), fault(DetectorFault::SmoothRadius));
+    assert_eq!(residual(|d| d.top_k = 65), fault(DetectorFault::TopK));
+    let error = residual(|d| d.weights.as_mut().unwrap().bytes = 62);
+    assert_eq!(error, DecodeError::ConstantLength { place: Place::Detector, needed: 64, given: 62 });
+    let error = refusal(autoencoder(), |b| {
+        step!(b, 1, FullyConnected).output.shape = Shape::new(8, 4, 1);
+        b.plan.output.shape = Shape::new(8, 4, 1);
+    });
+    assert_eq!(error, fault(DetectorFault::Shape));
+
+    let classes = |classes| refusal(classifier(), |b| b.plan.provenance.classes = classes);
+    assert_eq!(classes("good\nrust"), fault(DetectorFault::ClassNames { needed: 3, given: 2 }));
+    let error = refusal(classifier(), |b| {
+        let score = ClassifierScore::Margin;
+        b.plan.detector = Detector::Classifier(neji_format::Classifier { normal_class: 3, score });
+    });
+    assert_eq!(error, fault(DetectorFault::NormalClass));
+    let error = refusal(autoencoder(), |b| b.plan.detector = classifier().plan.detector);
+    assert_eq!(error, fault(DetectorFault::Classes));
+}
+
+#[test]
+fn decision() {
+    let refused = |change: fn(&mut neji_format::Decision)| refusal(classifier(), |b| change(&mut b.plan.decision));
+    let fault = DecodeError::Decision;
+    assert_eq!(refused(|d| d.release = d.threshold + 1), fault(DecisionFault::Release));
+    assert_eq!(refused(|d| d.smoothing = 0), fault(DecisionFault::Smoothing));
+    assert_eq!(refused(|d| d.smoothing = 32769), fault(DecisionFault::Smoothing));
+    assert_eq!(refused(|d| d.window = 0), fault(DecisionFault::Window));
+    assert_eq!(refused(|d| d.window = 33), fault(DecisionFault::Window));
+    assert_eq!(refused(|d| d.required = 0), fault(DecisionFault::Required));
+    assert_eq!(refused(|d| d.required = d.window + 1), fault(DecisionFault::Required));
+}

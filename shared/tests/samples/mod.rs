@@ -1,0 +1,274 @@
+#![allow(dead_code, reason = "each test binary uses a part")]
+//! Small blobs that the tests share: an autoencoder, a classifier, and a plan with every operator.
+//!
+//! Weights are a fixed pattern: what counts here is that they are checked, not what they compute.
+
+use neji_format::header::{CRC_OFFSET, checksum};
+use neji_format::{
+    Add, AlignedBytes, Alignment, Blob, Classifier, ClassifierScore, Concat, Constant, Conv2d, Decision,
+    DepthwiseConv2d, Detector, FrontEnd, FullyConnected, ImageFrontEnd, Lut, LutFunction, MaskThreshold, Mean, Metrics,
+    Multiplier, Operator, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind, Provenance, Reconstruction,
+    Rect, Requantization, Reshape, ResizeNearest, Shape, Size, Softmax, Tensor, TransposeConv2d, Window, push_constant,
+};
+
+/// 2^-8: small enough for every sum here.
+pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shift: -7 };
+
+/// The blobs with the names of their golden files.
+pub(crate) fn all() -> [(&'static str, Blob<'static>); 3] {
+    [("v1_autoencoder", autoencoder()), ("v1_classifier", classifier()), ("v1_operators", operators())]
+}
+
+pub(crate) fn tensor(offset: u32, height: u32, width: u32, channels: u32) -> Tensor {
+    Tensor { offset, shape: Shape::new(height, width, channels), scale: 1.0 / 256.0, zero_point: -128 }
+}
+
+pub(crate) fn window(kernel: u16, stride: u16, padding: u16) -> Window {
+    Window {
+        kernel_height: kernel,
+        kernel_width: kernel,
+        stride_height: stride,
+        stride_width: stride,
+        dilation_height: 1,
+        dilation_width: 1,
+        padding_top: padding,
+        padding_left: padding,
+        padding_bottom: padding,
+        padding_right: padding,
+    }
+}
+
+/// `bytes` weights from -7 to 7.
+fn weights(constants: &mut Vec<u8>, bytes: u32) -> Constant {
+    let bytes: Vec<u8> = (0..bytes).map(|i| ((i * 7 % 15) as i8 - 7) as u8).collect();
+    push_constant(constants, &bytes)
+}
+
+fn requantization(constants: &mut Vec<u8>, channels: u32) -> Requantization {
+    let words = |value: &dyn Fn(u32) -> i32| (0..channels).flat_map(|c| value(c).to_le_bytes()).collect::<Vec<u8>>();
+    Requantization {
+        bias: push_constant(constants, &words(&|c| 100 - 50 * c as i32)),
+        multiplier: push_constant(constants, &words(&|c| (1 << 30) + c as i32)),
+        shift: push_constant(constants, &vec![(-6_i8) as u8; channels as usize]),
+        activation_min: -128,
+        activation_max: 127,
+    }
+}
+
+fn blob(input: Tensor, output: Tensor, arena_bytes: u32) -> Blob<'static> {
+    Blob {
+        plan: Plan {
+            provenance: Provenance {
+                neji_version: "0.1.0",
+                name: "golden",
+                classes: "",
+                data_hash: [0x11; 32],
+                config_hash: [0x22; 32],
+                seed: 7,
+                metrics: Metrics { auroc_float: 0.9375, auroc_int8: 0.875 },
+            },
+            front_end: FrontEnd::Raw,
+            detector: Detector::None,
+            decision: Decision {
+                threshold: 1000,
+                release: 800,
+                smoothing: 16384,
+                required: 2,
+                window: 3,
+                score_unit: 0.0625,
+            },
+            input,
+            output,
+            operator_count: 0,
+        },
+        operators: Vec::new(),
+        constants: Vec::new(),
+        arena_bytes,
+    }
+}
+
+/// A dense autoencoder of a 8 x 4 strip with an aligning front end: 32 - 8 - 32.
+pub(crate) fn autoencoder() -> Blob<'static> {
+    let [input, code, output] = [tensor(0, 4, 8, 1), tensor(32, 1, 1, 8), tensor(48, 4, 8, 1)];
+    let mut blob = blob(input, output, 80);
+    let constants = &mut blob.constants;
+    blob.operators = vec![
+        Operator::FullyConnected(FullyConnected {
+            input,
+            output: code,
+            weights: weights(constants, 256),
+            requantization: requantization(constants, 8),
+        }),
+        Operator::FullyConnected(FullyConnected {
+            input: code,
+            output,
+            weights: weights(constants, 256),
+            requantization: requantization(constants, 32),
+        }),
+    ];
+    let deviations: Vec<u8> = (0..32_u16).flat_map(|i| (8192 + 64 * i).to_le_bytes()).collect();
+    blob.plan.detector = Detector::Reconstruction(Reconstruction {
+        output_to_residual: Multiplier { multiplier: 1 << 30, shift: 5 },
+        weights: Some(push_constant(constants, &deviations)),
+        smooth_radius: 1,
+        top_k: 4,
+    });
+    blob.plan.front_end = FrontEnd::Image(ImageFrontEnd {
+        sensor: Size { width: 40, height: 30 },
+        pixel_format: PixelFormat::Rgb888,
+        crop: Rect { x: 4, y: 3, width: 32, height: 24 },
+        resize: Size { width: 16, height: 12 },
+        range_min: 16,
+        saturated_max: 200,
+        photometric: Photometric::Percentile { percent: 90, target: 200 },
+        alignment: Some(Alignment {
+            polarity: Polarity::Auto,
+            threshold: MaskThreshold::Otsu,
+            area_min: 4,
+            area_max: 100,
+            thick_end_first: true,
+            length: 14 * 256,
+            breadth: 6 * 256,
+            strip: Size { width: 8, height: 4 },
+        }),
+        quantize: Multiplier { multiplier: 1 << 30, shift: 1 },
+    });
+    blob
+}
+
+/// A convolution, a mean over the picture, a dense layer for three classes.
+pub(crate) fn classifier() -> Blob<'static> {
+    let [input, features, mean, logits] =
+        [tensor(0, 6, 6, 1), tensor(48, 3, 3, 4), tensor(0, 1, 1, 4), tensor(16, 1, 1, 3)];
+    let mut blob = blob(input, logits, 96);
+    let constants = &mut blob.constants;
+    blob.operators = vec![
+        Operator::Conv2d(Conv2d {
+            input,
+            output: features,
+            window: Window { padding_bottom: 0, padding_right: 0, ..window(3, 2, 1) },
+            weights: weights(constants, 36),
+            requantization: requantization(constants, 4),
+        }),
+        Operator::Mean(Mean { input: features, output: mean, multiplier: MULTIPLIER }),
+        Operator::FullyConnected(FullyConnected {
+            input: mean,
+            output: logits,
+            weights: weights(constants, 12),
+            requantization: requantization(constants, 3),
+        }),
+    ];
+    blob.plan.provenance.classes = "good\nscratch\nrust";
+    blob.plan.detector = Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin });
+    blob.plan.front_end = FrontEnd::Image(ImageFrontEnd {
+        sensor: Size { width: 12, height: 12 },
+        pixel_format: PixelFormat::Grey8,
+        crop: Rect { x: 0, y: 0, width: 12, height: 12 },
+        resize: Size { width: 6, height: 6 },
+        range_min: 16,
+        saturated_max: 200,
+        photometric: Photometric::None,
+        alignment: None,
+        quantize: Multiplier { multiplier: 1 << 30, shift: 1 },
+    });
+    blob
+}
+
+/// Every operator once, every kind of pool.
+pub(crate) fn operators() -> Blob<'static> {
+    let input = tensor(0, 4, 4, 2);
+    let depthwise = tensor(64, 4, 4, 2);
+    let sum = tensor(64, 4, 4, 2);
+    let large = tensor(128, 8, 8, 2);
+    let max = tensor(0, 4, 4, 2);
+    let average = tensor(32, 4, 4, 2);
+    let joined = tensor(256, 4, 4, 4);
+    let conv = tensor(0, 4, 4, 2);
+    let padded = tensor(64, 6, 6, 2);
+    let pooled = tensor(0, 3, 3, 2);
+    let flat = tensor(0, 1, 1, 18);
+    let up = tensor(64, 6, 6, 2);
+    let mean = tensor(0, 1, 1, 2);
+    let logits = tensor(16, 1, 1, 3);
+    let output = tensor(32, 1, 1, 3);
+    let unfolded = tensor(0, 3, 3, 2);
+    let mut blob = blob(input, output, 320);
+    let constants = &mut blob.constants;
+    let table: Vec<u8> = (-128..=127_i8).map(|q| q.max(-100) as u8).collect();
+    let pool = |kind, input, output, window| {
+        let [activation_min, activation_max] = [-128, 127];
+        Operator::Pool2d(Pool2d { kind, input, output, window, multiplier: MULTIPLIER, activation_min, activation_max })
+    };
+    blob.operators = vec![
+        Operator::DepthwiseConv2d(DepthwiseConv2d {
+            input,
+            output: depthwise,
+            window: Window { dilation_height: 2, padding_top: 2, padding_bottom: 2, ..window(3, 1, 1) },
+            weights: weights(constants, 18),
+            requantization: requantization(constants, 2),
+        }),
+        Operator::Add(Add {
+            input_a: input,
+            input_b: depthwise,
+            output: sum,
+            left_shift: 20,
+            multiplier_a: Multiplier { multiplier: 1 << 30, shift: 0 },
+            multiplier_b: Multiplier { multiplier: 1 << 30, shift: 0 },
+            output_multiplier: Multiplier { multiplier: 1 << 30, shift: -18 },
+            activation_min: -128,
+            activation_max: 100,
+        }),
+        Operator::TransposeConv2d(TransposeConv2d {
+            input: sum,
+            output: large,
+            window: window(2, 2, 0),
+            weights: weights(constants, 16),
+            requantization: requantization(constants, 2),
+        }),
+        pool(PoolKind::Max, large, max, window(2, 2, 0)),
+        pool(PoolKind::Average, large, average, Window { padding_top: 0, padding_left: 0, ..window(3, 2, 1) }),
+        Operator::Concat(Concat { inputs: [max, average].into_iter().collect(), output: joined, axis: 2 }),
+        Operator::Conv2d(Conv2d {
+            input: joined,
+            output: conv,
+            window: window(1, 1, 0),
+            weights: weights(constants, 8),
+            requantization: requantization(constants, 2),
+        }),
+        Operator::Pad(Pad { input: conv, output: padded, top: 1, bottom: 1, left: 0, right: 2 }),
+        pool(PoolKind::Sum, padded, pooled, window(2, 2, 0)),
+        Operator::Reshape(Reshape { input: pooled, output: flat }),
+        Operator::Lut(Lut {
+            input: flat,
+            output: flat,
+            function: LutFunction::Relu,
+            table: push_constant(constants, &table),
+        }),
+        Operator::Reshape(Reshape { input: flat, output: unfolded }),
+        Operator::ResizeNearest(ResizeNearest { input: unfolded, output: up, factor_height: 2, factor_width: 2 }),
+        Operator::Mean(Mean { input: up, output: mean, multiplier: MULTIPLIER }),
+        Operator::FullyConnected(FullyConnected {
+            input: mean,
+            output: logits,
+            weights: weights(constants, 6),
+            requantization: requantization(constants, 3),
+        }),
+        Operator::Softmax(Softmax {
+            input: logits,
+            output,
+            multiplier: Multiplier { multiplier: 1 << 30, shift: 19 },
+            difference_min: -3968,
+        }),
+    ];
+    blob.plan.detector = Detector::Classifier(Classifier { normal_class: 1, score: ClassifierScore::Probability });
+    blob
+}
+
+/// A copy with the checksum that fits its bytes, so that a change gets past the header.
+pub(crate) fn with_checksum(bytes: &[u8]) -> AlignedBytes {
+    let mut bytes = bytes.to_vec();
+    let total = u32::from_le_bytes([bytes[24], bytes[25], bytes[26], bytes[27]]) as usize;
+    let crc = checksum(&bytes[..total.min(bytes.len())]);
+    bytes[CRC_OFFSET..CRC_OFFSET + 4].copy_from_slice(&crc.to_le_bytes());
+    AlignedBytes::new(&bytes)
+}
