@@ -1,0 +1,80 @@
+//! Views of the arena: one output to write, everything else to read.
+
+use neji_format::Tensor;
+
+/// The arena, cut at one tensor.
+pub(crate) struct Split<'m> {
+    before: &'m [i8],
+    /// The tensor that is written.
+    pub(crate) output: &'m mut [i8],
+    after: &'m [i8],
+    start: usize,
+}
+
+/// Cuts `arena` at `output`. The slice is empty where the tensor lies outside, which the parser excludes.
+pub(crate) fn split<'m>(arena: &'m mut [i8], output: &Tensor) -> Split<'m> {
+    let start = output.offset as usize;
+    let Some((before, rest)) = arena.split_at_mut_checked(start) else {
+        return Split { before: &[], output: &mut [], after: &[], start: 0 };
+    };
+    match rest.split_at_mut_checked(output.shape.len()) {
+        Some((output, after)) => Split { before, output, after, start },
+        None => Split { before, output: &mut [], after: &[], start },
+    }
+}
+
+impl<'m> Split<'m> {
+    /// A tensor beside the output; empty where it overlaps it or lies outside.
+    pub(crate) fn input(&self, tensor: &Tensor) -> &'m [i8] {
+        let len = tensor.shape.len();
+        let offset = tensor.offset as usize;
+        match offset.checked_sub(self.start.saturating_add(self.output.len())) {
+            Some(offset) => self.after.get(offset..offset.saturating_add(len)),
+            None => self.before.get(offset..offset.saturating_add(len)),
+        }
+        .unwrap_or(&[])
+    }
+}
+
+/// A tensor to be changed in place.
+pub(crate) fn in_place<'m>(arena: &'m mut [i8], tensor: &Tensor) -> &'m mut [i8] {
+    split(arena, tensor).output
+}
+
+/// A tensor to be read.
+pub(crate) fn read<'m>(arena: &'m [i8], tensor: &Tensor) -> &'m [i8] {
+    let offset = tensor.offset as usize;
+    arena.get(offset..offset.saturating_add(tensor.shape.len())).unwrap_or(&[])
+}
+
+#[cfg(test)]
+mod tests {
+    use neji_format::Shape;
+
+    use super::*;
+
+    fn tensor(offset: u32, len: u32) -> Tensor {
+        Tensor { offset, shape: Shape::new(1, 1, len), scale: 1.0, zero_point: 0 }
+    }
+
+    #[test]
+    fn inputs_lie_on_both_sides_of_the_output() {
+        let mut arena = [0, 1, 2, 3, 4, 5];
+        let split = split(&mut arena, &tensor(2, 2));
+        assert_eq!(split.output, [2, 3]);
+        assert_eq!(split.input(&tensor(0, 2)), [0, 1]);
+        assert_eq!(split.input(&tensor(4, 2)), [4, 5]);
+        assert_eq!(split.input(&tensor(1, 2)), []);
+        assert_eq!(split.input(&tensor(2, 2)), []);
+        assert_eq!(split.input(&tensor(5, 2)), []);
+    }
+
+    #[test]
+    fn outside_is_empty() {
+        let mut arena = [0, 1, 2];
+        assert!(split(&mut arena, &tensor(2, 2)).output.is_empty());
+        assert!(split(&mut arena, &tensor(4, 1)).output.is_empty());
+        assert!(read(&arena, &tensor(u32::MAX, 1)).is_empty());
+        assert_eq!(in_place(&mut arena, &tensor(1, 2)), [1, 2]);
+    }
+}

@@ -1,0 +1,51 @@
+//! One file an operator: unpack it and call its kernel.
+
+mod add;
+mod concat;
+mod conv2d;
+mod depthwise_conv2d;
+mod fully_connected;
+mod lut;
+mod mean;
+mod pad;
+mod pool2d;
+mod reshape;
+mod resize_nearest;
+mod softmax;
+mod transpose_conv2d;
+
+use neji_format::{Model, Operator, Requantization, Tensor};
+
+use crate::isa::Isa;
+use crate::kernels::Channels;
+
+/// Runs one operator of `model` on the arena.
+pub(crate) fn run<I: Isa>(model: &Model<'_>, operator: &Operator, arena: &mut [i8]) {
+    match operator {
+        Operator::Conv2d(op) => conv2d::run::<I>(model, op, arena),
+        Operator::DepthwiseConv2d(op) => depthwise_conv2d::run::<I>(model, op, arena),
+        Operator::FullyConnected(op) => fully_connected::run::<I>(model, op, arena),
+        Operator::TransposeConv2d(op) => transpose_conv2d::run::<I>(model, op, arena),
+        Operator::Pool2d(op) => pool2d::run(op, arena),
+        Operator::Mean(op) => mean::run(op, arena),
+        Operator::Add(op) => add::run(op, arena),
+        Operator::Concat(op) => concat::run(op, arena),
+        Operator::Pad(op) => pad::run(op, arena),
+        Operator::Reshape(op) => reshape::run(op, arena),
+        Operator::ResizeNearest(op) => resize_nearest::run(op, arena),
+        Operator::Lut(op) => lut::run(model, op, arena),
+        Operator::Softmax(op) => softmax::run(op, arena),
+    }
+}
+
+/// The constants of a requantization.
+fn channels<'a>(model: &Model<'a>, requantization: &Requantization, output: &Tensor) -> Channels<'a> {
+    Channels {
+        bias: model.constant_i32(requantization.bias),
+        multiplier: model.constant_i32(requantization.multiplier),
+        shift: model.constant_i8(requantization.shift),
+        zero_point: output.zero_point.into(),
+        activation_min: requantization.activation_min,
+        activation_max: requantization.activation_max,
+    }
+}
