@@ -1,0 +1,102 @@
+//! Scores to alarm: exponential mean, threshold with hysteresis, k of the last n.
+
+use neji_format::Decision;
+
+/// Fraction bits of the exponential mean's state, so that small steps do not get lost.
+const STATE_BITS: u32 = 8;
+
+/// What a score led to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decided {
+    /// The exponential mean of the scores up to this one.
+    pub smoothed: i32,
+    /// The smoothed score is above the threshold, or above the release level while the alarm is on.
+    pub abnormal: bool,
+    /// At least `required` of the last `window` scores were abnormal.
+    pub alarm: bool,
+}
+
+/// The decision's state. The first score is its own mean.
+#[derive(Debug, Clone, Copy)]
+pub struct Decider {
+    decision: Decision,
+    state: Option<i64>,
+    history: u32,
+    alarm: bool,
+}
+
+impl Decider {
+    /// A decider that has seen nothing.
+    pub fn new(decision: Decision) -> Self {
+        Self { decision, state: None, history: 0, alarm: false }
+    }
+
+    /// Forgets all scores and the alarm.
+    pub fn reset(&mut self) {
+        *self = Self::new(self.decision);
+    }
+
+    /// Whether the alarm is on; it stays as it is while there are no scores.
+    pub fn alarm(&self) -> bool {
+        self.alarm
+    }
+
+    /// Takes the next score.
+    pub fn push(&mut self, score: i32) -> Decided {
+        let decision = &self.decision;
+        let score = i64::from(score) << STATE_BITS;
+        let state = match self.state {
+            None => score,
+            Some(state) => state + (((score - state) * i64::from(decision.smoothing.min(1 << 15))) >> 15),
+        };
+        self.state = Some(state);
+        // A mean of i32 values, so it is one.
+        let smoothed = ((state + (1 << (STATE_BITS - 1))) >> STATE_BITS) as i32;
+        let level = if self.alarm { decision.release } else { decision.threshold };
+        let abnormal = smoothed > level;
+        let window = u32::from(decision.window).clamp(1, 32);
+        self.history = ((self.history << 1) | u32::from(abnormal)) & (u32::MAX >> (32 - window));
+        self.alarm = self.history.count_ones() >= u32::from(decision.required).max(1);
+        Decided { smoothed, abnormal, alarm: self.alarm }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decider(smoothing: u16, required: u8, window: u8) -> Decider {
+        Decider::new(Decision { threshold: 100, release: 50, smoothing, required, window, score_unit: 1.0 })
+    }
+
+    #[test]
+    fn one_score_is_not_an_alarm_two_of_three_are() {
+        let mut decider = decider(1 << 15, 2, 3);
+        let alarms = [0, 200, 0, 200, 60, 60, 40, 40, 40].map(|score| decider.push(score).alarm);
+        // 60 counts as abnormal only while the alarm is on.
+        assert_eq!(alarms, [false, false, false, true, true, true, true, false, false]);
+    }
+
+    #[test]
+    fn mean_begins_with_the_first_score_and_halves() {
+        let mut decider = decider(1 << 14, 1, 1);
+        assert_eq!([80, 0, 0, 80].map(|score| decider.push(score).smoothed), [80, 40, 20, 50]);
+    }
+
+    #[test]
+    fn extreme_scores_do_not_overflow() {
+        let mut decider = decider(1 << 15, 1, 32);
+        for score in [i32::MIN, i32::MAX, i32::MIN, i32::MAX] {
+            assert_eq!(decider.push(score).smoothed, score);
+        }
+    }
+
+    #[test]
+    fn reset_forgets_the_alarm() {
+        let mut decider = decider(1 << 15, 1, 1);
+        assert!(decider.push(500).alarm);
+        decider.reset();
+        assert!(!decider.alarm());
+        assert!(!decider.push(60).alarm);
+    }
+}

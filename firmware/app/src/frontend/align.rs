@@ -1,0 +1,211 @@
+//! Where the part lies, and the strip that is cut along it.
+//!
+//! Lengths are in 1/256 pixel, directions are unit vectors in Q30. The principal axis comes from the second moments
+//! without an angle: with `a = Mxx - Myy`, `b = 2 Mxy`, `r = sqrt(a^2 + b^2)` it is parallel to `(r + a, b)`, and to
+//! `(b, r - a)`; the longer of the two is taken.
+
+use neji_format::{Alignment, Size};
+
+/// Fraction bits of directions.
+const AXIS_BITS: u32 = 30;
+
+/// Place, direction and size of a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pose {
+    /// Middle of the part along its axis, its centroid across; x and y in 1/256 pixel, pixel centres at whole pixels.
+    pub center: (i32, i32),
+    /// Unit vector along the part, from its thicker end where the alignment asks for that; Q30.
+    pub axis: (i32, i32),
+    /// Extent along the axis in 1/256 pixel.
+    pub length: u32,
+    /// Twice the farthest extent from the axis in 1/256 pixel.
+    pub breadth: u32,
+    /// Pixels of the part.
+    pub area: u32,
+}
+
+#[derive(Default)]
+struct Moments {
+    count: i64,
+    x: i64,
+    y: i64,
+    xx: i64,
+    xy: i64,
+    yy: i64,
+}
+
+fn pixels(mask: &[u16], width: usize) -> impl Iterator<Item = (i64, i64)> + '_ {
+    mask.chunks_exact(width.max(1))
+        .zip(0i64..)
+        .flat_map(|(row, y)| row.iter().zip(0i64..).filter(|(label, _)| **label != 0).map(move |(_, x)| (x, y)))
+}
+
+/// Principal axis of central moments; `(1, 0)` where the ellipse of inertia is round to 1/64.
+fn principal_axis(xx: i128, xy: i128, yy: i128) -> (i64, i64) {
+    let horizontal = (1i64 << AXIS_BITS, 0);
+    let (a, b) = (xx - yy, 2 * xy);
+    let magnitude = a.unsigned_abs().max(b.unsigned_abs());
+    if magnitude == 0 || magnitude * 64 < (xx + yy).unsigned_abs() {
+        return horizontal;
+    }
+    let bits = 128 - magnitude.leading_zeros() as i32;
+    let scale = |value: i128| if bits > 28 { (value >> (bits - 28)) as i64 } else { (value << (28 - bits)) as i64 };
+    let (a, b) = (scale(a), scale(b));
+    let r = (a * a + b * b).isqrt();
+    let (x, y) = if a >= 0 { (r + a, b) } else { (b, r - a) };
+    let length = (x * x + y * y).isqrt().max(1);
+    ((x << AXIS_BITS) / length, (y << AXIS_BITS) / length)
+}
+
+/// Measures the part whose pixels are not 0 in `mask`; `None` where there are none.
+///
+/// The thicker end is the half, cut at the middle of the extent along the axis, whose second moment across the axis is
+/// larger: a head tells by its width even where a long thread has more pixels.
+pub fn pose(mask: &[u16], width: usize, thick_end_first: bool) -> Option<Pose> {
+    let mut m = Moments::default();
+    for (x, y) in pixels(mask, width) {
+        m.count += 1;
+        m.x += x;
+        m.y += y;
+        m.xx += x * x;
+        m.xy += x * y;
+        m.yy += y * y;
+    }
+    if m.count == 0 {
+        return None;
+    }
+    let central =
+        |second: i64, a: i64, b: i64| i128::from(second) * i128::from(m.count) - i128::from(a) * i128::from(b);
+    let mut axis = principal_axis(central(m.xx, m.x, m.x), central(m.xy, m.x, m.y), central(m.yy, m.y, m.y));
+    let centroid = ((m.x * 256 + m.count / 2) / m.count, (m.y * 256 + m.count / 2) / m.count);
+    let project = |axis: (i64, i64), (x, y): (i64, i64)| {
+        let (dx, dy) = (x * 256 - centroid.0, y * 256 - centroid.1);
+        ((dx * axis.0 + dy * axis.1) >> AXIS_BITS, (dy * axis.0 - dx * axis.1) >> AXIS_BITS)
+    };
+    let (mut low, mut high, mut wide) = (i64::MAX, i64::MIN, 0);
+    for pixel in pixels(mask, width) {
+        let (u, v) = project(axis, pixel);
+        (low, high, wide) = (low.min(u), high.max(u), wide.max(v.abs()));
+    }
+    let middle = (low + high) >> 1;
+    let center = (centroid.0 + ((middle * axis.0) >> AXIS_BITS), centroid.1 + ((middle * axis.1) >> AXIS_BITS));
+    if thick_end_first {
+        let mut balance = 0i64;
+        for pixel in pixels(mask, width) {
+            let (u, v) = project(axis, pixel);
+            // Sixteenths of a pixel keep the sum of squares within i64.
+            balance += (u - middle).signum() * (v >> 4) * (v >> 4);
+        }
+        if balance > 0 {
+            axis = (-axis.0, -axis.1);
+        }
+    }
+    Some(Pose {
+        center: (center.0 as i32, center.1 as i32),
+        axis: (axis.0 as i32, axis.1 as i32),
+        length: (high - low + 256) as u32,
+        breadth: (2 * wide + 256) as u32,
+        area: m.count as u32,
+    })
+}
+
+/// Bilinear sample at a position in Q16, clamped to the image; 8-bit weights.
+fn sample(image: &[u8], size: Size, x: i64, y: i64) -> u32 {
+    let clamp = |value: i64, len: u16| {
+        let value = value.clamp(0, (i64::from(len) - 1) << 16) as u64;
+        let whole = (value >> 16) as usize;
+        (whole, (whole + 1).min(usize::from(len) - 1), ((value >> 8) & 255) as u32)
+    };
+    let ((x0, x1, fx), (y0, y1, fy)) = (clamp(x, size.width), clamp(y, size.height));
+    let width = usize::from(size.width);
+    let at = |x: usize, y: usize| image.get(y * width + x).map_or(0, |&grey| u32::from(grey));
+    let upper = at(x0, y0) * (256 - fx) + at(x1, y0) * fx;
+    let lower = at(x0, y1) * (256 - fx) + at(x1, y1) * fx;
+    (upper * (256 - fy) + lower * fy + (1 << 15)) >> 16
+}
+
+/// Cuts the strip of `pose` out of an image and gives `put` its pixels in row order.
+///
+/// The strip's pixel (i, j) is sampled at `((i + 1/2) / width - 1/2) * length` along and likewise across. Where a step
+/// is longer than 2 pixels it is the mean of as many samples as keep them 2 pixels apart, at most 4 an axis.
+pub fn strip(image: &[u8], size: Size, pose: &Pose, alignment: &Alignment, mut put: impl FnMut(usize, u8)) {
+    let (columns, rows) = (i64::from(alignment.strip.width), i64::from(alignment.strip.height));
+    let (length, breadth) = (i64::from(alignment.length), i64::from(alignment.breadth));
+    let samples = |extent: i64, count: i64| (extent + 512 * count - 1).div_euclid((512 * count).max(1)).clamp(1, 4);
+    let (samples_u, samples_v) = (samples(length, columns), samples(breadth, rows));
+    let total = (samples_u * samples_v) as u32;
+    // Offset of a sample from the middle in Q16 pixels: extents are in Q8.
+    let offset = |index: i64, count: i64, extent: i64| (((2 * index + 1) * extent) << 7) / count - (extent << 7);
+    let (ax, ay) = (i64::from(pose.axis.0), i64::from(pose.axis.1));
+    let (cx, cy) = (i64::from(pose.center.0) << 8, i64::from(pose.center.1) << 8);
+    let mut index = 0;
+    for j in 0..rows {
+        for i in 0..columns {
+            let mut sum = 0;
+            for sub_v in 0..samples_v {
+                let v = offset(j * samples_v + sub_v, rows * samples_v, breadth);
+                for sub_u in 0..samples_u {
+                    let u = offset(i * samples_u + sub_u, columns * samples_u, length);
+                    let x = cx + ((u * ax - v * ay) >> AXIS_BITS);
+                    let y = cy + ((u * ay + v * ax) >> AXIS_BITS);
+                    sum += sample(image, size, x, y);
+                }
+            }
+            put(index, ((sum + total / 2) / total) as u8);
+            index += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axis_of_known_moments() {
+        let one = 1i64 << AXIS_BITS;
+        assert_eq!(principal_axis(100, 0, 1), (one, 0));
+        assert_eq!(principal_axis(1, 0, 100), (0, one));
+        assert_eq!(principal_axis(50, 0, 50), (one, 0));
+        let (x, y) = principal_axis(50, -40, 50);
+        assert!((x.abs() - 759_250_125).abs() < 64 && (x + y).abs() < 64, "{x} {y}");
+    }
+
+    #[test]
+    fn bar_is_measured_exactly() {
+        let mut mask = [0u16; 64];
+        mask[8 * 3 + 1..8 * 3 + 7].fill(1);
+        let pose = pose(&mask, 8, true).unwrap();
+        assert_eq!(pose.center, (3 * 256 + 128, 3 * 256));
+        assert_eq!((pose.length, pose.breadth, pose.area), (6 * 256, 256, 6));
+    }
+
+    #[test]
+    fn thicker_end_comes_first() {
+        let mut mask = [0u16; 64];
+        mask[8 * 3 + 1..8 * 3 + 7].fill(1);
+        (mask[8 * 2 + 6], mask[8 * 4 + 6]) = (1, 1);
+        let pose = pose(&mask, 8, true).unwrap();
+        assert!(pose.axis.0 < 0);
+    }
+
+    #[test]
+    fn strip_of_a_level_pose_is_the_image() {
+        let image: [u8; 24] = core::array::from_fn(|i| i as u8 * 10);
+        let size = Size { width: 6, height: 4 };
+        let pose = Pose { center: (640, 384), axis: (1 << 30, 0), length: 0, breadth: 0, area: 0 };
+        let alignment = Alignment {
+            polarity: neji_format::Polarity::Dark,
+            threshold: neji_format::MaskThreshold::Otsu,
+            area_min: 0,
+            area_max: 0,
+            thick_end_first: false,
+            length: 6 * 256,
+            breadth: 4 * 256,
+            strip: size,
+        };
+        let mut out = [0; 24];
+        strip(&image, size, &pose, &alignment, |index, grey| out[index] = grey);
+        assert_eq!(out, image);
+    }
+}

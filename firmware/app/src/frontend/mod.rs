@@ -1,0 +1,7 @@
+//! Front ends: samples to the model's input.
+
+pub mod align;
+pub mod image;
+pub mod mask;
+pub mod photometric;
+pub mod resize;

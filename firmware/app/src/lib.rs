@@ -1,0 +1,29 @@
+//! neji-app: from a sensor's samples to a verdict and an alarm.
+//!
+//! The one idea: what decides a score exists once. The host links this crate, so training, evaluation and simulation use
+//! the device's own front end, score and decision. All arithmetic is on integers, so that every core, with or without a
+//! floating point unit, gives the same bits.
+//!
+//! [`Monitor`] does no I/O: it takes samples and gives verdicts. [`Station`] is the blocking loop around it: a [`Sensor`],
+//! a [`ReportWriter`] and an [`AlarmPin`].
+#![no_std]
+#![forbid(unsafe_code)]
+
+pub mod alarm;
+pub mod decide;
+pub mod error;
+pub mod frontend;
+pub mod monitor;
+pub mod queue;
+pub mod report;
+pub mod score;
+pub mod sensor;
+
+pub use alarm::{AlarmPin, AlarmPolarity};
+pub use decide::{Decided, Decider};
+pub use error::{Error, MonitorError, Rejection, SensorFault, SetupError};
+pub use monitor::{Monitor, Outcome, Verdict};
+pub use queue::QueueSensor;
+pub use report::{FrameDecoder, FrameError, Report, ReportWriter};
+pub use score::Classification;
+pub use sensor::{Sensor, Station};

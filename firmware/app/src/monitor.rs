@@ -1,0 +1,320 @@
+//! The device's pipeline: samples to verdicts, without I/O.
+//!
+//! Memory is one slice that the caller owns. A frame's resized image and sums come first; what follows is used twice:
+//! for the labels while the part is looked for, then for the arena and the anomaly map.
+
+use neji_engine::{Engine, Isa};
+use neji_format::{Detector, FrontEnd, ImageFrontEnd, Model, Size};
+use serde::{Deserialize, Serialize};
+
+use crate::decide::Decider;
+use crate::error::{MonitorError, Rejection, SensorFault, SetupError};
+use crate::frontend::image::{self, Layout};
+use crate::frontend::resize::AreaResize;
+use crate::score;
+
+/// What a frame turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The model was run.
+    Scored {
+        /// This frame's score.
+        score: i32,
+        /// The exponential mean of the scores.
+        smoothed: i32,
+        /// The class of a classifier.
+        class: Option<u16>,
+        /// The smoothed score counts as abnormal.
+        abnormal: bool,
+    },
+    /// No part of the expected size; no score.
+    PartNotFound,
+    /// The sensor is at fault; no score.
+    SensorFault(SensorFault),
+}
+
+/// The monitor's word on one frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Counts frames from 0; wraps.
+    pub sequence: u32,
+    /// What the frame turned out to be.
+    pub outcome: Outcome,
+    /// Whether the alarm is on. Frames without a score leave it as it was.
+    pub alarm: bool,
+}
+
+/// Words of the caller's memory, by use.
+#[derive(Debug, Clone, Copy)]
+struct Regions {
+    image_words: usize,
+    sum_words: usize,
+    label_words: usize,
+    arena_words: usize,
+    map_words: usize,
+}
+
+impl Regions {
+    fn of(model: &Model<'_>) -> Self {
+        let plan = model.plan();
+        let frame = match &plan.front_end {
+            FrontEnd::Raw => Layout { image_words: 0, sum_words: 0, label_words: 0 },
+            FrontEnd::Image(config) => Layout::of(config),
+        };
+        let map_words = match &plan.detector {
+            Detector::Reconstruction(params) => score::map_len(params, plan.input.shape),
+            Detector::Classifier(_) | Detector::None => 0,
+        };
+        Self {
+            image_words: frame.image_words,
+            sum_words: frame.sum_words,
+            label_words: frame.label_words,
+            arena_words: model.arena_bytes().div_ceil(4),
+            map_words,
+        }
+    }
+
+    fn words(self) -> usize {
+        let work = self.label_words.max(self.arena_words.saturating_add(self.map_words));
+        self.image_words.saturating_add(self.sum_words).saturating_add(work)
+    }
+}
+
+/// Takes samples in any pieces and gives a verdict for each frame.
+pub struct Monitor<'a, I: Isa> {
+    model: Model<'a>,
+    engine: Engine<'a, I>,
+    memory: &'a mut [u32],
+    regions: Regions,
+    resize: Option<AreaResize>,
+    filled: usize,
+    decider: Decider,
+    sequence: u32,
+    has_map: bool,
+}
+
+impl<'a, I: Isa> Monitor<'a, I> {
+    /// Memory that a model needs in bytes, with 3 to spare so that it may begin anywhere.
+    pub fn memory_bytes(model: &Model<'_>) -> usize {
+        Regions::of(model).words().saturating_mul(4).saturating_add(3)
+    }
+
+    /// A monitor that has seen nothing.
+    ///
+    /// # Errors
+    /// Where the memory is smaller than [`Monitor::memory_bytes`] or the model's parts do not fit together.
+    pub fn new(model: Model<'a>, memory: &'a mut [u8]) -> Result<Self, MonitorError> {
+        check(&model)?;
+        let regions = Regions::of(&model);
+        let small = SetupError::MemoryTooSmall { needed: Self::memory_bytes(&model), given: memory.len() };
+        let (_, words, _) = bytemuck::pod_align_to_mut::<u8, u32>(memory);
+        let memory = words.get_mut(..regions.words()).ok_or(MonitorError::Setup(small))?;
+        let plan = model.plan();
+        let resize = match &plan.front_end {
+            FrontEnd::Raw => None,
+            FrontEnd::Image(config) => Some(AreaResize::new(config)),
+        };
+        let decider = Decider::new(plan.decision);
+        let engine = Engine::new(model);
+        Ok(Self { model, engine, memory, regions, resize, filled: 0, decider, sequence: 0, has_map: false })
+    }
+
+    /// Takes samples off the front of `samples`, up to the end of a frame; its verdict, or `None` when all samples are
+    /// taken and the frame is not yet complete. How the stream is cut makes no difference.
+    pub fn push(&mut self, samples: &mut &[u8]) -> Option<Verdict> {
+        let plan = *self.model.plan();
+        match &plan.front_end {
+            FrontEnd::Raw => {
+                let input = self.engine.input_mut(arena(self.memory, self.regions));
+                let count = samples.len().min(input.len().saturating_sub(self.filled));
+                let (now, rest) = samples.split_at_checked(count)?;
+                for (to, &from) in input.iter_mut().skip(self.filled).zip(now) {
+                    *to = from as i8;
+                }
+                *samples = rest;
+                self.filled += count;
+                self.has_map &= count == 0;
+                if self.filled < input.len() || count == 0 {
+                    return None;
+                }
+                self.filled = 0;
+                let outcome = self.infer();
+                Some(self.verdict(outcome))
+            }
+            FrontEnd::Image(config) => {
+                let resize = self.resize.as_mut()?;
+                let (image, sums, _) = frame(self.memory, self.regions, config);
+                if !resize.push(samples, image, sums) {
+                    return None;
+                }
+                let outcome = self.look(config);
+                if let Some(resize) = &mut self.resize {
+                    resize.restart();
+                }
+                Some(self.verdict(outcome))
+            }
+        }
+    }
+
+    /// Says that the sensor's frame is over: one of which samples are missing is [`SensorFault::Dropped`], and the next
+    /// sample begins a new frame. `None` where no frame was begun.
+    pub fn end_of_frame(&mut self) -> Option<Verdict> {
+        let begun = self.filled > 0 || self.resize.as_ref().is_some_and(|resize| !resize.is_empty());
+        self.discard();
+        begun.then(|| self.verdict(Outcome::SensorFault(SensorFault::Dropped)))
+    }
+
+    /// Forgets scores, alarm and a frame that was begun; numbering goes on.
+    pub fn reset(&mut self) {
+        self.discard();
+        self.decider.reset();
+        self.has_map = false;
+    }
+
+    /// Drops a frame that was begun.
+    fn discard(&mut self) {
+        self.filled = 0;
+        if let Some(resize) = &mut self.resize {
+            resize.restart();
+        }
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model<'a> {
+        &self.model
+    }
+
+    /// Whether the alarm is on.
+    pub fn alarm(&self) -> bool {
+        self.decider.alarm()
+    }
+
+    /// The anomaly map of the last frame, rows of the input's width; `None` where it was not scored by reconstruction.
+    pub fn map(&self) -> Option<(&[u32], Size)> {
+        let shape = self.model.plan().input.shape;
+        let begin = self.regions.image_words + self.regions.sum_words + self.regions.arena_words;
+        let map = self.memory.get(begin..)?.get(..shape.height as usize * shape.width as usize)?;
+        let size = Size { width: shape.width.try_into().ok()?, height: shape.height.try_into().ok()? };
+        self.has_map.then_some((map, size))
+    }
+
+    /// The model's input as the last inference left it: itself where the plan keeps it to the end.
+    pub fn input(&self) -> &[i8] {
+        self.engine.input(self.arena())
+    }
+
+    /// The model's output.
+    pub fn output(&self) -> &[i8] {
+        self.engine.output(self.arena())
+    }
+
+    fn arena(&self) -> &[i8] {
+        let begin = self.regions.image_words + self.regions.sum_words;
+        bytemuck::cast_slice(self.memory.get(begin..begin + self.regions.arena_words).unwrap_or(&[]))
+    }
+
+    fn verdict(&mut self, outcome: Outcome) -> Verdict {
+        if !matches!(outcome, Outcome::Scored { .. }) {
+            self.has_map = false;
+        }
+        let sequence = self.sequence;
+        self.sequence = sequence.wrapping_add(1);
+        Verdict { sequence, outcome, alarm: self.decider.alarm() }
+    }
+
+    /// From a complete frame to its outcome.
+    fn look(&mut self, config: &ImageFrontEnd) -> Outcome {
+        let Some(resize) = &self.resize else { return Outcome::PartNotFound };
+        if let Err(fault) = image::check_sensor(config, resize.statistics()) {
+            return Outcome::SensorFault(fault);
+        }
+        let (image, _, work) = frame(self.memory, self.regions, config);
+        match image::prepare(config, image, work) {
+            Ok(pose) => {
+                let arena = bytemuck::cast_slice_mut(work);
+                image::emit(config, image, pose.as_ref(), self.engine.input_mut(arena));
+                self.infer()
+            }
+            Err(Rejection::SensorFault(fault)) => Outcome::SensorFault(fault),
+            Err(Rejection::PartNotFound | Rejection::Setup(_)) => Outcome::PartNotFound,
+        }
+    }
+
+    /// Runs the model on the input in the arena, scores and decides.
+    fn infer(&mut self) -> Outcome {
+        let plan = *self.model.plan();
+        let begin = self.regions.image_words + self.regions.sum_words;
+        let work = self.memory.get_mut(begin..).unwrap_or(&mut []);
+        let (arena, map) = work.split_at_mut(self.regions.arena_words.min(work.len()));
+        let arena: &mut [i8] = bytemuck::cast_slice_mut(arena);
+        // `new` has checked the only reason why this could fail, the arena's length.
+        let _ = self.engine.run(arena);
+        let (input, output) = (self.engine.input(arena), self.engine.output(arena));
+        let (score, class) = match &plan.detector {
+            Detector::None => (0, None),
+            Detector::Reconstruction(params) => {
+                let weights = params.weights.map_or(&[][..], |constant| self.model.constant_u16(constant));
+                let residual = |index: usize| match (input.get(index), output.get(index)) {
+                    (Some(&x), Some(&y)) => score::residual_i8(params, &plan.input, &plan.output, x, y),
+                    _ => 0,
+                };
+                (score::reconstruction(params, plan.input.shape, weights, residual, map), None)
+            }
+            Detector::Classifier(params) => {
+                let zero_point = i32::from(plan.output.zero_point);
+                let value = |index: usize| output.get(index).map_or(0, |&q| (i32::from(q) - zero_point) * 256);
+                let found = score::classify(params, output.len(), value);
+                (found.score, Some(found.class))
+            }
+        };
+        self.has_map = matches!(plan.detector, Detector::Reconstruction(_));
+        let decided = self.decider.push(score);
+        Outcome::Scored { score, smoothed: decided.smoothed, class, abnormal: decided.abnormal }
+    }
+}
+
+fn arena(memory: &mut [u32], regions: Regions) -> &mut [i8] {
+    let begin = regions.image_words + regions.sum_words;
+    bytemuck::cast_slice_mut(memory.get_mut(begin..begin + regions.arena_words).unwrap_or(&mut []))
+}
+
+/// Image, sums and work area.
+fn frame<'m>(
+    memory: &'m mut [u32],
+    regions: Regions,
+    config: &ImageFrontEnd,
+) -> (&'m mut [u8], &'m mut [u32], &'m mut [u32]) {
+    let (image, rest) = memory.split_at_mut(regions.image_words.min(memory.len()));
+    let (sums, work) = rest.split_at_mut(regions.sum_words.min(rest.len()));
+    let pixels = usize::from(config.resize.width) * usize::from(config.resize.height);
+    let image = bytemuck::cast_slice_mut::<u32, u8>(image);
+    let pixels = pixels.min(image.len());
+    (&mut image[..pixels], sums, work)
+}
+
+fn check(model: &Model<'_>) -> Result<(), MonitorError> {
+    let plan = model.plan();
+    let (input, output) = (plan.input.shape.len(), plan.output.shape.len());
+    if let FrontEnd::Image(config) = &plan.front_end {
+        image::check(config).map_err(MonitorError::Setup)?;
+        let front_end = image::output_len(config);
+        if front_end != input {
+            return Err(MonitorError::InputLength { front_end, model: input });
+        }
+    }
+    match &plan.detector {
+        Detector::None => {}
+        Detector::Reconstruction(params) => {
+            let weights = params.weights.map_or(0, |constant| model.constant_u16(constant).len());
+            if output != input || (params.weights.is_some() && weights != input) {
+                return Err(MonitorError::ReconstructionLength { input, output, weights });
+            }
+        }
+        Detector::Classifier(params) => {
+            if usize::from(params.normal_class) >= output {
+                return Err(MonitorError::NormalClass { class: params.normal_class, classes: output });
+            }
+        }
+    }
+    Ok(())
+}

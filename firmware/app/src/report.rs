@@ -1,0 +1,293 @@
+//! What a device says over the wire, and how: postcard, CRC-32, COBS, a zero byte.
+//!
+//! A frame is `COBS(postcard(report) ++ crc32_le) ++ 0`, the CRC-32/ISO-HDLC over the postcard bytes. A zero byte occurs
+//! only at the end of a frame, so a reader that comes late or meets junk is in step again after the next one (Cheshire and
+//! Baker, Consistent Overhead Byte Stuffing, IEEE/ACM Trans. Networking 7(2), 1999). Variants are only ever appended.
+
+use core::fmt::Write as _;
+
+use crc::{CRC_32_ISO_HDLC, Crc};
+use serde::{Deserialize, Serialize};
+
+use crate::monitor::Verdict;
+
+/// Longest message before stuffing, the checksum included.
+const MESSAGE_BYTES_MAX: usize = 128;
+/// Longest frame: one byte of stuffing for messages below 254 bytes, and the zero.
+pub const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 2;
+/// Longest reason of a refusal in bytes.
+pub const REASON_BYTES_MAX: usize = 96;
+
+const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
+
+/// One message of the device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Report {
+    /// The first message: what runs.
+    Hello {
+        /// Version of the blob's format that the firmware reads.
+        format_version: u16,
+        /// The blob's checksum.
+        model_crc32: u32,
+        /// Length of the blob.
+        model_bytes: u32,
+        /// Memory that the monitor uses.
+        memory_bytes: u32,
+    },
+    /// A frame's verdict.
+    Verdict(Verdict),
+    /// The model is refused; nothing will run.
+    Refused {
+        /// For people; cut to [`REASON_BYTES_MAX`].
+        reason: heapless::String<REASON_BYTES_MAX>,
+    },
+    /// What the last frame took.
+    Timing {
+        /// Ticks of the device's counter.
+        ticks: u32,
+        /// What a tick is.
+        ticks_per_second: u32,
+    },
+    /// The alarm went on or off.
+    AlarmChanged {
+        /// The alarm is on.
+        high: bool,
+        /// Of the verdict that changed it.
+        sequence: u32,
+    },
+    /// The sensor has no more samples.
+    Done {
+        /// Verdicts given.
+        frames: u32,
+    },
+}
+
+/// Why bytes between two zeros are not a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FrameError {
+    /// More bytes than a frame may have.
+    TooLong,
+    /// The stuffing is broken.
+    Stuffing,
+    /// The checksum does not match.
+    Checksum,
+    /// An unknown or broken report: another version of the firmware.
+    Report,
+}
+
+impl Report {
+    /// A refusal with an error's text as its reason, cut at a character where it is too long.
+    pub fn refused(error: impl core::fmt::Display) -> Self {
+        struct Cut(heapless::String<REASON_BYTES_MAX>);
+        impl core::fmt::Write for Cut {
+            fn write_str(&mut self, text: &str) -> core::fmt::Result {
+                text.chars().try_for_each(|character| self.0.push(character).map_err(|_| core::fmt::Error))
+            }
+        }
+        let mut reason = Cut(heapless::String::new());
+        // Failing means that the text was cut, which is wanted.
+        let _ = write!(reason, "{error}");
+        Self::Refused { reason: reason.0 }
+    }
+
+    /// Encodes a frame with its closing zero.
+    pub fn to_frame<'b>(&self, buffer: &'b mut [u8; FRAME_BYTES_MAX]) -> &'b [u8] {
+        let mut message = [0; MESSAGE_BYTES_MAX];
+        let length = match postcard::to_slice(self, &mut message[..MESSAGE_BYTES_MAX - 4]) {
+            Ok(body) => body.len(),
+            // No report is longer than its refusal, which fits.
+            Err(_) => 0,
+        };
+        let checksum = CRC.checksum(&message[..length]).to_le_bytes();
+        message[length..length + 4].copy_from_slice(&checksum);
+        let stuffed = stuff(&message[..length + 4], buffer);
+        &buffer[..stuffed]
+    }
+
+    /// Decodes what lies between two zeros.
+    ///
+    /// # Errors
+    /// [`FrameError`]; any change of a single byte is found.
+    pub fn from_frame(frame: &[u8]) -> Result<Self, FrameError> {
+        let mut message = [0; MESSAGE_BYTES_MAX];
+        let frame = frame.strip_suffix(&[0]).unwrap_or(frame);
+        let length = unstuff(frame, &mut message)?;
+        let (body, checksum) = message[..length].split_last_chunk::<4>().ok_or(FrameError::Checksum)?;
+        if CRC.checksum(body) != u32::from_le_bytes(*checksum) {
+            return Err(FrameError::Checksum);
+        }
+        match postcard::take_from_bytes(body) {
+            Ok((report, [])) => Ok(report),
+            _ => Err(FrameError::Report),
+        }
+    }
+}
+
+/// COBS of fewer than 254 bytes with the closing zero; the number of bytes written.
+fn stuff(message: &[u8], frame: &mut [u8; FRAME_BYTES_MAX]) -> usize {
+    let (mut code, mut next) = (0, 1);
+    for &byte in message.iter().take(MESSAGE_BYTES_MAX) {
+        if byte == 0 {
+            frame[code] = (next - code) as u8;
+            code = next;
+        } else {
+            frame[next] = byte;
+        }
+        next += 1;
+    }
+    frame[code] = (next - code) as u8;
+    frame[next] = 0;
+    next + 1
+}
+
+/// Undoes [`stuff`]; the number of bytes written.
+fn unstuff(frame: &[u8], message: &mut [u8; MESSAGE_BYTES_MAX]) -> Result<usize, FrameError> {
+    let (mut rest, mut length) = (frame, 0);
+    while let Some((&code, after)) = rest.split_first() {
+        let count = usize::from(code).checked_sub(1).ok_or(FrameError::Stuffing)?;
+        let (run, after) = after.split_at_checked(count).ok_or(FrameError::Stuffing)?;
+        let zero = usize::from(!after.is_empty());
+        let to = message.get_mut(length..length + count + zero).ok_or(FrameError::TooLong)?;
+        to.fill(0);
+        to[..count].copy_from_slice(run);
+        if run.contains(&0) {
+            return Err(FrameError::Stuffing);
+        }
+        length += count + zero;
+        rest = after;
+    }
+    Ok(length)
+}
+
+/// Collects bytes into frames; in step again after the next zero, whatever came before.
+#[derive(Debug, Clone, Default)]
+pub struct FrameDecoder {
+    frame: heapless::Vec<u8, FRAME_BYTES_MAX>,
+    too_long: bool,
+}
+
+impl FrameDecoder {
+    /// A decoder at the beginning of a frame.
+    pub const fn new() -> Self {
+        Self { frame: heapless::Vec::new(), too_long: false }
+    }
+
+    /// Takes a byte; a report or an error at the end of each frame that is not empty.
+    pub fn push(&mut self, byte: u8) -> Option<Result<Report, FrameError>> {
+        if byte != 0 {
+            self.too_long |= self.frame.push(byte).is_err();
+            return None;
+        }
+        let result = match (self.too_long, self.frame.is_empty()) {
+            (true, _) => Some(Err(FrameError::TooLong)),
+            (false, true) => None,
+            (false, false) => Some(Report::from_frame(&self.frame)),
+        };
+        self.frame.clear();
+        self.too_long = false;
+        result
+    }
+}
+
+/// Sends reports over any embedded-io writer.
+#[derive(Debug)]
+pub struct ReportWriter<W> {
+    writer: W,
+}
+
+impl<W: embedded_io::Write> ReportWriter<W> {
+    /// Begins with a zero, so that what the line carried before does not spoil the first report.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn new(mut writer: W) -> Result<Self, W::Error> {
+        writer.write_all(&[0])?;
+        Ok(Self { writer })
+    }
+
+    /// Sends a report and flushes.
+    ///
+    /// # Errors
+    /// The writer's.
+    pub fn write(&mut self, report: &Report) -> Result<(), W::Error> {
+        let mut buffer = [0; FRAME_BYTES_MAX];
+        self.writer.write_all(report.to_frame(&mut buffer))?;
+        self.writer.flush()
+    }
+
+    /// Gives the writer back.
+    pub fn into_inner(self) -> W {
+        self.writer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::Outcome;
+
+    fn reports() -> [Report; 6] {
+        let outcome = Outcome::Scored { score: -5, smoothed: 1 << 20, class: Some(3), abnormal: true };
+        [
+            Report::Hello { format_version: 1, model_crc32: u32::MAX, model_bytes: 0, memory_bytes: 7 },
+            Report::Verdict(Verdict { sequence: 0, outcome, alarm: false }),
+            Report::refused("x".repeat_into()),
+            Report::Timing { ticks: 0, ticks_per_second: 25_000_000 },
+            Report::AlarmChanged { high: true, sequence: 9 },
+            Report::Done { frames: 0 },
+        ]
+    }
+
+    trait RepeatInto {
+        fn repeat_into(&self) -> heapless::String<200>;
+    }
+    impl RepeatInto for str {
+        fn repeat_into(&self) -> heapless::String<200> {
+            (0..200).flat_map(|_| self.chars()).collect()
+        }
+    }
+
+    #[test]
+    fn stuffing_of_known_bytes() {
+        let mut frame = [9; FRAME_BYTES_MAX];
+        let length = stuff(&[0x11, 0, 0, 0x22], &mut frame);
+        assert_eq!(frame[..length], [2, 0x11, 1, 2, 0x22, 0]);
+    }
+
+    #[test]
+    fn every_report_comes_back() {
+        for report in reports() {
+            let mut buffer = [0; FRAME_BYTES_MAX];
+            let frame = report.to_frame(&mut buffer);
+            assert_eq!(frame.iter().filter(|&&byte| byte == 0).count(), 1);
+            assert_eq!(Report::from_frame(frame), Ok(report));
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_found() {
+        for report in reports() {
+            let mut buffer = [0; FRAME_BYTES_MAX];
+            let length = report.to_frame(&mut buffer).len();
+            for (index, change) in (0..length - 1).flat_map(|index| (1..=255).map(move |change| (index, change))) {
+                let mut frame = buffer;
+                frame[index] ^= change;
+                let mut decoder = FrameDecoder::new();
+                for result in frame[..length].iter().filter_map(|&byte| decoder.push(byte)) {
+                    assert!(result.is_err(), "byte {index} changed by {change}: {result:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn decoder_is_in_step_after_junk() {
+        let mut decoder = FrameDecoder::new();
+        assert!((0..1000).all(|_| decoder.push(0x55).is_none()));
+        assert_eq!(decoder.push(0), Some(Err(FrameError::TooLong)));
+        let mut buffer = [0; FRAME_BYTES_MAX];
+        let report = Report::Done { frames: 3 };
+        let last = report.to_frame(&mut buffer).iter().filter_map(|&byte| decoder.push(byte)).last();
+        assert_eq!(last, Some(Ok(report)));
+    }
+}

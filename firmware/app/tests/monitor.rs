@@ -1,0 +1,259 @@
+//! The monitor and the station around it: a story of good and bad frames, told in any pieces.
+//!
+//! The model passes grey levels up to 128 and clamps lighter ones to it, so a lighter pixel is what it fails to
+//! reconstruct, and every score can be computed by hand.
+
+use std::cell::Cell;
+use std::convert::Infallible;
+use std::rc::Rc;
+
+use embedded_hal::digital::{ErrorType, OutputPin};
+use neji_app::{
+    AlarmPin, AlarmPolarity, FrameDecoder, Monitor, MonitorError, Outcome, Report, ReportWriter, Sensor, SensorFault,
+    SetupError, Station, Verdict,
+};
+use neji_engine::Portable;
+use neji_format::{
+    AlignedBytes, Blob, Decision, Detector, FrontEnd, ImageFrontEnd, Metrics, Model, Multiplier, Operator, Photometric,
+    PixelFormat, Plan, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Shape, Size, Tensor, Window,
+};
+use proptest::prelude::*;
+
+const FRAME: usize = 64;
+
+fn blob(front_end: FrontEnd) -> AlignedBytes {
+    let tensor = |offset| Tensor { offset, shape: Shape::new(8, 8, 1), scale: 1.0 / 255.0, zero_point: -128 };
+    let window = Window {
+        kernel_height: 1,
+        kernel_width: 1,
+        stride_height: 1,
+        stride_width: 1,
+        dilation_height: 1,
+        dilation_width: 1,
+        padding_top: 0,
+        padding_left: 0,
+        padding_bottom: 0,
+        padding_right: 0,
+    };
+    let pool = Pool2d {
+        kind: PoolKind::Max,
+        input: tensor(0),
+        output: tensor(64),
+        window,
+        multiplier: Multiplier { multiplier: 1 << 30, shift: 1 },
+        activation_min: -128,
+        activation_max: 0,
+    };
+    let output_to_residual = Multiplier { multiplier: 1 << 30, shift: 5 };
+    let plan = Plan {
+        provenance: Provenance {
+            neji_version: "0.1.0",
+            name: "clamp",
+            classes: "",
+            data_hash: [0; 32],
+            config_hash: [0; 32],
+            seed: 0,
+            metrics: Metrics { auroc_float: 0.0, auroc_int8: 0.0 },
+        },
+        front_end,
+        detector: Detector::Reconstruction(Reconstruction {
+            output_to_residual,
+            weights: None,
+            smooth_radius: 0,
+            top_k: 1,
+        }),
+        decision: Decision {
+            threshold: 2000,
+            release: 500,
+            smoothing: 1 << 15,
+            required: 2,
+            window: 3,
+            score_unit: 1.0,
+        },
+        input: tensor(0),
+        output: tensor(64),
+        operator_count: 1,
+    };
+    let blob = Blob { plan, operators: vec![Operator::Pool2d(pool)], constants: Vec::new(), arena_bytes: 128 };
+    AlignedBytes::new(&blob.encode())
+}
+
+fn image() -> FrontEnd {
+    FrontEnd::Image(ImageFrontEnd {
+        sensor: Size { width: 8, height: 8 },
+        pixel_format: PixelFormat::Grey8,
+        crop: Rect { x: 0, y: 0, width: 8, height: 8 },
+        resize: Size { width: 8, height: 8 },
+        range_min: 5,
+        saturated_max: 100,
+        photometric: Photometric::None,
+        alignment: None,
+        quantize: Multiplier { multiplier: 1 << 30, shift: 1 },
+    })
+}
+
+/// A frame of 60 and 90 whose last pixel is `last`.
+fn frame(last: u8) -> Vec<u8> {
+    (0..FRAME).map(|i| if i == FRAME - 1 { last } else { 60 + 30 * (i % 2) as u8 }).collect()
+}
+
+fn score(last: u8) -> i32 {
+    (16 * (i32::from(last) - 128).max(0)).pow(2)
+}
+
+fn story() -> Vec<u8> {
+    [frame(90), frame(200), frame(90), frame(200), vec![80; FRAME], vec![255; FRAME / 2], vec![9; FRAME / 2]]
+        .into_iter()
+        .chain([frame(130), frame(90), frame(90), frame(90)])
+        .flatten()
+        .collect()
+}
+
+fn verdicts(bytes: &AlignedBytes, stream: &[u8], cuts: &[usize]) -> Vec<Verdict> {
+    let model = Model::parse(bytes.as_slice()).unwrap();
+    let mut memory = vec![0x5A; Monitor::<Portable>::memory_bytes(&model)];
+    let mut monitor = Monitor::<Portable>::new(model, &mut memory).unwrap();
+    let (mut rest, mut found) = (stream, Vec::new());
+    for cut in cuts.iter().cycle() {
+        let (mut now, later) = rest.split_at((*cut).min(rest.len()));
+        while let Some(verdict) = monitor.push(&mut now) {
+            found.push(verdict);
+        }
+        assert!(now.is_empty());
+        rest = later;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    found.extend(monitor.end_of_frame());
+    found
+}
+
+#[test]
+fn story_of_an_alarm() {
+    let found = verdicts(&blob(image()), &story(), &[usize::MAX]);
+    let alarms: Vec<bool> = found.iter().map(|verdict| verdict.alarm).collect();
+    // Two of three raise it, frames without a score hold it. 130 counts as abnormal only since the alarm is on; then two
+    // normal ones of three end it.
+    assert_eq!(alarms, [false, false, false, true, true, true, true, true, false, false]);
+    let scored =
+        |last: u8, abnormal| Outcome::Scored { score: score(last), smoothed: score(last), class: None, abnormal };
+    assert_eq!(found[0].outcome, scored(90, false));
+    assert_eq!(found[1].outcome, scored(200, true));
+    assert_eq!(found[4].outcome, Outcome::SensorFault(SensorFault::Constant));
+    assert_eq!(found[5].outcome, Outcome::SensorFault(SensorFault::Saturated));
+    assert_eq!(found[6].outcome, scored(130, true));
+    assert!(found.iter().zip(0..).all(|(verdict, sequence)| verdict.sequence == sequence));
+}
+
+#[test]
+fn short_frame_is_dropped_and_the_next_one_counts() {
+    let bytes = blob(image());
+    let model = Model::parse(bytes.as_slice()).unwrap();
+    let mut memory = vec![0; Monitor::<Portable>::memory_bytes(&model)];
+    let mut monitor = Monitor::<Portable>::new(model, &mut memory).unwrap();
+    assert_eq!(monitor.end_of_frame(), None);
+    assert_eq!(monitor.push(&mut &frame(90)[1..]), None);
+    let dropped = monitor.end_of_frame().unwrap();
+    assert_eq!(dropped.outcome, Outcome::SensorFault(SensorFault::Dropped));
+    assert_eq!(monitor.map(), None);
+    let verdict = monitor.push(&mut &frame(130)[..]).unwrap();
+    assert!(matches!(verdict.outcome, Outcome::Scored { score: 1024, .. }), "{verdict:?}");
+    assert_eq!((monitor.input()[63], monitor.output()[63]), (2, 0));
+    let (map, size) = monitor.map().unwrap();
+    assert_eq!((size, map[63], map[..63].iter().sum::<u32>()), (Size { width: 8, height: 8 }, 1024, 0));
+}
+
+#[test]
+fn too_little_memory_is_refused() {
+    let bytes = blob(image());
+    let model = Model::parse(bytes.as_slice()).unwrap();
+    let needed = Monitor::<Portable>::memory_bytes(&model);
+    for given in 0..needed - 6 {
+        let error = Monitor::<Portable>::new(model, &mut vec![0; given]).err();
+        assert_eq!(error, Some(MonitorError::Setup(SetupError::MemoryTooSmall { needed, given })));
+    }
+}
+
+proptest! {
+    #[test]
+    fn cuts_make_no_difference(cuts in prop::collection::vec(1usize..100, 1..12), raw in any::<bool>()) {
+        let bytes = blob(if raw { FrontEnd::Raw } else { image() });
+        let mut stream = story();
+        stream.truncate(stream.len() - 7);
+        prop_assert_eq!(verdicts(&bytes, &stream, &cuts), verdicts(&bytes, &stream, &[usize::MAX]));
+    }
+}
+
+struct Pieces(Vec<u8>);
+
+impl Sensor for Pieces {
+    type Error = Infallible;
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
+        let count = self.0.len().min(buffer.len()).min(50);
+        buffer[..count].copy_from_slice(&self.0[..count]);
+        self.0.drain(..count);
+        Ok(count)
+    }
+}
+
+struct Pin(Rc<Cell<bool>>);
+
+impl ErrorType for Pin {
+    type Error = Infallible;
+}
+
+impl OutputPin for Pin {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        self.0.set(false);
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        self.0.set(true);
+        Ok(())
+    }
+}
+
+fn told(stream: Vec<u8>) -> (Vec<Report>, bool) {
+    let bytes = blob(image());
+    let model = Model::parse(bytes.as_slice()).unwrap();
+    let mut memory = vec![0; Monitor::<Portable>::memory_bytes(&model)];
+    let (level, mut line) = (Rc::new(Cell::new(true)), vec![0; 4096]);
+    let mut station = Station {
+        monitor: Monitor::<Portable>::new(model, &mut memory).unwrap(),
+        sensor: Pieces(stream),
+        reports: ReportWriter::new(&mut line[..]).unwrap(),
+        alarm: AlarmPin::new(Pin(Rc::clone(&level)), AlarmPolarity::ActiveHigh).unwrap(),
+    };
+    assert!(!level.get(), "the alarm begins off");
+    station.run().unwrap();
+    let mut decoder = FrameDecoder::new();
+    (line.iter().filter_map(|&byte| decoder.push(byte)).map(Result::unwrap).collect(), level.get())
+}
+
+#[test]
+fn station_tells_verdicts_alarms_and_the_end() {
+    let (reports, _) = told(story());
+    let expected = verdicts(&blob(image()), &story(), &[usize::MAX]);
+    let told_verdicts: Vec<Verdict> = reports
+        .iter()
+        .filter_map(|report| if let Report::Verdict(verdict) = report { Some(*verdict) } else { None })
+        .collect();
+    assert_eq!(told_verdicts, expected);
+    let changes: Vec<&Report> = reports.iter().filter(|report| matches!(report, Report::AlarmChanged { .. })).collect();
+    assert_eq!(
+        changes,
+        [&Report::AlarmChanged { high: true, sequence: 3 }, &Report::AlarmChanged { high: false, sequence: 8 }]
+    );
+    assert_eq!(reports.last(), Some(&Report::Done { frames: 10 }));
+}
+
+#[test]
+fn pin_is_high_when_the_story_ends_badly() {
+    let (reports, high) = told([frame(200), frame(200), frame(90)[1..].to_vec()].concat());
+    assert!(high);
+    let dropped = Verdict { sequence: 2, outcome: Outcome::SensorFault(SensorFault::Dropped), alarm: true };
+    assert!(reports.contains(&Report::Verdict(dropped)));
+}
