@@ -1,0 +1,27 @@
+//! MPS2 AN505 (Cortex-M33) in QEMU: two user LEDs of the FPGAIO block: LED 0 is the alarm, LED 1 the fault line.
+#![no_std]
+#![no_main]
+
+use cortex_m_rt::entry;
+use neji_engine::Portable;
+use neji_qemu::{Board, Pin, run};
+
+/// The kernels of this core.
+type Isa = Portable;
+
+/// Arena, front end and frame buffer.
+const MEMORY_BYTES: usize = 512 * 1024;
+
+/// FPGAIO LED register, secure alias (Arm AN505, memory map).
+const LEDS: usize = 0x5030_2000;
+
+#[entry]
+fn main() -> ! {
+    static mut MEMORY: [u8; MEMORY_BYTES] = [0; MEMORY_BYTES];
+    run::<Isa, _, _>(Board {
+        memory: MEMORY,
+        ticks_per_second: 20_000_000,
+        alarm: Pin::new(LEDS, 1 << 0),
+        fault: Pin::new(LEDS, 1 << 1),
+    })
+}
