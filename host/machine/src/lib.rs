@@ -1,0 +1,13 @@
+//! The boards that neji knows: what they declare of themselves, building their firmware, running it in QEMU.
+//!
+//! A board is a package of the `boards` workspace with a `[package.metadata.neji]` table; nothing else lists it.
+#![forbid(unsafe_code)]
+
+pub mod board;
+pub mod qemu;
+pub mod run;
+pub mod toolchain;
+
+pub use board::{Board, Settings};
+pub use qemu::{Emulation, Options, emulate};
+pub use run::Run;

@@ -1,0 +1,181 @@
+//! Running a board's firmware in QEMU: a blob and samples in, the stream of reports and the pins' writes out.
+//!
+//! Samples and reports are files that the firmware opens by semihosting, under fixed names in a folder made for the run;
+//! so no path needs quoting, and runs do not meet. The blob goes straight to its region: the image is the same for all.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::board::Board;
+use crate::toolchain::{QEMU, QEMU_INSTALL};
+
+/// The file that the firmware reads samples from.
+pub const SAMPLES: &str = "samples.bin";
+/// The file that the firmware writes reports to.
+pub const REPORTS: &str = "reports.bin";
+const MODEL: &str = "model.neji";
+const TRACE: &str = "trace.log";
+
+/// How to run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// The run is ended with an error after this long.
+    pub timeout: Duration,
+    /// One nanosecond of virtual time an instruction (`-icount shift=0`), so that SysTick counts instructions. Slower.
+    pub count_instructions: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(300), count_instructions: false }
+    }
+}
+
+/// What came out of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emulation {
+    /// The bytes of the report stream.
+    pub stream: Vec<u8>,
+    /// QEMU's exit status: 0 where the firmware ended well, 1 where it reported a failure; `None` where a signal ended it.
+    pub exit: Option<i32>,
+    /// What QEMU and the firmware wrote to stderr.
+    pub stderr: String,
+    /// Every value written to the pins' register, as QEMU's device saw it, in order.
+    pub pin_writes: Vec<u32>,
+}
+
+/// QEMU's arguments for `board`, whose firmware is `elf`; paths other than `elf` are relative to the run's folder.
+pub fn arguments(board: &Board, elf: &Path, options: Options) -> Vec<OsString> {
+    let settings = &board.settings;
+    let mut arguments: Vec<OsString> = ["-machine", &settings.machine].map(OsString::from).to_vec();
+    arguments.extend(["-display", "none", "-monitor", "none", "-serial", "none"].map(OsString::from));
+    arguments.extend(["-semihosting-config", "enable=on,target=native"].map(OsString::from));
+    arguments.extend(settings.args.iter().map(OsString::from));
+    if options.count_instructions {
+        arguments.extend(["-icount", "shift=0"].map(OsString::from));
+    }
+    let loader = format!("loader,file={MODEL},addr={:#x},force-raw=on", settings.model_address);
+    arguments.extend(["-device".into(), loader.into()]);
+    arguments.extend(["-trace".into(), settings.pin_trace.clone().into(), "-D".into(), TRACE.into()]);
+    arguments.extend(["-kernel".into(), elf.into()]);
+    arguments
+}
+
+/// The written values in QEMU's trace, lines such as `mps2_fpgaio_write MPS2 FPGAIO write: offset 0x0 data 0x1 size 4`
+/// or `nrf51_gpio_write offset 0x504 value 0x8`. Only the register of the outputs counts: offset 0 or 0x504.
+fn pin_writes(trace: &str) -> Vec<u32> {
+    let number = |line: &str, name: &str| -> Option<u32> {
+        let text = line.split_once(name)?.1.trim_start().split([' ', ',']).next()?;
+        u32::from_str_radix(text.trim_start_matches("0x"), 16).ok()
+    };
+    let write = |line: &str| -> Option<u32> {
+        if !matches!(number(line, "offset ")?, 0 | 0x504) {
+            return None;
+        }
+        number(line, "data ").or_else(|| number(line, "value "))
+    };
+    trace.lines().filter_map(write).collect()
+}
+
+/// Runs `elf` on `board` with the blob `model` in its region and `samples` as its sensor, to the firmware's end.
+///
+/// # Errors
+/// The blob does not fit the region, QEMU is missing or does not start, or the time is up; the message says what QEMU
+/// wrote. A firmware that reports a failure is not an error: see [`Emulation::exit`].
+pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options: Options) -> Result<Emulation> {
+    let room = board.settings.model_bytes;
+    if model.len() as u64 > room {
+        bail!("the model has {} bytes, {} has room for {room}", model.len(), board.package);
+    }
+    let folder = tempfile::Builder::new().prefix("neji-").tempdir().context("making a folder for the run")?;
+    let path = |name: &str| folder.path().join(name);
+    fs::write(path(MODEL), model)?;
+    fs::write(path(SAMPLES), samples)?;
+    let errors = fs::File::create(path("stderr"))?;
+
+    let mut command = Command::new(QEMU);
+    command.args(arguments(board, elf, options)).current_dir(folder.path());
+    command.stdin(Stdio::null()).stdout(errors.try_clone()?).stderr(errors);
+    let mut child = match command.spawn() {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            bail!("{QEMU} is missing; type: cargo xtask setup    or: sudo {QEMU_INSTALL}");
+        }
+        other => other.context("starting QEMU")?,
+    };
+
+    let begin = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break Some(status);
+        }
+        if begin.elapsed() > options.timeout {
+            child.kill()?;
+            child.wait()?;
+            break None;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    };
+    let read = |name: &str| fs::read(path(name)).unwrap_or_default();
+    let stderr = String::from_utf8_lossy(&read("stderr")).into_owned();
+    let Some(status) = status else {
+        bail!("{} did not end within {} s\n{stderr}", board.package, options.timeout.as_secs());
+    };
+    let pin_writes = pin_writes(&String::from_utf8_lossy(&read(TRACE)));
+    Ok(Emulation { stream: read(REPORTS), exit: status.code(), stderr, pin_writes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::board::Settings;
+
+    fn board() -> Board {
+        let settings = Settings {
+            name: "B".into(),
+            target: "thumbv7m-none-eabi".into(),
+            machine: "mps2-an385".into(),
+            args: vec!["-x".into()],
+            model_address: 0x10_0000,
+            model_bytes: 4,
+            flash_bytes: 8,
+            ram_bytes: 8,
+            systick_hz: 25_000_000,
+            pin_trace: "mps2_fpgaio_write".into(),
+        };
+        Board { package: "b".into(), settings, workspace: "/w".into() }
+    }
+
+    #[test]
+    fn the_blob_is_loaded_at_the_boards_address_and_counting_is_asked_for() {
+        let line = |options| {
+            let words = arguments(&board(), Path::new("/f.elf"), options);
+            words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let plain = line(Options::default());
+        assert!(plain.starts_with("-machine mps2-an385 "), "{plain}");
+        assert!(plain.contains("-device loader,file=model.neji,addr=0x100000,force-raw=on"), "{plain}");
+        assert!(plain.ends_with("-kernel /f.elf") && plain.contains(" -x "), "{plain}");
+        assert!(!plain.contains("-icount"));
+        assert!(line(Options { count_instructions: true, ..Options::default() }).contains("-icount shift=0"));
+    }
+
+    #[test]
+    fn a_blob_that_does_not_fit_is_refused_before_qemu_starts() {
+        let error = emulate(&board(), Path::new("/none"), &[0; 5], &[], Options::default()).unwrap_err();
+        assert_eq!(error.to_string(), "the model has 5 bytes, b has room for 4");
+    }
+
+    #[test]
+    fn the_trace_gives_the_values_of_the_output_register_only() {
+        let trace = "mps2_fpgaio_write MPS2 FPGAIO write: offset 0x0 data 0x1 size 4\n\
+                     mps2_fpgaio_write MPS2 FPGAIO write: offset 0x14 data 0x7 size 4\n\
+                     nrf51_gpio_write offset 0x504 value 0x8\nnoise\n";
+        assert_eq!(pin_writes(trace), [1, 8]);
+    }
+}
