@@ -1,0 +1,130 @@
+//! `neji data`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::{Args as ClapArgs, Subcommand};
+
+use crate::baselines;
+use crate::dataset::{Dataset, Layout};
+use crate::render::{self, SetSettings, write_set};
+
+/// Render example data.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Render screws, sound and defective.
+    Screws(Screws),
+    /// Write a contact sheet of a data set as one PNG.
+    Preview(Preview),
+}
+
+#[derive(Debug, ClapArgs)]
+struct Screws {
+    /// Folder to write; it must be empty or missing.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Folders to write.
+    #[arg(long, value_enum, default_value = "mvtec")]
+    layout: render::Layout,
+    /// Training images: good ones (mvtec) or of each class (classes).
+    #[arg(long, default_value_t = 300)]
+    train: u32,
+    /// Good test images.
+    #[arg(long, default_value_t = 60)]
+    test_good: u32,
+    /// Defective test images, spread over the six kinds.
+    #[arg(long, default_value_t = 60)]
+    test_bad: u32,
+    /// Width and height in pixels.
+    #[arg(long, default_value_t = 96)]
+    size: u32,
+    /// Same seed, same pictures.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Replace what is in the folder.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+struct Preview {
+    /// Data set.
+    data: PathBuf,
+    /// PNG to write.
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+    /// Images of each class.
+    #[arg(long, default_value_t = 8)]
+    columns: u32,
+    /// Pixels a pixel.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
+    zoom: u32,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Says what went wrong, where, and what to do.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    match args.command {
+        Command::Screws(args) => screws(&args),
+        Command::Preview(args) => preview(&args),
+    }
+}
+
+fn screws(args: &Screws) -> anyhow::Result<()> {
+    let settings = SetSettings {
+        layout: args.layout,
+        train: args.train,
+        test_good: args.test_good,
+        test_bad: args.test_bad,
+        size: args.size,
+        seed: args.seed,
+    };
+    let count = write_set(&args.out, &settings, args.force)?;
+    println!("{}: {count} pictures of {} x {}", args.out.display(), args.size, args.size);
+    if args.test_bad > 0 {
+        let data = Dataset::load(&args.out, Layout::Auto)?;
+        println!("{}", baselines::table(&baselines::measure(&data)?));
+    }
+    Ok(())
+}
+
+fn preview(args: &Preview) -> anyhow::Result<()> {
+    let data = Dataset::load(&args.data, Layout::Auto)?;
+    let sheet = contact_sheet(&data, args.columns, args.zoom);
+    save(&sheet, &args.out)
+}
+
+fn save(sheet: &image::GrayImage, path: &Path) -> anyhow::Result<()> {
+    sheet.save(path).with_context(|| format!("writing {}", path.display()))?;
+    println!("{}: {} x {}", path.display(), sheet.width(), sheet.height());
+    Ok(())
+}
+
+/// One row a class of the test part, `good` first; each image `zoom` times its size with a dark line between.
+fn contact_sheet(data: &Dataset, columns: u32, zoom: u32) -> image::GrayImage {
+    let (width, height) = (u32::from(data.size.width), u32::from(data.size.height));
+    let (cell_width, cell_height) = (width * zoom + 2, height * zoom + 2);
+    let samples = if data.test.is_empty() { &data.train } else { &data.test };
+    let mut sheet = image::GrayImage::new(cell_width * columns, cell_height * data.classes.len() as u32);
+    for label in 0..data.classes.len() {
+        let own = samples.iter().filter(|s| s.label == label).take(columns as usize);
+        for (column, sample) in own.enumerate() {
+            let (left, top) = (column as u32 * cell_width, label as u32 * cell_height);
+            for y in 0..height * zoom {
+                for x in 0..width * zoom {
+                    let grey = sample.image.pixels[(y / zoom * width + x / zoom) as usize];
+                    sheet.put_pixel(left + x, top + y, image::Luma([grey]));
+                }
+            }
+        }
+    }
+    sheet
+}

@@ -1,0 +1,15 @@
+//! `neji inspect`.
+
+use clap::Args as ClapArgs;
+
+/// Show what is in a blob.
+#[derive(Debug, ClapArgs)]
+pub struct Args {}
+
+/// Runs the command.
+///
+/// # Errors
+/// Says what went wrong, where, and what to do.
+pub fn run(_args: Args) -> anyhow::Result<()> {
+    anyhow::bail!("not available in this build")
+}

@@ -1,0 +1,61 @@
+//! The command line: typed arguments, then plumbing.
+
+pub mod data;
+pub mod eval;
+pub mod inspect;
+pub mod quantize;
+pub mod report;
+pub mod run;
+pub mod simulate;
+pub mod train;
+
+use clap::{Parser, Subcommand};
+
+/// Anomaly detection that is trained on a PC and runs on a microcontroller.
+#[derive(Debug, Parser)]
+#[command(name = "neji", version, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Render example data.
+    Data(data::Args),
+    /// Train a model.
+    Train(train::Args),
+    /// Quantize a trained run into a blob.
+    Quantize(quantize::Args),
+    /// Evaluate a run or a blob on labelled data.
+    Eval(eval::Args),
+    /// Show what is in a blob.
+    Inspect(inspect::Args),
+    /// Run a blob on raw int8 tensors.
+    Run(run::Args),
+    /// Feed the firmware's monitor from files, on the host or on an emulated board.
+    Simulate(simulate::Args),
+    /// Write the report of a run as one HTML file.
+    Report(report::Args),
+}
+
+impl Cli {
+    /// Runs the command.
+    ///
+    /// # Errors
+    /// The command's own, with context.
+    pub fn run(self) -> anyhow::Result<()> {
+        match self.command {
+            Command::Data(args) => data::run(args),
+            Command::Train(args) => train::run(args),
+            Command::Quantize(args) => quantize::run(args),
+            Command::Eval(args) => eval::run(args),
+            Command::Inspect(args) => inspect::run(args),
+            Command::Run(args) => run::run(args),
+            Command::Simulate(args) => simulate::run(args),
+            Command::Report(args) => report::run(args),
+        }
+    }
+}

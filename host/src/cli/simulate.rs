@@ -1,0 +1,147 @@
+//! `neji simulate`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::ensure;
+use clap::Args as ClapArgs;
+use neji_app::Verdict;
+use neji_format::Plan;
+use serde_json::json;
+
+use crate::report::write_whole;
+use crate::simulate::{self, Frame};
+
+/// Feed the firmware's monitor from files, on the host or on an emulated board.
+#[derive(Debug, ClapArgs)]
+pub struct Args {
+    /// The blob that `neji quantize` wrote.
+    pub blob: PathBuf,
+    /// Folders or image files, in the order in which the sensor sees them.
+    #[arg(long, required = true, num_args = 1..)]
+    pub source: Vec<PathBuf>,
+    /// `host`, or a board whose firmware is built and run in QEMU.
+    #[arg(long, default_value = "host")]
+    pub on: String,
+    /// Also run the host and compare its verdicts with the board's bit by bit.
+    #[arg(long)]
+    pub compare: bool,
+    /// Print one JSON object instead of lines.
+    #[arg(long)]
+    pub json: bool,
+    /// Write the alarm's changes to this CSV file.
+    #[arg(long)]
+    pub events: Option<PathBuf>,
+    /// The repository, which holds the boards.
+    #[arg(long, default_value = ".")]
+    pub root: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// Unreadable files, a refused blob, frames of another size than the sensor's, a board that fails, or, with `--compare`,
+/// verdicts that differ.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    ensure!(!args.compare || args.on != "host", "--compare needs a board to compare with: add --on BOARD");
+    let bytes = simulate::read_blob(&args.blob)?;
+    let model = simulate::model(&args.blob, &bytes)?;
+    let plan = *model.plan();
+    let files = simulate::image_files(&args.source)?;
+    let frames = files.iter().map(|file| simulate::read_frame(&plan, file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let host = || -> anyhow::Result<Vec<Verdict>> {
+        let mut verdicts = Vec::new();
+        simulate::on_host(model, &frames, false, |_, verdict, _| {
+            verdicts.push(verdict);
+            Ok(())
+        })?;
+        Ok(verdicts)
+    };
+    let verdicts = match args.on.as_str() {
+        "host" => host()?,
+        board => simulate::on_board(&args.root, board, &model, &frames)?,
+    };
+    let events = alarm_changes(&verdicts);
+    if let Some(path) = &args.events {
+        write_whole(path, events_csv(&frames, &verdicts, &events).as_bytes())?;
+    }
+    let identical = match args.compare {
+        true => Some(host()?.iter().zip(&verdicts).filter(|(a, b)| a == b).count()),
+        false => None,
+    };
+    match args.json {
+        true => println!("{}", as_json(&plan, &frames, &verdicts, identical)),
+        false => print_lines(&plan, &frames, &verdicts, &events, identical),
+    }
+    let same = identical.is_none_or(|count| count == verdicts.len());
+    ensure!(same, "host and {} differ: rebuild both from one source", args.on);
+    Ok(())
+}
+
+/// Indices of the verdicts that changed the alarm.
+fn alarm_changes(verdicts: &[Verdict]) -> Vec<usize> {
+    let before = std::iter::once(false).chain(verdicts.iter().map(|verdict| verdict.alarm));
+    verdicts.iter().zip(before).enumerate().filter(|(_, (now, was))| now.alarm != *was).map(|(i, _)| i).collect()
+}
+
+fn events_csv(frames: &[Frame], verdicts: &[Verdict], events: &[usize]) -> String {
+    let line = |&index: &usize| {
+        let state = if verdicts[index].alarm { "on" } else { "off" };
+        format!("{},\"{}\",{state}\n", verdicts[index].sequence, shown(&frames[index].path).replace('"', "\"\""))
+    };
+    std::iter::once("sequence,file,alarm\n".to_owned()).chain(events.iter().map(line)).collect()
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn print_lines(plan: &Plan<'_>, frames: &[Frame], verdicts: &[Verdict], events: &[usize], identical: Option<usize>) {
+    for (index, (frame, verdict)) in frames.iter().zip(verdicts).enumerate() {
+        let score = match simulate::real_score(plan, &verdict.outcome) {
+            Some(score) => format!("{score:12.4}"),
+            None => format!("{:>12}", "-"),
+        };
+        println!("{score}  {:<16}  {}", simulate::word(plan, &verdict.outcome), shown(&frame.path));
+        if events.contains(&index) {
+            println!("{:>12}  alarm {}", "", if verdict.alarm { "ON" } else { "off" });
+        }
+    }
+    let count = |word: &str| verdicts.iter().filter(|v| simulate::word(plan, &v.outcome) == word).count();
+    println!(
+        "{} frames, alarm changed {} times, no part found on {}",
+        verdicts.len(),
+        events.len(),
+        count("part_not_found")
+    );
+    if let Some(count) = identical {
+        println!("{count} of {} scores identical on host and board", verdicts.len());
+    }
+}
+
+fn as_json(plan: &Plan<'_>, frames: &[Frame], verdicts: &[Verdict], identical: Option<usize>) -> serde_json::Value {
+    let row = |(frame, verdict): (&Frame, &Verdict)| {
+        // JSON has no infinity: a frame without a part has no number, and says why in its verdict.
+        let score = simulate::real_score(plan, &verdict.outcome).filter(|score| score.is_finite());
+        json!({
+            "file": shown(&frame.path), "score": score, "alarm": verdict.alarm,
+            "verdict": simulate::word(plan, &verdict.outcome),
+        })
+    };
+    let rows: Vec<_> = frames.iter().zip(verdicts).map(row).collect();
+    json!({"frames": rows, "identical": identical})
+}
+
+/// Checks of the parts that need no model.
+#[cfg(test)]
+mod tests {
+    use neji_app::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn the_alarm_begins_off() {
+        let verdict = |alarm| Verdict { sequence: 0, outcome: Outcome::PartNotFound, alarm };
+        assert_eq!(alarm_changes(&[verdict(false), verdict(true), verdict(true), verdict(false)]), [1, 3]);
+        assert_eq!(alarm_changes(&[verdict(true)]), [0]);
+    }
+}

@@ -1,0 +1,450 @@
+//! The settings of an experiment: a TOML file, overrides from the command line, checks.
+//!
+//! Everything has a default, so that a file holds only what it means to say; an unknown key is an error that names it.
+//! The resolved settings are what is hashed and what a run folder keeps.
+
+use std::path::Path;
+
+use anyhow::{Context, bail, ensure};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::frontend::FrontEndSettings;
+
+/// What is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Task {
+    /// Reconstruct normal images; the score is what can't be reconstructed.
+    #[default]
+    Autoencoder,
+    /// Tell classes apart; the score is the margin of the strongest abnormal class.
+    Cnn,
+}
+
+/// How an autoencoder is built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum AutoencoderKind {
+    /// Fully connected layers.
+    #[default]
+    Dense,
+    /// Strided convolutions, a dense bottleneck, and back.
+    Conv,
+}
+
+/// How a convolutional decoder doubles its resolution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Decoder {
+    /// Transposed convolution, kernel 3, stride 2.
+    #[default]
+    Transpose,
+    /// Nearest neighbour upsampling, then a convolution.
+    Upsample,
+}
+
+/// Activation between layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ActivationName {
+    /// None: a dense autoencoder of this kind learns the principal subspace.
+    Linear,
+    /// `max(x, 0)`.
+    #[default]
+    Relu,
+    /// Hyperbolic tangent.
+    Tanh,
+}
+
+/// `[model]`: sizes of the network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelSettings {
+    /// Output channels of each block (cnn) or each strided convolution (convolutional autoencoder).
+    pub channels: Vec<usize>,
+    /// Convolutions in each block of a cnn, before its pooling.
+    pub convs_per_block: usize,
+    /// Batch normalisation after each hidden layer.
+    pub batch_norm: bool,
+    /// Share of features dropped before dense layers of a cnn in training, 0 to below 1.
+    pub dropout: f64,
+    /// Units of the hidden dense layers of a cnn.
+    pub dense: Vec<usize>,
+    /// Kind of autoencoder.
+    pub kind: AutoencoderKind,
+    /// Features of an autoencoder's bottleneck.
+    pub bottleneck: usize,
+    /// Decoder of a convolutional autoencoder.
+    pub decoder: Decoder,
+    /// Units of a dense autoencoder's hidden layers, mirrored in the decoder.
+    pub hidden: Vec<usize>,
+    /// Activation between the layers of an autoencoder; a cnn has ReLU.
+    pub activation: ActivationName,
+}
+
+impl Default for ModelSettings {
+    fn default() -> Self {
+        Self {
+            channels: vec![8, 16, 32],
+            convs_per_block: 2,
+            batch_norm: true,
+            dropout: 0.2,
+            dense: vec![64],
+            kind: AutoencoderKind::default(),
+            bottleneck: 32,
+            decoder: Decoder::default(),
+            hidden: vec![],
+            activation: ActivationName::default(),
+        }
+    }
+}
+
+/// What training makes small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Loss {
+    /// Mean squared error.
+    Mse,
+    /// Cross entropy over classes.
+    CrossEntropy,
+    /// Binary cross entropy on logits: of pixels (autoencoder) or of each class against the rest (cnn).
+    BinaryCrossEntropy,
+}
+
+/// How weights move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "lowercase")]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum OptimizerName {
+    Sgd,
+    Momentum,
+    Nesterov,
+    AdaGrad,
+    RmsProp,
+    #[default]
+    Adam,
+    AdamW,
+}
+
+/// How the learning rate falls over the epochs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Schedule {
+    /// It doesn't.
+    Constant,
+    /// Half a cosine, from the initial rate to a hundredth of it (Loshchilov and Hutter 2017, eq. 5).
+    #[default]
+    Cosine,
+    /// A tenth after each third of the epochs.
+    Step,
+    /// Exponentially to a hundredth at the end.
+    Exponential,
+}
+
+/// `[train.augment]`: random changes of each training image.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct Augment {
+    /// Mirror top to bottom in half of the cases.
+    pub flip_vertical: bool,
+    /// Largest change of brightness in units of full scale, 0 to 0.5.
+    pub brightness: f32,
+    /// Largest shift in pixels, in each direction; the border is repeated.
+    pub shift: u32,
+}
+
+/// `[train]`: the loop.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TrainSettings {
+    /// Passes over the training data.
+    pub epochs: usize,
+    /// Images a step.
+    pub batch_size: usize,
+    /// Loss; by default MSE for an autoencoder, cross entropy for a cnn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Loss>,
+    /// Optimizer.
+    pub optimizer: OptimizerName,
+    /// Learning rate at the beginning.
+    pub learning_rate: f64,
+    /// L2 penalty (decoupled in AdamW).
+    pub weight_decay: f32,
+    /// Schedule of the learning rate.
+    pub schedule: Schedule,
+    /// Epochs without a better validation loss after which training stops; 0 never stops early.
+    pub patience: usize,
+    /// Share of the training images kept for validation, below 1.
+    pub validation: f64,
+    /// Augmentation.
+    pub augment: Augment,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        Self {
+            epochs: 40,
+            batch_size: 32,
+            loss: None,
+            optimizer: OptimizerName::default(),
+            learning_rate: 1e-3,
+            weight_decay: 0.0,
+            schedule: Schedule::default(),
+            patience: 0,
+            validation: 0.15,
+            augment: Augment::default(),
+        }
+    }
+}
+
+/// Score of a classifier.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum ScoreName {
+    /// Largest abnormal logit less the normal one.
+    #[default]
+    Margin,
+    /// One minus the normal class's probability.
+    Probability,
+}
+
+/// `[detector]`: from output to score to alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DetectorSettings {
+    /// Radius of the box that smooths the anomaly map, 0 to 2.
+    pub smooth_radius: u8,
+    /// The score is the mean of this many largest values of the map, up to 64; 0 takes all.
+    pub top_k: u16,
+    /// Share of normal validation images that may lie above the threshold, above 0 and below 1.
+    pub false_alarms: f64,
+    /// Score of a classifier.
+    pub score: ScoreName,
+    /// Weigh each residual by the reciprocal of its deviation on normal images.
+    pub normalise: bool,
+}
+
+impl Default for DetectorSettings {
+    fn default() -> Self {
+        Self { smooth_radius: 1, top_k: 16, false_alarms: 0.02, score: ScoreName::default(), normalise: true }
+    }
+}
+
+/// How ranges of activations are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum CalibrationName {
+    /// From the smallest to the largest value seen.
+    #[default]
+    Minmax,
+    /// Without the outermost values.
+    Percentile,
+    /// The range with the smallest squared error.
+    Mse,
+}
+
+/// `[quantize]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct QuantizeSettings {
+    /// Ranges of activations.
+    pub calibration: CalibrationName,
+}
+
+/// A checked experiment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Experiment {
+    /// Name, written into the blob.
+    pub name: String,
+    /// What is learned.
+    #[serde(default)]
+    pub task: Task,
+    /// Seed of everything random.
+    #[serde(default = "default_seed")]
+    pub seed: u64,
+    /// Folder of the data, absolute in a run folder's copy.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub data: String,
+    /// Samples to input.
+    #[serde(default)]
+    pub front_end: FrontEndSettings,
+    /// The network.
+    #[serde(default)]
+    pub model: ModelSettings,
+    /// The loop.
+    #[serde(default)]
+    pub train: TrainSettings,
+    /// Score and threshold.
+    #[serde(default)]
+    pub detector: DetectorSettings,
+    /// Quantization.
+    #[serde(default)]
+    pub quantize: QuantizeSettings,
+}
+
+fn default_seed() -> u64 {
+    7
+}
+
+impl Experiment {
+    /// Reads the file at `path` and applies `overrides`, each `key.path=value`.
+    ///
+    /// # Errors
+    /// Where the file can't be read, isn't TOML, or says something that no experiment has; names the key.
+    pub fn load(path: &Path, overrides: &[String]) -> anyhow::Result<Self> {
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading the experiment {}", path.display()))?;
+        Self::from_toml(&text, overrides).with_context(|| format!("in {}", path.display()))
+    }
+
+    /// Parses TOML and applies overrides.
+    ///
+    /// # Errors
+    /// As [`Experiment::load`].
+    pub fn from_toml(text: &str, overrides: &[String]) -> anyhow::Result<Self> {
+        let experiment: Self = if overrides.is_empty() {
+            // Straight from the text, so that an error shows its line.
+            toml::from_str(text)?
+        } else {
+            let mut table: toml::Table = toml::from_str(text)?;
+            for setting in overrides {
+                apply(&mut table, setting)?;
+            }
+            table.try_into().with_context(|| format!("after --set {}", overrides.join(" --set ")))?
+        };
+        experiment.check()?;
+        Ok(experiment)
+    }
+
+    /// The loss, resolved.
+    pub fn loss(&self) -> Loss {
+        self.train.loss.unwrap_or(match self.task {
+            Task::Autoencoder => Loss::Mse,
+            Task::Cnn => Loss::CrossEntropy,
+        })
+    }
+
+    /// SHA-256 of the resolved settings without the folder of the data, which has a hash of its own.
+    pub fn hash(&self) -> [u8; 32] {
+        let settings = Self { data: String::new(), ..self.clone() };
+        let text = serde_json::to_string(&settings).expect("settings are plain data");
+        Sha256::digest(text.as_bytes()).into()
+    }
+
+    /// The resolved settings as TOML.
+    pub fn to_toml(&self) -> String {
+        toml::to_string_pretty(self).expect("settings are plain data")
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let (model, train, detector) = (&self.model, &self.train, &self.detector);
+        ensure!(!self.name.trim().is_empty(), "name is empty");
+        ensure!(i64::try_from(self.seed).is_ok(), "seed is {}; at most 2^63 - 1", self.seed);
+        ensure!(
+            model.channels.iter().chain(&model.hidden).chain(&model.dense).all(|&n| (1..=4096).contains(&n)),
+            "model.channels, model.hidden and model.dense hold numbers from 1 to 4096"
+        );
+        let conv = self.task == Task::Cnn || model.kind == AutoencoderKind::Conv;
+        ensure!(
+            !conv || !model.channels.is_empty(),
+            "model.channels is empty; a convolutional model needs at least one"
+        );
+        ensure!((1..=8).contains(&model.convs_per_block), "model.convs_per_block is {}; 1 to 8", model.convs_per_block);
+        ensure!((0.0..1.0).contains(&model.dropout), "model.dropout is {}; from 0 to below 1", model.dropout);
+        ensure!((1..=4096).contains(&model.bottleneck), "model.bottleneck is {}; 1 to 4096", model.bottleneck);
+        ensure!(train.epochs >= 1, "train.epochs is 0; at least 1");
+        ensure!(train.batch_size >= 1, "train.batch_size is 0; at least 1");
+        ensure!(
+            train.learning_rate.is_finite() && train.learning_rate > 0.0,
+            "train.learning_rate is {}; a positive number",
+            train.learning_rate
+        );
+        ensure!(
+            train.weight_decay.is_finite() && train.weight_decay >= 0.0,
+            "train.weight_decay is {}; 0 or more",
+            train.weight_decay
+        );
+        ensure!((0.0..1.0).contains(&train.validation), "train.validation is {}; from 0 to below 1", train.validation);
+        ensure!(
+            (0.0..=0.5).contains(&train.augment.brightness),
+            "train.augment.brightness is {}; 0 to 0.5",
+            train.augment.brightness
+        );
+        ensure!(train.augment.shift <= 16, "train.augment.shift is {}; at most 16", train.augment.shift);
+        ensure!(detector.smooth_radius <= 2, "detector.smooth_radius is {}; 0 to 2", detector.smooth_radius);
+        ensure!(detector.top_k <= 64, "detector.top_k is {}; at most 64", detector.top_k);
+        ensure!(
+            detector.false_alarms > 0.0 && detector.false_alarms < 1.0,
+            "detector.false_alarms is {}; above 0 and below 1",
+            detector.false_alarms
+        );
+        match (self.task, self.loss()) {
+            (Task::Autoencoder, Loss::CrossEntropy) => {
+                bail!(
+                    "train.loss is cross_entropy, which needs classes; an autoencoder takes mse or binary_cross_entropy"
+                )
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Sets `key.path=value` in `table`; the value is TOML, or a string where it is none.
+fn apply(table: &mut toml::Table, setting: &str) -> anyhow::Result<()> {
+    let Some((key, value)) = setting.split_once('=') else { bail!("--set {setting}: write key.path=value") };
+    let value = toml::from_str::<toml::Table>(&format!("v = {value}"))
+        .ok()
+        .and_then(|mut table| table.remove("v"))
+        .unwrap_or_else(|| toml::Value::String(value.into()));
+    let (parents, last) = key.trim().rsplit_once('.').map_or((None, key.trim()), |(head, last)| (Some(head), last));
+    let mut table = table;
+    for part in parents.into_iter().flat_map(|parents| parents.split('.')) {
+        table = table
+            .entry(part)
+            .or_insert_with(|| toml::Value::Table(toml::Table::new()))
+            .as_table_mut()
+            .with_context(|| format!("--set {setting}: {part} is no section"))?;
+    }
+    table.insert(last.into(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_enough_and_overrides_win() {
+        let set = ["train.epochs=3".to_string(), "model.kind=conv".into(), "train.augment.shift=2".into()];
+        let experiment = Experiment::from_toml("name = \"a\"\n[train]\nepochs = 9", &set).unwrap();
+        assert_eq!((experiment.train.epochs, experiment.train.batch_size), (3, 32));
+        assert_eq!(experiment.model.kind, AutoencoderKind::Conv);
+        assert_eq!(experiment.train.augment.shift, 2);
+    }
+
+    #[test]
+    fn errors_name_the_key() {
+        let message = |text: &str, set: &[&str]| {
+            let set: Vec<String> = set.iter().map(|s| (*s).to_string()).collect();
+            format!("{:#}", Experiment::from_toml(text, &set).unwrap_err())
+        };
+        assert!(message("name = \"a\"\n[train]\nepoch = 9", &[]).contains("epoch"));
+        assert!(message("name = \"a\"", &["train.learning_rate=-1"]).contains("train.learning_rate"));
+        assert!(message("name = \"a\"", &["train.speed=1"]).contains("speed"));
+        assert!(message("name = \"a\"", &["train"]).contains("key.path=value"));
+        assert!(message("task = \"cnn\"", &[]).contains("name"));
+    }
+
+    #[test]
+    fn the_hash_follows_the_settings_and_not_the_folder() {
+        let a = Experiment::from_toml("name = \"a\"", &[]).unwrap();
+        let moved = Experiment { data: "/elsewhere".into(), ..a.clone() };
+        assert_eq!(a.hash(), moved.hash());
+        let other = Experiment::from_toml("name = \"a\"\nseed = 8", &[]).unwrap();
+        assert_ne!(a.hash(), other.hash());
+        let again = Experiment::from_toml(&a.to_toml(), &[]).unwrap();
+        assert_eq!(a, again);
+    }
+}

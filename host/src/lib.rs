@@ -1,0 +1,27 @@
+//! neji on the PC: data, training, quantization, evaluation, simulation.
+//!
+//! Whatever decides a score is neji-app's and neji-engine's code, linked here: the host is board zero.
+#![forbid(unsafe_code)]
+
+pub mod baselines;
+pub mod calibrate;
+pub mod cli;
+pub mod dataset;
+pub mod evaluate;
+pub mod experiment;
+#[cfg(feature = "train")]
+pub mod export;
+pub mod fold;
+pub mod frontend;
+pub mod graph;
+pub mod inspect;
+#[cfg(feature = "train")]
+pub mod model;
+pub mod plan;
+pub mod quantize;
+pub mod render;
+pub mod report;
+pub mod simulate;
+pub mod tensor_file;
+#[cfg(feature = "train")]
+pub mod train;

@@ -1,0 +1,110 @@
+//! A VGG-style classifier (Simonyan and Zisserman 2015): blocks of 3x3 convolutions, each block ended by 2x2 max pooling,
+//! then dense layers.
+
+use anyhow::ensure;
+use burn::module::Module;
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::pool::{MaxPool2d, MaxPool2dConfig};
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::tensor::activation::relu;
+use burn::tensor::{Device, Tensor};
+
+use super::ImageSize;
+use crate::experiment::ModelSettings;
+
+/// A convolution, batch normalisation and, by the caller, an activation.
+#[derive(Module, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct ConvNorm {
+    pub conv: Conv2d,
+    pub norm: Option<BatchNorm>,
+}
+
+impl ConvNorm {
+    /// A 3x3 convolution with padding 1.
+    pub fn new(channels: [usize; 2], stride: usize, batch_norm: bool, device: &Device) -> Self {
+        Self {
+            conv: Conv2dConfig::new(channels, [3, 3])
+                .with_stride([stride, stride])
+                .with_padding(PaddingConfig2d::Explicit(1, 1, 1, 1))
+                .init(device),
+            norm: batch_norm.then(|| BatchNormConfig::new(channels[1]).init(device)),
+        }
+    }
+
+    /// Without activation.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.conv.forward(x);
+        match &self.norm {
+            Some(norm) => norm.forward(x),
+            None => x,
+        }
+    }
+}
+
+/// The classifier.
+#[derive(Module, Debug)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct Cnn {
+    pub convs: Vec<ConvNorm>,
+    pub convs_per_block: usize,
+    pub pool: MaxPool2d,
+    pub dropout: Dropout,
+    pub dense: Vec<Linear>,
+}
+
+impl Cnn {
+    /// Random weights.
+    ///
+    /// # Errors
+    /// Where the image is too small for so many poolings.
+    pub fn new(settings: &ModelSettings, size: ImageSize, classes: usize, device: &Device) -> anyhow::Result<Self> {
+        let (mut height, mut width, mut channels_in) = (size.height, size.width, 1);
+        let mut convs = Vec::new();
+        for &channels in &settings.channels {
+            ensure!(
+                height >= 2 && width >= 2,
+                "model.channels has {} blocks, too many for an input of {}x{}",
+                settings.channels.len(),
+                size.width,
+                size.height
+            );
+            for _ in 0..settings.convs_per_block {
+                convs.push(ConvNorm::new([channels_in, channels], 1, settings.batch_norm, device));
+                channels_in = channels;
+            }
+            (height, width) = (height / 2, width / 2);
+        }
+        let mut features = height * width * channels_in;
+        let mut dense = Vec::new();
+        for &units in settings.dense.iter().chain([&classes]) {
+            dense.push(LinearConfig::new(features, units).init(device));
+            features = units;
+        }
+        Ok(Self {
+            convs,
+            convs_per_block: settings.convs_per_block,
+            pool: MaxPool2dConfig::new([2, 2]).with_strides([2, 2]).init(),
+            dropout: DropoutConfig::new(settings.dropout).init(),
+            dense,
+        })
+    }
+
+    /// `[batch, 1, height, width]` to logits `[batch, classes]`.
+    pub fn forward(&self, mut x: Tensor<4>) -> Tensor<2> {
+        for (i, conv) in self.convs.iter().enumerate() {
+            x = relu(conv.forward(x));
+            if (i + 1) % self.convs_per_block == 0 {
+                x = self.pool.forward(x);
+            }
+        }
+        let mut x: Tensor<2> = x.flatten(1, 3);
+        for (i, dense) in self.dense.iter().enumerate() {
+            x = dense.forward(self.dropout.forward(x));
+            if i + 1 < self.dense.len() {
+                x = relu(x);
+            }
+        }
+        x
+    }
+}

@@ -1,0 +1,85 @@
+//! Models as Burn modules, built from an experiment's settings.
+//!
+//! Burn computes in NCHW; [`crate::export`] turns the result into an NHWC graph.
+
+pub mod autoencoder;
+pub mod cnn;
+
+use anyhow::ensure;
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::experiment::{ActivationName, Experiment, Loss, Task};
+use autoencoder::{ConvAutoencoder, DenseAutoencoder};
+use cnn::Cnn;
+
+/// Size of a model's input image in pixels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct ImageSize {
+    pub height: usize,
+    pub width: usize,
+}
+
+/// Any of the models.
+#[derive(Module, Debug)]
+#[expect(missing_docs, clippy::large_enum_variant, reason = "one exists at a time; each variant is its struct")]
+pub enum Network {
+    Cnn(Cnn),
+    Dense(DenseAutoencoder),
+    Conv(ConvAutoencoder),
+}
+
+impl Network {
+    /// Builds the model of an experiment with random weights; `device.seed` decides them.
+    ///
+    /// `classes` is how many outputs a cnn has.
+    ///
+    /// # Errors
+    /// Where the sizes don't fit the image; names the key.
+    pub fn new(experiment: &Experiment, size: ImageSize, classes: usize, device: &Device) -> anyhow::Result<Self> {
+        ensure!(size.height > 0 && size.width > 0, "the model's input has no pixels");
+        let settings = &experiment.model;
+        Ok(match (experiment.task, settings.kind) {
+            (Task::Cnn, _) => {
+                ensure!(classes >= 2, "a cnn needs at least two classes; the data have {classes}");
+                Self::Cnn(Cnn::new(settings, size, classes, device)?)
+            }
+            (Task::Autoencoder, crate::experiment::AutoencoderKind::Dense) => {
+                Self::Dense(DenseAutoencoder::new(settings, size, device))
+            }
+            (Task::Autoencoder, crate::experiment::AutoencoderKind::Conv) => {
+                Self::Conv(ConvAutoencoder::new(settings, size, device)?)
+            }
+        })
+    }
+
+    /// `[batch, 1, height, width]` to `[batch, outputs]`: logits of a cnn, pixels of an autoencoder in row-major order
+    /// (before the sigmoid where the loss is binary cross entropy).
+    pub fn forward(&self, images: Tensor<4>, activation: ActivationName) -> Tensor<2> {
+        match self {
+            Self::Cnn(model) => model.forward(images),
+            Self::Dense(model) => model.forward(images, activation),
+            Self::Conv(model) => model.forward(images, activation),
+        }
+    }
+
+    /// What the exported graph gives: [`Network::forward`] and the sigmoid of a model trained by binary cross entropy.
+    pub fn output(&self, images: Tensor<4>, experiment: &Experiment) -> Tensor<2> {
+        let output = self.forward(images, experiment.model.activation);
+        if sigmoid_output(experiment) { burn::tensor::activation::sigmoid(output) } else { output }
+    }
+}
+
+/// True where the model's output passes a sigmoid outside of training.
+pub fn sigmoid_output(experiment: &Experiment) -> bool {
+    experiment.task == Task::Autoencoder && experiment.loss() == Loss::BinaryCrossEntropy
+}
+
+fn activate<const D: usize>(x: Tensor<D>, activation: ActivationName) -> Tensor<D> {
+    match activation {
+        ActivationName::Linear => x,
+        ActivationName::Relu => burn::tensor::activation::relu(x),
+        ActivationName::Tanh => x.tanh(),
+    }
+}

@@ -1,0 +1,139 @@
+//! The memory map of the arena: which activation lies where, and how long it lives.
+
+use std::fmt::Write as _;
+
+use neji_format::{Detector, Model, Operator, Tensor};
+
+use super::html::escape;
+
+/// An activation's place in the arena and its time, in operators.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Block {
+    /// What wrote it.
+    pub name: String,
+    /// First byte in the arena.
+    pub offset: u32,
+    /// Length in bytes.
+    pub bytes: u32,
+    /// The operator that writes it; 0 for the model's input, 1 for the first operator.
+    pub first: usize,
+    /// The last operator that reads it; one past the last operator where it is read after the run.
+    pub last: usize,
+}
+
+/// Name, inputs and output of an operator.
+fn parts(operator: &Operator) -> (&'static str, Vec<Tensor>, Tensor) {
+    match operator {
+        Operator::Conv2d(op) => ("Conv2d", vec![op.input], op.output),
+        Operator::DepthwiseConv2d(op) => ("DepthwiseConv2d", vec![op.input], op.output),
+        Operator::FullyConnected(op) => ("FullyConnected", vec![op.input], op.output),
+        Operator::TransposeConv2d(op) => ("TransposeConv2d", vec![op.input], op.output),
+        Operator::Pool2d(op) => ("Pool2d", vec![op.input], op.output),
+        Operator::Mean(op) => ("Mean", vec![op.input], op.output),
+        Operator::Add(op) => ("Add", vec![op.input_a, op.input_b], op.output),
+        Operator::Concat(op) => ("Concat", op.inputs.to_vec(), op.output),
+        Operator::Pad(op) => ("Pad", vec![op.input], op.output),
+        Operator::Reshape(op) => ("Reshape", vec![op.input], op.output),
+        Operator::ResizeNearest(op) => ("ResizeNearest", vec![op.input], op.output),
+        Operator::Lut(op) => ("Lut", vec![op.input], op.output),
+        Operator::Softmax(op) => ("Softmax", vec![op.input], op.output),
+    }
+}
+
+/// The activations of a model in the order in which they are written.
+pub fn blocks(model: &Model<'_>) -> Vec<Block> {
+    let block = |name: &str, tensor: &Tensor, first| Block {
+        name: format!("{name} {} x {} x {}", tensor.shape.height, tensor.shape.width, tensor.shape.channels),
+        offset: tensor.offset,
+        bytes: tensor.shape.len() as u32,
+        first,
+        last: first,
+    };
+    let mut blocks = vec![block("input", &model.plan().input, 0)];
+    let mut end = 1;
+    for (index, operator) in model.operators().enumerate() {
+        let (name, inputs, output) = parts(&operator);
+        for input in inputs {
+            read(&mut blocks, &input, index + 1);
+        }
+        blocks.push(block(name, &output, index + 1));
+        end = index + 2;
+    }
+    read(&mut blocks, &model.plan().output, end);
+    if let Detector::Reconstruction(_) = model.plan().detector {
+        blocks[0].last = end;
+    }
+    blocks
+}
+
+/// Prolongs the newest block at a tensor's place.
+fn read(blocks: &mut [Block], tensor: &Tensor, time: usize) {
+    if let Some(block) = blocks.iter_mut().rev().find(|block| block.offset == tensor.offset) {
+        block.last = time;
+    }
+}
+
+/// The map as inline SVG: time to the right, addresses upward, one rectangle an activation.
+pub fn map(model: &Model<'_>) -> String {
+    const WIDTH: f64 = 900.0;
+    const HEIGHT: f64 = 260.0;
+    let blocks = blocks(model);
+    let steps = blocks.iter().map(|block| block.last + 1).max().unwrap_or(1) as f64;
+    let arena = model.arena_bytes().max(1) as f64;
+    let mut out = format!("<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" width=\"{WIDTH}\" height=\"{HEIGHT}\">");
+    for (index, block) in blocks.iter().enumerate() {
+        let x = block.first as f64 / steps * WIDTH;
+        let width = (block.last + 1 - block.first) as f64 / steps * WIDTH;
+        let height = f64::from(block.bytes) / arena * HEIGHT;
+        let y = HEIGHT - f64::from(block.offset) / arena * HEIGHT - height;
+        let plotters::style::RGBColor(red, green, blue) = super::charts::colour(index);
+        let title = format!("{}: {} bytes at {}", block.name, block.bytes, block.offset);
+        let _ = write!(
+            out,
+            "<rect x=\"{x:.1}\" y=\"{y:.1}\" width=\"{width:.1}\" height=\"{height:.1}\" fill=\"rgb({red},{green},{blue})\" \
+             fill-opacity=\"0.55\" stroke=\"currentColor\" stroke-opacity=\"0.4\"><title>{}</title></rect>",
+            escape(&title)
+        );
+    }
+    out.push_str("</svg>");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use neji_format::{AlignedBytes, Blob, Decision, FrontEnd, Metrics, Plan, Provenance, Reshape, Shape};
+
+    use super::*;
+
+    #[test]
+    fn lifetimes_by_hand() {
+        let tensor = |offset, shape| Tensor { offset, shape, scale: 1.0, zero_point: 0 };
+        let (input, output) = (tensor(0, Shape::new(2, 4, 1)), tensor(16, Shape::new(1, 1, 8)));
+        let decision = Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 };
+        let provenance = Provenance {
+            neji_version: "0",
+            name: "map",
+            classes: "",
+            data_hash: [0; 32],
+            config_hash: [0; 32],
+            seed: 0,
+            metrics: Metrics { auroc_float: 0.0, auroc_int8: 0.0 },
+        };
+        let plan = Plan {
+            provenance,
+            front_end: FrontEnd::Raw,
+            detector: Detector::None,
+            decision,
+            input,
+            output,
+            operator_count: 1,
+        };
+        let operators = vec![Operator::Reshape(Reshape { input, output })];
+        let bytes = AlignedBytes::new(&Blob { plan, operators, constants: vec![], arena_bytes: 32 }.encode());
+        let model = Model::parse(bytes.as_slice()).expect("a model");
+        let found = blocks(&model);
+        assert_eq!((found[0].offset, found[0].bytes, found[0].first, found[0].last), (0, 8, 0, 1));
+        assert_eq!((found[1].offset, found[1].bytes, found[1].first, found[1].last), (16, 8, 1, 2));
+        crate::report::html::check_balance(&map(&model)).expect("balanced");
+    }
+}

@@ -1,0 +1,145 @@
+//! Charts as inline SVG, drawn by plotters on a transparent ground in the page's own text colour.
+
+use anyhow::anyhow;
+use plotters::coord::Shift;
+use plotters::prelude::*;
+
+const SIZE: (u32, u32) = (460, 320);
+const BLUE: RGBColor = RGBColor(42, 111, 176);
+const ORANGE: RGBColor = RGBColor(214, 106, 29);
+const GREEN: RGBColor = RGBColor(58, 148, 92);
+const VIOLET: RGBColor = RGBColor(136, 87, 168);
+
+/// Colour of the n-th series.
+pub fn colour(index: usize) -> RGBColor {
+    [BLUE, ORANGE, GREEN, VIOLET][index % 4]
+}
+
+/// Points of a curve, `(x, y)`.
+pub type Points = Vec<(f64, f64)>;
+
+/// One line of a chart.
+#[derive(Debug, Clone)]
+pub struct Series {
+    /// What the legend calls it.
+    pub name: String,
+    /// `(x, y)`, in the order in which they are joined.
+    pub points: Points,
+}
+
+/// Lines over shared axes; the ranges are those of the points unless `unit` asks for `0..=1` on both.
+///
+/// # Errors
+/// When plotters fails.
+pub fn lines(title: &str, labels: (&str, &str), series: &[Series], unit: bool) -> anyhow::Result<String> {
+    let finite = || series.iter().flat_map(|line| &line.points).filter(|(x, y)| x.is_finite() && y.is_finite());
+    let (x, y) = match unit {
+        true => ((0.0, 1.0), (0.0, 1.0)),
+        false => (range(finite().map(|point| point.0)), range(finite().map(|point| point.1).chain([0.0]))),
+    };
+    draw(|area| {
+        let mut chart = ChartBuilder::on(area)
+            .caption(title, ("sans-serif", 16))
+            .margin(8)
+            .x_label_area_size(38)
+            .y_label_area_size(52)
+            .build_cartesian_2d(x.0..x.1, y.0..y.1)
+            .map_err(|error| anyhow!("{error}"))?;
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .x_desc(labels.0)
+            .y_desc(labels.1)
+            .label_style(("sans-serif", 12))
+            .draw()
+            .map_err(|error| anyhow!("{error}"))?;
+        for (index, line) in series.iter().enumerate() {
+            let style = colour(index).stroke_width(2);
+            let points = line.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite());
+            chart
+                .draw_series(LineSeries::new(points, style))
+                .map_err(|error| anyhow!("{error}"))?
+                .label(line.name.clone())
+                .legend(move |(x, y)| PathElement::new(vec![(x, y), (x + 16, y)], style));
+        }
+        chart
+            .configure_series_labels()
+            .position(if unit { SeriesLabelPosition::LowerMiddle } else { SeriesLabelPosition::UpperRight })
+            .label_font(("sans-serif", 12))
+            .draw()
+            .map_err(|error| anyhow!("{error}"))?;
+        Ok(())
+    })
+}
+
+/// Histograms of scores by class as step lines, with the threshold as an upright line.
+///
+/// # Errors
+/// When plotters fails.
+pub fn histogram(title: &str, classes: &[(String, Vec<f64>)], threshold: Option<f64>) -> anyhow::Result<String> {
+    const BINS: usize = 30;
+    let values = classes.iter().flat_map(|(_, scores)| scores.iter().copied());
+    let (low, high) = range(values.chain(threshold).filter(|value| value.is_finite()));
+    let width = (high - low) / BINS as f64;
+    let mut series: Vec<Series> = classes
+        .iter()
+        .map(|(name, scores)| {
+            let mut counts = [0_u32; BINS];
+            for score in scores.iter().filter(|score| score.is_finite()) {
+                counts[(((score - low) / width) as usize).min(BINS - 1)] += 1;
+            }
+            let mut points = vec![(low, 0.0)];
+            for (bin, count) in counts.iter().enumerate() {
+                let left = low + bin as f64 * width;
+                points.extend([(left, f64::from(*count)), (left + width, f64::from(*count))]);
+            }
+            points.push((high, 0.0));
+            Series { name: name.clone(), points }
+        })
+        .collect();
+    if let Some(threshold) = threshold {
+        let top = series.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
+        series.push(Series { name: "threshold".into(), points: vec![(threshold, 0.0), (threshold, top)] });
+    }
+    lines(title, ("score", "images"), &series, false)
+}
+
+/// Smallest and largest value, drawn apart where they are one.
+fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
+    match low < high {
+        true => (low, high),
+        false if low == high => (low - 0.5, high + 0.5),
+        false => (0.0, 1.0),
+    }
+}
+
+fn draw(paint: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> anyhow::Result<()>) -> anyhow::Result<String> {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        paint(&area)?;
+        area.present().map_err(|error| anyhow!("{error}"))?;
+    }
+    // Inline SVG needs no name space, and black text would be lost on a dark ground.
+    Ok(svg.replace(" xmlns=\"http://www.w3.org/2000/svg\"", "").replace("#000000", "currentColor"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn charts_ask_for_nothing_and_escape_names() {
+        let series = Series { name: "<b> & co".into(), points: vec![(0.0, 1.0), (1.0, f64::NAN), (2.0, 0.5)] };
+        let svg = lines("a < b", ("x", "y"), &[series], false).expect("drawn");
+        assert!(!svg.contains("http") && !svg.contains("<b>"), "{svg}");
+        crate::report::html::check_balance(&svg).expect("balanced");
+    }
+
+    #[test]
+    fn a_histogram_of_equal_scores_is_drawn() {
+        assert!(histogram("", &[("good".into(), vec![1.0; 3])], Some(1.0)).is_ok());
+        assert!(histogram("", &[("good".into(), vec![])], None).is_ok());
+    }
+}

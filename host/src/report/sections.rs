@@ -1,0 +1,243 @@
+//! The sections of the report; each is empty where the run has nothing to show in it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use anyhow::Result;
+use neji_format::{AlignedBytes, Model};
+
+use super::charts::{self, Series};
+use super::html::{escape, section, table};
+use super::run::RunFolder;
+use crate::evaluate;
+
+fn number(value: f64) -> String {
+    format!("{value:.3}")
+}
+
+/// The title and one line on the run.
+pub fn heading(folder: &RunFolder) -> String {
+    let images = folder.metrics.as_ref().map_or("not evaluated yet: run `neji eval`".into(), |metrics| {
+        let missing = match metrics.part_not_found {
+            0 => String::new(),
+            count => format!("; no part found on {count}, which count as the largest score"),
+        };
+        format!("{} images scored with the device's own code{missing}", metrics.images)
+    });
+    format!("<header><h1>{}</h1><p class=\"note\">{}</p></header>\n", escape(&folder.name), escape(&images))
+}
+
+/// AUROC, average precision, balanced accuracy as tiles, and what features without a model reach.
+pub fn figures(folder: &RunFolder) -> String {
+    let Some(metrics) = &folder.metrics else { return String::new() };
+    let mut tiles = String::from("<div class=\"tiles\">");
+    let mut tile = |name: &str, value: f64| {
+        let _ = write!(tiles, "<div class=\"tile\"><b>{}</b>{}</div>", number(value), escape(name));
+    };
+    tile("AUROC, int8", metrics.int8.auroc);
+    if let Some(float) = &metrics.float {
+        tile("AUROC, float", float.auroc);
+    }
+    tile("average precision", metrics.int8.average_precision);
+    tile("balanced accuracy", metrics.confusion.balanced_accuracy);
+    tiles.push_str("</div>");
+    let rows: Vec<_> = metrics.baselines.iter().map(|row| vec![row.name.clone(), number(row.auroc)]).collect();
+    let defects: Vec<_> = 
+        metrics.per_defect.iter().map(|row| vec![row.defect.clone(), row.count.to_string(), number(row.auroc)]).collect();
+    let mut out = tiles;
+    if !defects.is_empty() {
+        out.push_str(&section("Each defect against the good ones", &table(&["defect", "images", "AUROC"], &defects)));
+    }
+    if !rows.is_empty() {
+        let note = "<p class=\"note\">What features reach that need no model. The model must beat them clearly.</p>";
+        out.push_str(&section("Trivial baselines", &format!("{note}{}", table(&["feature", "AUROC"], &rows))));
+    }
+    out
+}
+
+/// Loss by epoch.
+///
+/// # Errors
+/// When the chart cannot be drawn.
+pub fn losses(folder: &RunFolder) -> Result<String> {
+    if folder.losses.is_empty() {
+        return Ok(String::new());
+    }
+    let train = folder.losses.iter().map(|row| (row.epoch, row.train)).collect();
+    let validation = folder.losses.iter().map(|row| (row.epoch, row.validation)).collect();
+    let series =
+        [Series { name: "train".into(), points: train }, Series { name: "validation".into(), points: validation }];
+    let chart = charts::lines("Loss", ("epoch", "loss"), &series, false)?;
+    Ok(section("Training", &format!("<div class=\"charts\">{chart}</div>")))
+}
+
+/// ROC, precision-recall and the histogram of scores.
+///
+/// # Errors
+/// When a chart cannot be drawn.
+pub fn curves(folder: &RunFolder) -> Result<String> {
+    if folder.scores.is_empty() {
+        return Ok(String::new());
+    }
+    let scores: Vec<_> = folder.scores.iter().map(|row| (row.score, row.label != "good")).collect();
+    let (values, abnormal): (Vec<f64>, Vec<bool>) = scores.into_iter().unzip();
+    let roc = evaluate::roc(&values, &abnormal).unwrap_or_default();
+    let roc = roc.iter().map(|point| (point.false_alarms, point.detected)).collect();
+    let precision = evaluate::precision_recall(&values, &abnormal).unwrap_or_default();
+    let precision = precision.iter().map(|point| (point.recall, point.precision)).collect();
+    let one = |points| [Series { name: "int8".into(), points }];
+    let mut classes: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for row in &folder.scores {
+        classes.entry(if row.label == "good" { "good" } else { "bad" }).or_default().push(row.score);
+    }
+    let classes: Vec<_> = classes.into_iter().rev().map(|(name, scores)| (name.to_owned(), scores)).collect();
+    let threshold = folder.metrics.as_ref().map(|metrics| metrics.threshold);
+    let mut content = String::from("<div class=\"charts\">");
+    content.push_str(&charts::lines("ROC", ("false positives", "true positives"), &one(roc), true)?);
+    content.push_str(&charts::lines("Precision and recall", ("recall", "precision"), &one(precision), true)?);
+    content.push_str(&charts::histogram("Scores", &classes, threshold)?);
+    content.push_str("</div>");
+    Ok(section("Scores", &content))
+}
+
+/// The confusion matrix as a heat table, with recall, precision and F.
+pub fn confusion(folder: &RunFolder) -> String {
+    let Some(metrics) = &folder.metrics else { return String::new() };
+    let mut out = String::from("<div class=\"wide\"><table><thead><tr><th>truth \\ verdict</th>");
+    for class in &metrics.confusion.classes {
+        let _ = write!(out, "<th>{}</th>", escape(class));
+    }
+    out.push_str("<th>recall</th><th>precision</th><th>F</th></tr></thead><tbody>");
+    for (row, figures) in metrics.confusion.counts.iter().zip(&metrics.confusion.figures) {
+        let _ = write!(out, "<tr><td>{}</td>", escape(&figures.class));
+        let total = row.iter().sum::<usize>().max(1);
+        for count in row {
+            let percent = 70.0 * *count as f64 / total as f64;
+            let style = format!("background: color-mix(in srgb, var(--accent) {percent:.0}%, transparent)");
+            let _ = write!(out, "<td class=\"cell\" style=\"{style}\">{count}</td>");
+        }
+        for value in [figures.recall, figures.precision, figures.f1] {
+            let _ = write!(out, "<td>{}</td>", value.map_or("-".to_owned(), number));
+        }
+        out.push_str("</tr>");
+    }
+    out.push_str("</tbody></table></div>");
+    section("Confusion matrix", &out)
+}
+
+/// What quantization cost each layer, as `quantize.json` lists it.
+pub fn layers(folder: &RunFolder) -> String {
+    let Some(value) = &folder.quantization else { return String::new() };
+    let list = value.as_array().or_else(|| value.as_object()?.values().find_map(|value| value.as_array()));
+    let Some(list) = list else { return String::new() };
+    let Some(first) = list.first().and_then(|row| row.as_object()) else { return String::new() };
+    let head: Vec<&str> = first.keys().map(String::as_str).collect();
+    let cell = |value: Option<&serde_json::Value>| match value {
+        Some(serde_json::Value::String(text)) => text.clone(),
+        Some(value) if value.is_f64() => format!("{:.2}", value.as_f64().unwrap_or(f64::NAN)),
+        Some(value) => value.to_string(),
+        None => String::new(),
+    };
+    let rows: Vec<_> = list.iter().map(|row| head.iter().map(|key| cell(row.get(key))).collect()).collect();
+    section("Layers and what quantization cost", &table(&head, &rows))
+}
+
+/// Where the blob comes from, its sizes, and the experiment.
+pub fn provenance(folder: &RunFolder) -> String {
+    let mut out = String::new();
+    if let Some(bytes) = &folder.blob {
+        let aligned = AlignedBytes::new(bytes);
+        match Model::parse(aligned.as_slice()) {
+            Ok(model) => {
+                let provenance = model.plan().provenance;
+                let hex = |hash: &[u8]| hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+                let rows = [
+                    ("blob in flash", format!("{} bytes", model.bytes().len())),
+                    ("arena in RAM", format!("{} bytes", model.arena_bytes())),
+                    ("checksum", format!("{:08x}", model.header().crc32)),
+                    ("written by", format!("neji {}", provenance.neji_version)),
+                    ("task", provenance.name.to_owned()),
+                    ("seed", provenance.seed.to_string()),
+                    ("data, SHA-256", hex(&provenance.data_hash)),
+                    ("settings, SHA-256", hex(&provenance.config_hash)),
+                ];
+                let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
+                out.push_str(&section("Blob", &table(&["", ""], &rows)));
+                let note = format!(
+                    "<p class=\"note\">{} bytes of RAM: addresses upward, operators to the right; point at a block.</p>",
+                    model.arena_bytes()
+                );
+                let map = super::arena::map(&model);
+                out.push_str(&section("Arena", &format!("{note}<div class=\"charts\">{map}</div>")));
+            }
+            Err(error) => {
+                let text = format!("model.neji is refused: {error:?}. Run `neji quantize` again.");
+                out.push_str(&section("Blob", &format!("<p>{}</p>", escape(&text))));
+            }
+        }
+    }
+    if !folder.config.is_empty() {
+        out.push_str(&section("Settings", &format!("<pre>{}</pre>", escape(&folder.config))));
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::metrics::{BaselineFigure, ClassFigures, Confusion, DefectFigure, Figures, Metrics};
+    use super::super::run::{LossRow, ScoreRow};
+    use super::*;
+    use crate::report::{html::check_balance, render};
+
+    #[test]
+    fn the_report_is_balanced_and_asks_the_network_for_nothing() {
+        let figures = Figures { auroc: 0.975, average_precision: 0.9 };
+        let class = |name: &str| ClassFigures {
+            class: name.into(),
+            count: 4,
+            recall: Some(0.75),
+            precision: None,
+            f1: None,
+        };
+        let confusion = Confusion {
+            classes: vec!["good".to_owned(), "<script src=x>".to_owned()],
+            counts: vec![vec![3, 1], vec![0, 4]],
+            figures: vec![class("good"), class("<script src=x>")],
+            balanced_accuracy: 0.85,
+        };
+        let row = |label: &str, score| ScoreRow {
+            file: "test/a.png".into(),
+            label: label.into(),
+            score,
+            verdict: "normal".into(),
+        };
+        let folder = RunFolder {
+            name: "a & <b>".into(),
+            losses: vec![LossRow { epoch: 1.0, train: 0.5, validation: 0.6 }],
+            scores: vec![row("good", 1.0), row("<i>", 2.0)],
+            metrics: Some(Metrics {
+                data: "/nowhere".into(),
+                images: 8,
+                sensor_faults: 0,
+                part_not_found: 1,
+                threshold: 1.5,
+                int8: figures,
+                float: Some(figures),
+                confusion,
+                per_defect: vec![DefectFigure { defect: "<u>".into(), count: 4, auroc: 0.5 }],
+                baselines: vec![BaselineFigure { name: "brightness".into(), auroc: 0.6, folded: 0.6 }],
+            }),
+            quantization: Some(serde_json::json!({"layers": [{"name": "<em>", "sqnr_db": 33.25}]})),
+            config: "name = \"<x>\"".into(),
+            blob: Some(vec![0; 64]),
+        };
+        let page = render(&folder).expect("rendered");
+        check_balance(&page).expect("balanced");
+        for needle in ["http://", "https://", "<script", "<i>", "<em>", "<x>", "<u>", "@import", "url("] {
+            assert!(!page.contains(needle), "{needle} in the report");
+        }
+        for text in ["0.975", "33.25", "brightness", "no part found on 1", "model.neji is refused"] {
+            assert!(page.contains(text), "{text} is missing");
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! Files as a sensor: the device's monitor fed frame by frame.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use neji_app::{FrameDecoder, Monitor, Outcome, Report, SensorFault, Verdict};
+use neji_engine::Portable;
+use neji_format::{AlignedBytes, Detector, FrontEnd, Model, PixelFormat, Plan};
+use neji_machine::{Board, Options, emulate};
+
+use crate::dataset::grey;
+
+/// A file as the sensor would give it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Frame {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// One frame of samples.
+    pub samples: Vec<u8>,
+}
+
+/// Reads a blob; [`model`] checks it.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_blob(path: &Path) -> anyhow::Result<AlignedBytes> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}: give a model.neji that exists", path.display()))?;
+    Ok(AlignedBytes::new(&bytes))
+}
+
+/// Checks a blob that was read from `path`.
+///
+/// # Errors
+/// The decoder's reason.
+pub fn model<'a>(path: &Path, bytes: &'a AlignedBytes) -> anyhow::Result<Model<'a>> {
+    Model::parse(bytes.as_slice())
+        .map_err(|error| anyhow::anyhow!("{}: {error}; `neji quantize` writes a new one", path.display()))
+}
+
+/// Images of folders and files in the order of their names; a folder's own folders are entered.
+///
+/// # Errors
+/// A path that does not exist or holds no image.
+pub fn image_files(sources: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for source in sources {
+        if source.is_file() {
+            files.push(source.clone());
+            continue;
+        }
+        let before = files.len();
+        for entry in walkdir::WalkDir::new(source).sort_by_file_name() {
+            let entry = entry.with_context(|| format!("reading {}: give a folder or image files", source.display()))?;
+            let extension = entry.path().extension().unwrap_or_default().to_ascii_lowercase();
+            if entry.file_type().is_file() && ["png", "jpg", "jpeg", "bmp"].iter().any(|known| extension == *known) {
+                files.push(entry.into_path());
+            }
+        }
+        ensure!(files.len() > before, "{}: no PNG, JPEG or BMP images in it", source.display());
+    }
+    Ok(files)
+}
+
+/// Reads a file as one frame for `plan`'s front end: an image, or for a raw front end the int8 samples themselves.
+///
+/// # Errors
+/// The file cannot be read, or has another size than the model's sensor; the message names both.
+pub fn read_frame(plan: &Plan<'_>, path: &Path) -> anyhow::Result<Frame> {
+    let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    let samples = match &plan.front_end {
+        FrontEnd::Raw => {
+            let (given, wanted) = (bytes.len(), plan.input.shape.len());
+            ensure!(given == wanted, "{}: {given} bytes, the model takes {wanted} raw samples", path.display());
+            bytes
+        }
+        FrontEnd::Image(config) => {
+            let image = image::load_from_memory(&bytes).with_context(|| {
+                format!("reading {}: not a readable PNG, JPEG or BMP; replace or remove it", path.display())
+            })?;
+            let (given, wanted) = ((image.width(), image.height()), config.sensor);
+            if given != (wanted.width.into(), wanted.height.into()) {
+                bail!(
+                    "{}: {} x {} pixels, the model's sensor gives {} x {}; resize the image or train for its size",
+                    path.display(),
+                    given.0,
+                    given.1,
+                    wanted.width,
+                    wanted.height
+                );
+            }
+            match config.pixel_format {
+                PixelFormat::Grey8 => grey(&image).pixels,
+                PixelFormat::Rgb888 => image.to_rgb8().into_raw(),
+            }
+        }
+    };
+    Ok(Frame { path: path.to_owned(), samples })
+}
+
+/// Runs the device's monitor over frames; `look` sees each verdict and the monitor behind it.
+///
+/// With `alone` the monitor forgets between frames, so that each is judged for itself.
+///
+/// # Errors
+/// The monitor's at setup, or `look`'s.
+pub fn on_host(
+    model: Model<'_>,
+    frames: &[Frame],
+    alone: bool,
+    mut look: impl FnMut(&Frame, Verdict, &Monitor<'_, Portable>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let mut memory = vec![0; Monitor::<Portable>::memory_bytes(&model)];
+    let mut monitor = Monitor::<Portable>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    for frame in frames {
+        if alone {
+            monitor.reset();
+        }
+        let mut samples = frame.samples.as_slice();
+        let verdict = monitor.push(&mut samples).or_else(|| monitor.end_of_frame());
+        let verdict = verdict.with_context(|| format!("{}: an empty frame", frame.path.display()))?;
+        look(frame, verdict, &monitor)?;
+    }
+    Ok(())
+}
+
+/// Builds and runs a board's firmware in QEMU on the same frames.
+///
+/// # Errors
+/// No such board, no compiler or QEMU, a refused blob with the board's reason, or reports that are broken or missing.
+pub fn on_board(root: &Path, board: &str, model: &Model<'_>, frames: &[Frame]) -> anyhow::Result<Vec<Verdict>> {
+    let board = Board::find(root, board)?;
+    let elf = board.build()?;
+    let samples = frames.iter().flat_map(|frame| &frame.samples).copied().collect::<Vec<u8>>();
+    let emulation = emulate(&board, &elf, model.bytes(), &samples, Options::default())?;
+    let verdicts = verdicts(&emulation.stream).with_context(|| format!("{}: {}", board.package, emulation.stderr))?;
+    ensure!(emulation.exit == Some(0), "{}: exit status {:?}\n{}", board.package, emulation.exit, emulation.stderr);
+    let (given, wanted) = (verdicts.len(), frames.len());
+    ensure!(given == wanted, "{}: {given} verdicts for {wanted} frames", board.package);
+    Ok(verdicts)
+}
+
+/// The verdicts in a stream of reports.
+///
+/// # Errors
+/// A broken report, a refusal, or a stream without its end.
+pub fn verdicts(stream: &[u8]) -> anyhow::Result<Vec<Verdict>> {
+    let mut decoder = FrameDecoder::new();
+    let (mut verdicts, mut done) = (Vec::new(), false);
+    for report in stream.iter().filter_map(|&byte| decoder.push(byte)) {
+        match report {
+            Ok(Report::Verdict(verdict)) => verdicts.push(verdict),
+            Ok(Report::Refused { reason }) => bail!("the board refuses the model: {reason}"),
+            Ok(Report::Done { .. }) => done = true,
+            Ok(Report::Hello { .. } | Report::Timing { .. } | Report::AlarmChanged { .. }) => {}
+            Err(error) => bail!("a broken report: {error:?}"),
+        }
+    }
+    ensure!(done, "the reports end early, after {} verdicts", verdicts.len());
+    Ok(verdicts)
+}
+
+/// A frame's score in real units; a frame without a part counts as the largest there is, a sensor's fault as none.
+pub fn real_score(plan: &Plan<'_>, outcome: &Outcome) -> Option<f64> {
+    match outcome {
+        Outcome::Scored { score, .. } => Some(f64::from(*score) * f64::from(plan.decision.score_unit)),
+        Outcome::PartNotFound => Some(f64::INFINITY),
+        Outcome::SensorFault(_) => None,
+    }
+}
+
+/// One word on a frame: a class, `good` or `bad`, or why there is no score.
+pub fn word<'a>(plan: &Plan<'a>, outcome: &Outcome) -> &'a str {
+    match outcome {
+        Outcome::Scored { class: Some(class), .. } if matches!(plan.detector, Detector::Classifier(_)) => {
+            plan.provenance.classes.lines().nth(usize::from(*class)).unwrap_or("unnamed")
+        }
+        Outcome::Scored { abnormal: true, .. } => "bad",
+        Outcome::Scored { .. } => "good",
+        Outcome::PartNotFound => "part_not_found",
+        Outcome::SensorFault(SensorFault::Constant) => "sensor_constant",
+        Outcome::SensorFault(SensorFault::Saturated) => "sensor_saturated",
+        Outcome::SensorFault(SensorFault::Dropped) => "sensor_dropped",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use neji_app::report::FRAME_BYTES_MAX;
+
+    use super::*;
+
+    fn stream(reports: &[Report]) -> Vec<u8> {
+        reports.iter().flat_map(|report| report.to_frame(&mut [0; FRAME_BYTES_MAX]).to_vec()).collect()
+    }
+
+    #[test]
+    fn a_stream_must_end_and_may_not_refuse() {
+        let verdict = Verdict { sequence: 0, outcome: Outcome::PartNotFound, alarm: false };
+        let done = Report::Done { frames: 1 };
+        let whole = stream(&[Report::Verdict(verdict), done.clone()]);
+        assert_eq!(verdicts(&whole).expect("whole"), [verdict]);
+        assert!(verdicts(&whole[..whole.len() - 1]).is_err());
+        let refused = verdicts(&stream(&[Report::refused("bad magic"), done])).expect_err("refused");
+        assert!(refused.to_string().contains("bad magic"), "{refused}");
+    }
+
+    #[test]
+    fn golden_blobs_run_on_the_monitor_and_a_wrong_size_is_named() {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden/v1_autoencoder.neji");
+        let bytes = read_blob(&golden).expect("read");
+        let model = model(&golden, &bytes).expect("a model");
+        let plan = *model.plan();
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a.png");
+        image::GrayImage::new(3, 5).save(&path).expect("saved");
+        let error = read_frame(&plan, &path).expect_err("a wrong size").to_string();
+        assert!(error.contains("a.png") && (error.contains("3 x 5") || error.contains("raw samples")), "{error}");
+        let length = match plan.front_end {
+            FrontEnd::Raw => plan.input.shape.len(),
+            FrontEnd::Image(config) => usize::from(config.sensor.width) * usize::from(config.sensor.height),
+        };
+        let frame = Frame { path, samples: (0..length).map(|i| (i * 37) as u8).collect() };
+        let mut seen = Vec::new();
+        on_host(model, &[frame.clone(), frame], true, |_, verdict, _| {
+            seen.push(verdict);
+            Ok(())
+        })
+        .expect("runs");
+        assert_eq!(seen.len(), 2);
+        assert_eq!(seen[0].outcome, seen[1].outcome);
+    }
+}
