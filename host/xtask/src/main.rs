@@ -1,0 +1,45 @@
+//! The repository's own chores. `cargo xtask --help` lists them.
+#![forbid(unsafe_code)]
+
+mod setup;
+mod size;
+mod step;
+mod test;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// The repository's own chores.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Install the bare-metal targets and QEMU; a second when nothing is to do. NEJI_TOOLCHAIN=debian takes Debian's
+    /// compiler where rustup cannot download.
+    Setup,
+    /// Everything that CI runs: format, lints, docs, tests, all firmware.
+    Test,
+    /// Flash and RAM of each board: code, constants, statics, the monitor's memory, the stack's high-water mark.
+    Size(size::Args),
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().verb {
+        Verb::Setup => setup::run(),
+        Verb::Test => test::run(),
+        Verb::Size(args) => size::run(&args),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! `cargo xtask test`: what must hold before a commit is pushed, in the order of how soon it fails.
+
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::Result;
+use neji_machine::Board;
+use neji_machine::toolchain::{self, TARGETS};
+
+use crate::setup;
+use crate::step::step;
+
+/// The crates that run on devices.
+const DEVICE: [&str; 6] = ["-p", "neji-format", "-p", "neji-engine", "-p", "neji-app"];
+
+/// Runs every check.
+///
+/// # Errors
+/// The first that fails.
+pub(crate) fn run() -> Result<()> {
+    let begin = Instant::now();
+    let root = toolchain::root()?;
+    let boards = root.join("boards");
+    setup::run()?;
+
+    let host = |arguments: &[&str]| {
+        let mut command = toolchain::clean("cargo");
+        command.current_dir(&root).args(arguments);
+        command
+    };
+    let firmware = |target: &str, arguments: &[&str]| -> Result<Command> {
+        let mut command = toolchain::firmware_cargo(target)?;
+        command.args(arguments).args(["--target", target]);
+        Ok(command)
+    };
+
+    step("format", &mut host(&["fmt", "--check"]))?;
+    step("format of the boards", host(&["fmt", "--check"]).current_dir(&boards))?;
+
+    for target in TARGETS {
+        let crates = boards.join("target/crates");
+        let build = |verb: &str| -> Result<Command> {
+            let mut command = firmware(target, &[verb])?;
+            command.current_dir(&root).args(DEVICE).arg("--target-dir").arg(&crates);
+            Ok(command)
+        };
+        step(&format!("device crates for {target}"), &mut build("build")?)?;
+        step(&format!("lints of the device crates for {target}"), build("clippy")?.args(["--", "-D", "warnings"]))?;
+    }
+
+    for board in Board::all(&root)? {
+        let target = &board.settings.target;
+        let arguments = ["clippy", "--locked", "--release", "-p", &board.package, "-p", "neji-qemu"];
+        let mut lints = firmware(target, &arguments)?;
+        lints.current_dir(&boards).arg("--target-dir").arg(boards.join("target")).args(["--", "-D", "warnings"]);
+        step(&format!("lints of {}", board.package), &mut lints)?;
+        let mut build = firmware(target, &["build", "--locked", "--release", "-p", &board.package])?;
+        build.current_dir(&boards).arg("--target-dir").arg(boards.join("target"));
+        step(&format!("firmware of {}", board.package), &mut build)?;
+    }
+
+    step("lints", &mut host(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    step("docs", host(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    step("tests", &mut host(&["test", "--workspace"]))?;
+    eprintln!("all of it holds: {:.0} s", begin.elapsed().as_secs_f32());
+    Ok(())
+}
