@@ -1,0 +1,3 @@
+//! What crosses crates, as one test binary.
+
+mod hostile;
