@@ -231,6 +231,27 @@ impl Default for DetectorSettings {
     }
 }
 
+/// `[decision]`: from scores to the alarm.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DecisionSettings {
+    /// Weight of the newest score in the exponential mean, above 0; 1 takes each score by itself.
+    pub smoothing: f32,
+    /// The alarm rises when this many of the last `window` scores were abnormal.
+    pub required: u8,
+    /// 1 to 32.
+    pub window: u8,
+    /// How far the score must fall for the alarm to end, as a share of the way from the threshold to the median of normal
+    /// scores, 0 to 1.
+    pub hysteresis: f32,
+}
+
+impl Default for DecisionSettings {
+    fn default() -> Self {
+        Self { smoothing: 1.0, required: 1, window: 1, hysteresis: 0.0 }
+    }
+}
+
 /// How ranges of activations are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
@@ -279,6 +300,9 @@ pub struct Experiment {
     /// Score and threshold.
     #[serde(default)]
     pub detector: DetectorSettings,
+    /// Alarm.
+    #[serde(default)]
+    pub decision: DecisionSettings,
     /// Quantization.
     #[serde(default)]
     pub quantize: QuantizeSettings,
@@ -380,6 +404,20 @@ impl Experiment {
             "detector.false_alarms is {}; above 0 and below 1",
             detector.false_alarms
         );
+        let decision = &self.decision;
+        ensure!(
+            decision.smoothing > 0.0 && decision.smoothing <= 1.0,
+            "decision.smoothing is {}; above 0, at most 1",
+            decision.smoothing
+        );
+        ensure!((1..=32).contains(&decision.window), "decision.window is {}; 1 to 32", decision.window);
+        ensure!(
+            (1..=decision.window).contains(&decision.required),
+            "decision.required is {}; 1 to decision.window, which is {}",
+            decision.required,
+            decision.window
+        );
+        ensure!((0.0..=1.0).contains(&decision.hysteresis), "decision.hysteresis is {}; 0 to 1", decision.hysteresis);
         match (self.task, self.loss()) {
             (Task::Autoencoder, Loss::CrossEntropy) => {
                 bail!(

@@ -14,7 +14,7 @@ use crate::experiment::{ActivationName, Experiment};
 use crate::graph::{Activation, Graph, Node, Op};
 use crate::model::autoencoder::{ConvAutoencoder, DenseAutoencoder, Up};
 use crate::model::cnn::{Cnn, ConvNorm};
-use crate::model::{ImageSize, Network, sigmoid_output};
+use crate::model::{ImageSize, Network, sigmoid_output, softmax_output};
 
 /// Exports `network`, which takes images of `size`.
 ///
@@ -31,6 +31,9 @@ pub fn export(network: &Network, experiment: &Experiment, size: ImageSize) -> Re
     }
     if sigmoid_output(experiment) {
         builder.activate("output.sigmoid", Some(Activation::Logistic));
+    }
+    if softmax_output(experiment) {
+        builder.push("output.softmax", Op::Softmax, builder.shape());
     }
     Ok(Graph { name: experiment.name.clone(), nodes: builder.nodes })
 }
@@ -295,6 +298,7 @@ mod tests {
         let size = ImageSize { height: 11, width: 16 };
         agree("task = \"cnn\"\n[model]\nchannels = [3, 5]\ndense = [7]", size, 4);
         agree("task = \"cnn\"\n[model]\nchannels = [4]\nconvs_per_block = 1\nbatch_norm = false\ndense = []", size, 2);
+        agree("task = \"cnn\"\n[model]\nchannels = [4]\n[detector]\nscore = \"probability\"", size, 3);
     }
 
     #[test]

@@ -8,12 +8,13 @@ mod execute;
 
 pub use check::window_output;
 
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use neji_format::{Shape, Window};
 use serde::{Deserialize, Serialize};
+
+use crate::files::write_whole;
 
 const MAGIC: &[u8; 8] = b"NEJIGRF1";
 
@@ -204,7 +205,7 @@ impl Graph {
         self.check()?;
         let mut bytes = MAGIC.to_vec();
         bytes = postcard::to_extend(self, bytes).context("encoding the graph")?;
-        write_atomically(path, &bytes)
+        write_whole(path, &bytes)
     }
 
     /// Reads a graph and checks it.
@@ -222,25 +223,4 @@ impl Graph {
         graph.check().with_context(|| format!("{} is damaged", path.display()))?;
         Ok(graph)
     }
-}
-
-/// Writes a file through a temporary one in the same folder and a rename.
-///
-/// # Errors
-/// Where the folder can't be written to.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file =
-        tempfile::NamedTempFile::new_in(folder).with_context(|| format!("writing to {}", folder.display()))?;
-    file.write_all(bytes).with_context(|| format!("writing {}", path.display()))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
-    file.persist(path).with_context(|| format!("writing {}", path.display()))?;
-    Ok(())
 }

@@ -1,1 +1,282 @@
-//! What is in a blob, for people.
+//! What is in a blob, in numbers: a row an operator, the arena, flash and RAM, the edges.
+
+use std::fmt::Write as _;
+
+use neji_app::Monitor;
+use neji_engine::Portable;
+use neji_format::{
+    Classifier, ClassifierScore, Constant, Detector, FrontEnd, MaskThreshold, Model, Operator, Photometric,
+    Requantization, Shape,
+};
+use serde::Serialize;
+
+use crate::report::arena::{Block, blocks};
+use crate::run::hex;
+
+/// An operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct OperatorRow {
+    /// Its name.
+    pub operator: &'static str,
+    /// Its output.
+    pub output: String,
+    /// Multiplications with accumulation.
+    pub macs: u64,
+    /// Weights, biases, multipliers, shifts, tables.
+    pub constant_bytes: u64,
+}
+
+/// A blob's figures.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Inspection {
+    /// Name of the task.
+    pub name: String,
+    /// Version of neji that wrote the blob.
+    pub neji_version: String,
+    /// Operators in order.
+    pub operators: Vec<OperatorRow>,
+    /// Sum over the operators.
+    pub macs: u64,
+    /// The blob, which lies in flash.
+    pub flash_bytes: usize,
+    /// Weights, biases, multipliers, shifts, tables and the detector's weights.
+    pub constant_bytes: u32,
+    /// Activations.
+    pub arena_bytes: usize,
+    /// All memory of the monitor: arena, frame, front end, anomaly map.
+    pub memory_bytes: usize,
+    /// Where each activation lies in the arena, and from which operator to which.
+    pub arena: Vec<Block>,
+    /// Samples to input.
+    pub front_end: String,
+    /// Output to score.
+    pub detector: String,
+    /// Scores to alarm.
+    pub decision: String,
+    /// In real units.
+    pub threshold: f64,
+    /// Classes of a classifier.
+    pub classes: Vec<String>,
+    /// Seed of the training.
+    pub seed: u64,
+    /// SHA-256 of the training data.
+    pub data_hash: String,
+    /// SHA-256 of the settings.
+    pub config_hash: String,
+    /// Checksum of the blob.
+    pub crc32: String,
+    /// AUROC of the float model when the blob was made; none where it wasn't measured.
+    pub auroc_float: Option<f32>,
+    /// AUROC of the blob then.
+    pub auroc_int8: Option<f32>,
+}
+
+/// `height x width x channels`.
+pub fn show(shape: Shape) -> String {
+    format!("{}x{}x{}", shape.height, shape.width, shape.channels)
+}
+
+/// Multiplications with accumulation of one run of an operator; padding counts as if it were multiplied, as is usual.
+pub fn macs(operator: &Operator) -> u64 {
+    let len = |shape: Shape| shape.len() as u64;
+    match operator {
+        Operator::Conv2d(op) => {
+            let window = u64::from(op.window.kernel_height) * u64::from(op.window.kernel_width);
+            len(op.output.shape) * window * u64::from(op.input.shape.channels)
+        }
+        Operator::DepthwiseConv2d(op) => {
+            len(op.output.shape) * u64::from(op.window.kernel_height) * u64::from(op.window.kernel_width)
+        }
+        // Each input meets each element of the kernel of each output channel.
+        Operator::TransposeConv2d(op) => {
+            let window = u64::from(op.window.kernel_height) * u64::from(op.window.kernel_width);
+            len(op.input.shape) * window * u64::from(op.output.shape.channels)
+        }
+        Operator::FullyConnected(op) => len(op.input.shape) * len(op.output.shape),
+        _ => 0,
+    }
+}
+
+/// Bytes in flash that an operator reads.
+pub fn constant_bytes(operator: &Operator) -> u64 {
+    let bytes = |constant: Constant| u64::from(constant.bytes);
+    let layer = |weights: Constant, requantization: &Requantization| {
+        let Requantization { bias, multiplier, shift, .. } = *requantization;
+        [weights, bias, multiplier, shift].into_iter().map(bytes).sum()
+    };
+    match operator {
+        Operator::Conv2d(op) => layer(op.weights, &op.requantization),
+        Operator::DepthwiseConv2d(op) => layer(op.weights, &op.requantization),
+        Operator::TransposeConv2d(op) => layer(op.weights, &op.requantization),
+        Operator::FullyConnected(op) => layer(op.weights, &op.requantization),
+        Operator::Lut(op) => bytes(op.table),
+        _ => 0,
+    }
+}
+
+/// Looks at a blob.
+pub fn inspect(model: &Model<'_>) -> Inspection {
+    let plan = model.plan();
+    let provenance = plan.provenance;
+    let operators: Vec<OperatorRow> = model
+        .operators()
+        .map(|operator| OperatorRow {
+            operator: operator.name(),
+            output: show(operator.output().shape),
+            macs: macs(&operator),
+            constant_bytes: constant_bytes(&operator),
+        })
+        .collect();
+    let decision = plan.decision;
+    let measured = |auroc: f32| (!auroc.is_nan()).then_some(auroc);
+    Inspection {
+        name: provenance.name.to_owned(),
+        neji_version: provenance.neji_version.to_owned(),
+        macs: operators.iter().map(|row| row.macs).sum(),
+        operators,
+        flash_bytes: model.bytes().len(),
+        constant_bytes: model.header().constants_bytes,
+        arena_bytes: model.arena_bytes(),
+        memory_bytes: Monitor::<Portable>::memory_bytes(model),
+        arena: blocks(model),
+        front_end: front_end(&plan.front_end),
+        detector: detector(&plan.detector),
+        decision: format!(
+            "alarm when {} of the last {} are above the threshold; the newest score counts {:.3} of the mean",
+            decision.required,
+            decision.window,
+            f64::from(decision.smoothing) / 32768.0
+        ),
+        threshold: f64::from(decision.threshold) * f64::from(decision.score_unit),
+        classes: provenance.classes.lines().map(str::to_owned).collect(),
+        seed: provenance.seed,
+        data_hash: hex(&provenance.data_hash),
+        config_hash: hex(&provenance.config_hash),
+        crc32: format!("{:08x}", model.header().crc32),
+        auroc_float: measured(provenance.metrics.auroc_float),
+        auroc_int8: measured(provenance.metrics.auroc_int8),
+    }
+}
+
+fn front_end(front_end: &FrontEnd) -> String {
+    let FrontEnd::Image(config) = front_end else { return "none: samples are the input".into() };
+    let size = |size: neji_format::Size| format!("{} x {}", size.width, size.height);
+    let mut text = format!("image {} {:?}", size(config.sensor), config.pixel_format);
+    if (config.crop.width, config.crop.height) != (config.sensor.width, config.sensor.height) {
+        let crop = config.crop;
+        let _ = write!(text, ", cropped to {} x {} at {}, {}", crop.width, crop.height, crop.x, crop.y);
+    }
+    if config.resize != (neji_format::Size { width: config.crop.width, height: config.crop.height }) {
+        let _ = write!(text, ", resized to {}", size(config.resize));
+    }
+    if let Photometric::Percentile { percent, target } = config.photometric {
+        let _ = write!(text, ", {percent}th percentile to {target}");
+    }
+    if let Some(alignment) = config.alignment {
+        let threshold = match alignment.threshold {
+            MaskThreshold::Otsu => "Otsu's threshold".to_owned(),
+            MaskThreshold::Fixed(grey) => format!("threshold {grey}"),
+        };
+        let _ = write!(
+            text,
+            ", part of {} to {} pixels by {threshold}{}, strip of {}",
+            alignment.area_min,
+            alignment.area_max,
+            if alignment.thick_end_first { ", thick end first" } else { "" },
+            size(alignment.strip)
+        );
+    }
+    text
+}
+
+fn detector(detector: &Detector) -> String {
+    match detector {
+        Detector::None => "none".into(),
+        Detector::Reconstruction(params) => {
+            let unit = if params.weights.is_some() { "squared deviations" } else { "squared error" };
+            let over = match params.top_k {
+                0 => "all pixels".to_owned(),
+                count => format!("the {count} largest"),
+            };
+            let side = 2 * params.smooth_radius + 1;
+            format!("reconstruction: mean of {over} of the map of {unit}, smoothed {side} x {side}")
+        }
+        Detector::Classifier(Classifier { score, .. }) => match score {
+            ClassifierScore::Margin => "classifier: largest abnormal logit less the normal one".into(),
+            ClassifierScore::Probability => "classifier: one minus the normal probability".into(),
+        },
+    }
+}
+
+/// The figures for a terminal.
+pub fn text(found: &Inspection) -> String {
+    let mut out = format!("{} (written by neji {}, checksum {})\n\n", found.name, found.neji_version, found.crc32);
+    let _ = writeln!(out, "  #  {:<16} {:>14} {:>12} {:>12}", "operator", "output", "MACs", "constants");
+    for (index, row) in found.operators.iter().enumerate() {
+        let _ = writeln!(
+            out,
+            "{index:>3}  {:<16} {:>14} {:>12} {:>12}",
+            row.operator, row.output, row.macs, row.constant_bytes
+        );
+    }
+    let _ = writeln!(out, "     {:<16} {:>14} {:>12} {:>12}\n", "in all", "", found.macs, found.constant_bytes);
+    out.push_str(&arena_text(found));
+    let auroc = |value: Option<f32>| value.map_or("not measured".to_owned(), |value| format!("{value:.4}"));
+    let classes = if found.classes.is_empty() { "-".to_owned() } else { found.classes.join(", ") };
+    for (name, value) in [
+        ("flash", format!("{} bytes: the blob", found.flash_bytes)),
+        ("RAM", format!("{} bytes: arena {}, the rest frame, front end, map", found.memory_bytes, found.arena_bytes)),
+        ("front end", found.front_end.clone()),
+        ("detector", found.detector.clone()),
+        ("threshold", format!("{:.6}", found.threshold)),
+        ("decision", found.decision.clone()),
+        ("classes", classes),
+        ("AUROC", format!("float {}, int8 {}", auroc(found.auroc_float), auroc(found.auroc_int8))),
+        ("seed", found.seed.to_string()),
+        ("data", found.data_hash.clone()),
+        ("settings", found.config_hash.clone()),
+    ] {
+        let _ = writeln!(out, "{name:<10} {value}");
+    }
+    out
+}
+
+/// The arena as rows of blocks: time from left to right, one column an operator, a letter where bytes are alive.
+fn arena_text(found: &Inspection) -> String {
+    const COLUMNS: usize = 64;
+    let mut out = format!("arena of {} bytes; a bar is what an activation takes of it\n", found.arena_bytes);
+    let arena = found.arena_bytes.max(1);
+    for block in &found.arena {
+        let from = block.offset as usize * COLUMNS / arena;
+        let to = ((block.offset + block.bytes) as usize * COLUMNS).div_ceil(arena).min(COLUMNS).max(from + 1);
+        let bar = format!("{}{}{}", " ".repeat(from), "#".repeat(to - from), " ".repeat(COLUMNS.saturating_sub(to)));
+        let _ = writeln!(out, "  |{bar}| {:>3} to {:<3} {}", block.first, block.last, block.name);
+    }
+    out.push('\n');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use neji_format::AlignedBytes;
+
+    use super::*;
+
+    #[test]
+    fn the_golden_blobs_are_shown() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden");
+        for name in ["v1_autoencoder", "v1_classifier", "v1_operators"] {
+            let bytes = std::fs::read(folder.join(name).with_extension("neji")).expect("a golden blob");
+            let bytes = AlignedBytes::new(&bytes);
+            let model = Model::parse(bytes.as_slice()).expect("accepted");
+            let found = inspect(&model);
+            assert_eq!(found.operators.len(), model.operators().count());
+            assert_eq!(found.flash_bytes, bytes.as_slice().len());
+            assert!(found.memory_bytes >= found.arena_bytes);
+            let text = text(&found);
+            for row in &found.operators {
+                assert!(text.contains(row.operator) && text.contains(&row.output), "{text}");
+            }
+        }
+    }
+}

@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod experiment;
 #[cfg(feature = "train")]
 pub mod export;
+pub mod files;
 pub mod fold;
 pub mod frontend;
 pub mod graph;
@@ -21,6 +22,7 @@ pub mod plan;
 pub mod quantize;
 pub mod render;
 pub mod report;
+pub mod run;
 pub mod simulate;
 pub mod tensor_file;
 #[cfg(feature = "train")]

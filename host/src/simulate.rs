@@ -4,10 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use neji_app::{FrameDecoder, Monitor, Outcome, Report, SensorFault, Verdict};
+use neji_app::{Monitor, Outcome, Report, SensorFault, Verdict};
 use neji_engine::Portable;
 use neji_format::{AlignedBytes, Detector, FrontEnd, Model, PixelFormat, Plan};
-use neji_machine::{Board, Options, emulate};
+use neji_machine::{Board, Options, Run};
 
 use crate::dataset::grey;
 
@@ -124,40 +124,22 @@ pub fn on_host(
     Ok(())
 }
 
-/// Builds and runs a board's firmware in QEMU on the same frames.
+/// Builds a board's firmware and runs it in QEMU on the same frames.
 ///
 /// # Errors
-/// No such board, no compiler or QEMU, a refused blob with the board's reason, or reports that are broken or missing.
-pub fn on_board(root: &Path, board: &str, model: &Model<'_>, frames: &[Frame]) -> anyhow::Result<Vec<Verdict>> {
-    let board = Board::find(root, board)?;
+/// No compiler or QEMU, a refused blob with the board's reason, or reports that are broken or missing.
+pub fn on_board(board: &Board, model: &Model<'_>, frames: &[Frame], options: Options) -> anyhow::Result<Run> {
     let elf = board.build()?;
-    let samples = frames.iter().flat_map(|frame| &frame.samples).copied().collect::<Vec<u8>>();
-    let emulation = emulate(&board, &elf, model.bytes(), &samples, Options::default())?;
-    let verdicts = verdicts(&emulation.stream).with_context(|| format!("{}: {}", board.package, emulation.stderr))?;
-    ensure!(emulation.exit == Some(0), "{}: exit status {:?}\n{}", board.package, emulation.exit, emulation.stderr);
-    let (given, wanted) = (verdicts.len(), frames.len());
-    ensure!(given == wanted, "{}: {given} verdicts for {wanted} frames", board.package);
-    Ok(verdicts)
-}
-
-/// The verdicts in a stream of reports.
-///
-/// # Errors
-/// A broken report, a refusal, or a stream without its end.
-pub fn verdicts(stream: &[u8]) -> anyhow::Result<Vec<Verdict>> {
-    let mut decoder = FrameDecoder::new();
-    let (mut verdicts, mut done) = (Vec::new(), false);
-    for report in stream.iter().filter_map(|&byte| decoder.push(byte)) {
-        match report {
-            Ok(Report::Verdict(verdict)) => verdicts.push(verdict),
-            Ok(Report::Refused { reason }) => bail!("the board refuses the model: {reason}"),
-            Ok(Report::Done { .. }) => done = true,
-            Ok(Report::Hello { .. } | Report::Timing { .. } | Report::AlarmChanged { .. }) => {}
-            Err(error) => bail!("a broken report: {error:?}"),
-        }
+    let samples: Vec<u8> = frames.iter().flat_map(|frame| &frame.samples).copied().collect();
+    let run = board.run(&elf, model.bytes(), &samples, options)?;
+    if let Some(reason) = run.refused() {
+        bail!("{} refuses the model: {reason}", board.package);
     }
-    ensure!(done, "the reports end early, after {} verdicts", verdicts.len());
-    Ok(verdicts)
+    let done = matches!(run.reports.last(), Some(Report::Done { .. }));
+    ensure!(done && run.exit == Some(0), "{} ended early (status {:?})\n{}", board.package, run.exit, run.stderr);
+    let (given, wanted) = (run.verdicts.len(), frames.len());
+    ensure!(given == wanted, "{}: {given} verdicts for {wanted} frames", board.package);
+    Ok(run)
 }
 
 /// A frame's score in real units; a frame without a part counts as the largest there is, a sensor's fault as none.
@@ -186,24 +168,7 @@ pub fn word<'a>(plan: &Plan<'a>, outcome: &Outcome) -> &'a str {
 
 #[cfg(test)]
 mod tests {
-    use neji_app::report::FRAME_BYTES_MAX;
-
     use super::*;
-
-    fn stream(reports: &[Report]) -> Vec<u8> {
-        reports.iter().flat_map(|report| report.to_frame(&mut [0; FRAME_BYTES_MAX]).to_vec()).collect()
-    }
-
-    #[test]
-    fn a_stream_must_end_and_may_not_refuse() {
-        let verdict = Verdict { sequence: 0, outcome: Outcome::PartNotFound, alarm: false };
-        let done = Report::Done { frames: 1 };
-        let whole = stream(&[Report::Verdict(verdict), done.clone()]);
-        assert_eq!(verdicts(&whole).expect("whole"), [verdict]);
-        assert!(verdicts(&whole[..whole.len() - 1]).is_err());
-        let refused = verdicts(&stream(&[Report::refused("bad magic"), done])).expect_err("refused");
-        assert!(refused.to_string().contains("bad magic"), "{refused}");
-    }
 
     #[test]
     fn golden_blobs_run_on_the_monitor_and_a_wrong_size_is_named() {

@@ -322,4 +322,50 @@ impl Operator {
             Self::Softmax(softmax) => &softmax.output,
         }
     }
+
+    /// The operator's name, as its variant.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Conv2d(_) => "Conv2d",
+            Self::DepthwiseConv2d(_) => "DepthwiseConv2d",
+            Self::FullyConnected(_) => "FullyConnected",
+            Self::TransposeConv2d(_) => "TransposeConv2d",
+            Self::Pool2d(_) => "Pool2d",
+            Self::Mean(_) => "Mean",
+            Self::Add(_) => "Add",
+            Self::Concat(_) => "Concat",
+            Self::Pad(_) => "Pad",
+            Self::Reshape(_) => "Reshape",
+            Self::ResizeNearest(_) => "ResizeNearest",
+            Self::Lut(_) => "Lut",
+            Self::Softmax(_) => "Softmax",
+        }
+    }
+
+    /// Calls `change` on every tensor, inputs first, so that a planner can place them.
+    pub fn for_each_tensor_mut(&mut self, mut change: impl FnMut(&mut Tensor)) {
+        let [input, output] = match self {
+            Self::Conv2d(op) => [&mut op.input, &mut op.output],
+            Self::DepthwiseConv2d(op) => [&mut op.input, &mut op.output],
+            Self::FullyConnected(op) => [&mut op.input, &mut op.output],
+            Self::TransposeConv2d(op) => [&mut op.input, &mut op.output],
+            Self::Pool2d(op) => [&mut op.input, &mut op.output],
+            Self::Mean(op) => [&mut op.input, &mut op.output],
+            Self::Add(op) => {
+                change(&mut op.input_a);
+                [&mut op.input_b, &mut op.output]
+            }
+            Self::Concat(op) => {
+                op.inputs.iter_mut().for_each(&mut change);
+                return change(&mut op.output);
+            }
+            Self::Pad(op) => [&mut op.input, &mut op.output],
+            Self::Reshape(op) => [&mut op.input, &mut op.output],
+            Self::ResizeNearest(op) => [&mut op.input, &mut op.output],
+            Self::Lut(op) => [&mut op.input, &mut op.output],
+            Self::Softmax(op) => [&mut op.input, &mut op.output],
+        };
+        change(input);
+        change(output);
+    }
 }

@@ -33,6 +33,10 @@ pub struct Settings {
     pub systick_hz: u64,
     /// QEMU's trace event for writes to the register of the pins.
     pub pin_trace: String,
+    /// The alarm's bit in that register.
+    pub alarm_mask: u32,
+    /// The fault line's bit in it.
+    pub fault_mask: u32,
 }
 
 /// A board of the `boards` workspace.
@@ -77,7 +81,9 @@ impl Board {
     /// # Errors
     /// Cargo cannot read the workspace, or a board's table is wrong.
     pub fn all(root: &Path) -> Result<Vec<Self>> {
+        // Absolute, since QEMU runs in a folder of its own.
         let workspace = root.join("boards");
+        let workspace = workspace.canonicalize().with_context(|| format!("no boards at {}", workspace.display()))?;
         let mut command = toolchain::clean("cargo");
         command.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(&workspace);
         let out = command.stderr(Stdio::inherit()).output().context("starting cargo metadata")?;
@@ -134,7 +140,7 @@ mod tests {
 
     const TABLE: &str = r#"{"packages":[{"name":"lib","metadata":null},{"name":"b","metadata":{"neji":{"name":"B",
         "target":"thumbv6m-none-eabi","machine":"microbit","args":["-s"],"model_address":131072,"model_bytes":4096,
-        "flash_bytes":8192,"ram_bytes":1024,"systick_hz":16000000,"pin_trace":"x"}}}]}"#;
+        "flash_bytes":8192,"ram_bytes":1024,"systick_hz":16000000,"pin_trace":"x","alarm_mask":1,"fault_mask":2}}}]}"#;
 
     #[test]
     fn boards_are_the_packages_with_a_table() {

@@ -10,4 +10,4 @@ pub mod toolchain;
 
 pub use board::{Board, Settings};
 pub use qemu::{Emulation, Options, emulate};
-pub use run::Run;
+pub use run::{Run, rises};

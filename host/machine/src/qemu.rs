@@ -147,6 +147,8 @@ mod tests {
             ram_bytes: 8,
             systick_hz: 25_000_000,
             pin_trace: "mps2_fpgaio_write".into(),
+            alarm_mask: 1,
+            fault_mask: 2,
         };
         Board { package: "b".into(), settings, workspace: "/w".into() }
     }

@@ -27,6 +27,13 @@ pub struct Run {
     pub pin_writes: Vec<u32>,
 }
 
+/// How often the pin `mask` went from low to high in `writes`; it begins low.
+pub fn rises(writes: &[u32], mask: u32) -> usize {
+    let high = |value: &u32| value & mask != 0;
+    let before = std::iter::once(false).chain(writes.iter().map(high));
+    before.zip(writes).filter(|(was, now)| !was && high(now)).count()
+}
+
 impl Run {
     /// Why the board refused its model, if it did.
     pub fn refused(&self) -> Option<&str> {
@@ -76,6 +83,12 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pin_rises_when_it_was_low() {
+        assert_eq!(rises(&[0, 1, 3, 2, 1, 1], 1), 2);
+        assert_eq!((rises(&[2], 2), rises(&[], 1)), (1, 0));
+    }
 
     #[test]
     fn the_stream_becomes_reports_and_ticks_become_instructions() {

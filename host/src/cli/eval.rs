@@ -6,8 +6,9 @@ use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
 
 use crate::dataset::{Dataset, Layout};
+use crate::files::write_whole;
 use crate::graph::Graph;
-use crate::report::{Metrics, ScoreRow, scores, write_whole};
+use crate::report::{Metrics, ScoreRow, scores};
 use crate::simulate;
 
 /// Evaluate a run or a blob on labelled data.

@@ -1,15 +1,31 @@
 //! `neji inspect`.
 
+use std::path::PathBuf;
+
 use clap::Args as ClapArgs;
 
-/// Show what is in a blob.
+use crate::{inspect, simulate};
+
+/// Show what is in a blob: operators, arena, flash, RAM, front end, detector, where it comes from.
 #[derive(Debug, ClapArgs)]
-pub struct Args {}
+pub struct Args {
+    /// The blob.
+    pub blob: PathBuf,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Runs the command.
 ///
 /// # Errors
-/// Says what went wrong, where, and what to do.
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not available in this build")
+/// The file can't be read, or is refused: the message is the device's reason.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let bytes = simulate::read_blob(&args.blob)?;
+    let found = inspect::inspect(&simulate::model(&args.blob, &bytes)?);
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&found)?),
+        false => print!("{}", inspect::text(&found)),
+    }
+    Ok(())
 }

@@ -1,15 +1,68 @@
 //! `neji quantize`.
 
-use clap::Args as ClapArgs;
+use std::path::PathBuf;
 
-/// Quantize a trained run into a blob.
+use clap::Args as ClapArgs;
+use sha2::{Digest, Sha256};
+
+use crate::quantize::{self, Summary};
+use crate::run::{Run, hex};
+
+/// Quantize a trained run into one blob.
 #[derive(Debug, ClapArgs)]
-pub struct Args {}
+pub struct Args {
+    /// The run folder that `neji train` wrote.
+    pub run: PathBuf,
+    /// The blob to write; model.neji in the run folder by default.
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print quantize.json instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
 
 /// Runs the command.
 ///
 /// # Errors
-/// Says what went wrong, where, and what to do.
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not available in this build")
+/// A run that is not trained or whose data have changed, a model that int8 can't compute, a file that can't be written.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let run = Run::new(&args.run);
+    run.experiment()?;
+    let _lock = run.lock()?;
+    let (bytes, summary) = quantize::quantize(&run)?;
+    let out = args.output.unwrap_or_else(|| run.blob());
+    quantize::write(&run, &out, &bytes, &summary)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&summary)?);
+        return Ok(());
+    }
+    print(&summary);
+    println!("\n{}", out.display());
+    println!("SHA-256 {}", hex(&Sha256::digest(bytes.as_slice())));
+    Ok(())
+}
+
+fn print(summary: &Summary) {
+    println!(
+        "  {:<24} {:<16} {:>12} {:>10} {:>10} {:>8}",
+        "node", "operator", "output", "MACs", "constants", "SQNR dB"
+    );
+    for row in &summary.layers {
+        let sqnr = row.sqnr_db.map_or("exact".to_owned(), |db| format!("{db:.1}"));
+        println!(
+            "  {:<24} {:<16} {:>12} {:>10} {:>10} {sqnr:>8}",
+            row.name, row.operator, row.shape, row.macs, row.constant_bytes
+        );
+    }
+    println!(
+        "\nblob {} bytes, arena {} bytes (no plan needs less than {})",
+        summary.blob_bytes, summary.arena_bytes, summary.arena_lower_bound
+    );
+    println!("threshold {:.4} from {} normal images", summary.threshold, summary.threshold_images);
+    match (summary.auroc_float, summary.auroc_int8) {
+        (Some(float), Some(int8)) => {
+            println!("AUROC float {float:.4}, int8 {int8:.4}: quantization costs {:+.4}", int8 - float);
+        }
+        _ => println!("AUROC not measured: the data have no test part of good and defective images"),
+    }
 }

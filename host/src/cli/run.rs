@@ -1,15 +1,33 @@
 //! `neji run`.
 
+use std::path::PathBuf;
+
 use clap::Args as ClapArgs;
 
-/// Run a blob on raw int8 tensors.
+use crate::{simulate, tensor_file};
+
+/// Run a blob on raw int8 tensors, without front end or detector.
 #[derive(Debug, ClapArgs)]
-pub struct Args {}
+pub struct Args {
+    /// The blob.
+    pub blob: PathBuf,
+    /// int8 `.npy`; the first axis counts samples.
+    #[arg(long, value_name = "X.npy")]
+    pub input: PathBuf,
+    /// Where the int8 outputs go.
+    #[arg(long, value_name = "Y.npy")]
+    pub output: PathBuf,
+}
 
 /// Runs the command.
 ///
 /// # Errors
-/// Says what went wrong, where, and what to do.
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not available in this build")
+/// A blob or tensor file that can't be read or does not fit, an output that can't be written.
+pub fn run(args: Args) -> anyhow::Result<()> {
+    let bytes = simulate::read_blob(&args.blob)?;
+    let model = simulate::model(&args.blob, &bytes)?;
+    let inputs = tensor_file::read(&args.input, model.plan().input.shape)?;
+    tensor_file::write(&args.output, model.plan().output.shape, &tensor_file::run(model, &inputs))?;
+    println!("{}: {} samples", args.output.display(), inputs.len());
+    Ok(())
 }

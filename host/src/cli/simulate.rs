@@ -6,9 +6,10 @@ use anyhow::ensure;
 use clap::Args as ClapArgs;
 use neji_app::Verdict;
 use neji_format::Plan;
+use neji_machine::{Board, Options, rises, toolchain};
 use serde_json::json;
 
-use crate::report::write_whole;
+use crate::files::write_whole;
 use crate::simulate::{self, Frame};
 
 /// Feed the firmware's monitor from files, on the host or on an emulated board.
@@ -25,15 +26,18 @@ pub struct Args {
     /// Also run the host and compare its verdicts with the board's bit by bit.
     #[arg(long)]
     pub compare: bool,
+    /// Count a board's instructions for each frame: front end, inference and score. Slower.
+    #[arg(long)]
+    pub instructions: bool,
     /// Print one JSON object instead of lines.
     #[arg(long)]
     pub json: bool,
     /// Write the alarm's changes to this CSV file.
     #[arg(long)]
     pub events: Option<PathBuf>,
-    /// The repository, which holds the boards.
-    #[arg(long, default_value = ".")]
-    pub root: PathBuf,
+    /// The repository, which holds the boards; by default the one around this folder.
+    #[arg(long)]
+    pub root: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -42,7 +46,9 @@ pub struct Args {
 /// Unreadable files, a refused blob, frames of another size than the sensor's, a board that fails, or, with `--compare`,
 /// verdicts that differ.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    ensure!(!args.compare || args.on != "host", "--compare needs a board to compare with: add --on BOARD");
+    let on_host = args.on == "host";
+    ensure!(!on_host || !args.compare, "--compare needs a board to compare with: add --on BOARD");
+    ensure!(!on_host || !args.instructions, "--instructions are counted on a board: add --on BOARD");
     let bytes = simulate::read_blob(&args.blob)?;
     let model = simulate::model(&args.blob, &bytes)?;
     let plan = *model.plan();
@@ -56,25 +62,43 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         })?;
         Ok(verdicts)
     };
-    let verdicts = match args.on.as_str() {
-        "host" => host()?,
-        board => simulate::on_board(&args.root, board, &model, &frames)?,
+    let found = if on_host {
+        Found { verdicts: host()?, ..Found::default() }
+    } else {
+        let root = args.root.map_or_else(toolchain::root, Ok)?;
+        let board = Board::find(&root, &args.on)?;
+        let options = Options { count_instructions: args.instructions, ..Options::default() };
+        let run = simulate::on_board(&board, &model, &frames, options)?;
+        let identical = match args.compare {
+            true => Some(host()?.iter().zip(&run.verdicts).filter(|(a, b)| a == b).count()),
+            false => None,
+        };
+        let alarm_rises = Some(rises(&run.pin_writes, board.settings.alarm_mask));
+        Found { verdicts: run.verdicts, identical, alarm_rises, instructions: run.instructions }
     };
-    let events = alarm_changes(&verdicts);
+    let events = alarm_changes(&found.verdicts);
     if let Some(path) = &args.events {
-        write_whole(path, events_csv(&frames, &verdicts, &events).as_bytes())?;
+        write_whole(path, events_csv(&frames, &found.verdicts, &events).as_bytes())?;
     }
-    let identical = match args.compare {
-        true => Some(host()?.iter().zip(&verdicts).filter(|(a, b)| a == b).count()),
-        false => None,
-    };
     match args.json {
-        true => println!("{}", as_json(&plan, &frames, &verdicts, identical)),
-        false => print_lines(&plan, &frames, &verdicts, &events, identical),
+        true => println!("{}", as_json(&plan, &frames, &found)),
+        false => print_lines(&plan, &frames, &found, &events),
     }
-    let same = identical.is_none_or(|count| count == verdicts.len());
+    let same = found.identical.is_none_or(|count| count == found.verdicts.len());
     ensure!(same, "host and {} differ: rebuild both from one source", args.on);
     Ok(())
+}
+
+/// What a simulation showed.
+#[derive(Debug, Default)]
+struct Found {
+    verdicts: Vec<Verdict>,
+    /// Verdicts that are the host's bit by bit, where they were compared.
+    identical: Option<usize>,
+    /// How often the board's alarm pin went high, as the emulated port saw it.
+    alarm_rises: Option<usize>,
+    /// Of each frame, where they were counted.
+    instructions: Vec<u64>,
 }
 
 /// Indices of the verdicts that changed the alarm.
@@ -95,7 +119,8 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-fn print_lines(plan: &Plan<'_>, frames: &[Frame], verdicts: &[Verdict], events: &[usize], identical: Option<usize>) {
+fn print_lines(plan: &Plan<'_>, frames: &[Frame], found: &Found, events: &[usize]) {
+    let verdicts = &found.verdicts;
     for (index, (frame, verdict)) in frames.iter().zip(verdicts).enumerate() {
         let score = match simulate::real_score(plan, &verdict.outcome) {
             Some(score) => format!("{score:12.4}"),
@@ -113,12 +138,18 @@ fn print_lines(plan: &Plan<'_>, frames: &[Frame], verdicts: &[Verdict], events: 
         events.len(),
         count("part_not_found")
     );
-    if let Some(count) = identical {
+    if let Some(count) = found.alarm_rises {
+        println!("the alarm pin went high {count} times");
+    }
+    if let Some(count) = found.identical {
         println!("{count} of {} scores identical on host and board", verdicts.len());
+    }
+    if let (Some(least), Some(most)) = (found.instructions.iter().min(), found.instructions.iter().max()) {
+        println!("{least} to {most} instructions a frame: front end, inference and score");
     }
 }
 
-fn as_json(plan: &Plan<'_>, frames: &[Frame], verdicts: &[Verdict], identical: Option<usize>) -> serde_json::Value {
+fn as_json(plan: &Plan<'_>, frames: &[Frame], found: &Found) -> serde_json::Value {
     let row = |(frame, verdict): (&Frame, &Verdict)| {
         // JSON has no infinity: a frame without a part has no number, and says why in its verdict.
         let score = simulate::real_score(plan, &verdict.outcome).filter(|score| score.is_finite());
@@ -127,8 +158,11 @@ fn as_json(plan: &Plan<'_>, frames: &[Frame], verdicts: &[Verdict], identical: O
             "verdict": simulate::word(plan, &verdict.outcome),
         })
     };
-    let rows: Vec<_> = frames.iter().zip(verdicts).map(row).collect();
-    json!({"frames": rows, "identical": identical})
+    let rows: Vec<_> = frames.iter().zip(&found.verdicts).map(row).collect();
+    json!({
+        "frames": rows, "identical": found.identical, "alarm_rises": found.alarm_rises,
+        "instructions": found.instructions,
+    })
 }
 
 /// Checks of the parts that need no model.

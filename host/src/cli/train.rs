@@ -1,15 +1,120 @@
 //! `neji train`.
 
+use std::path::{Path, PathBuf};
+
 use clap::Args as ClapArgs;
 
 /// Train a model.
 #[derive(Debug, ClapArgs)]
-pub struct Args {}
+pub struct Args {
+    /// The experiment; configs/ has examples.
+    #[arg(value_name = "CONFIG.toml")]
+    pub config: PathBuf,
+    /// The data set's folder; by default the experiment's `data`.
+    #[arg(long, value_name = "DIR")]
+    pub data: Option<PathBuf>,
+    /// The run folder to write; runs/NAME by default.
+    #[arg(long, value_name = "RUN")]
+    pub out: Option<PathBuf>,
+    /// Change a setting, such as train.epochs=50.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Seed of everything random.
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Go on from the run folder's checkpoint.
+    #[arg(long, conflicts_with = "force")]
+    pub resume: bool,
+    /// Train anew where the folder holds a run already.
+    #[arg(long)]
+    pub force: bool,
+}
 
 /// Runs the command.
 ///
 /// # Errors
-/// Says what went wrong, where, and what to do.
+/// Settings or data that are wrong, a folder that holds another run, a training that fails.
+#[cfg(feature = "train")]
+pub fn run(args: Args) -> anyhow::Result<()> {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use anyhow::{Context, bail, ensure};
+
+    use crate::dataset::{Dataset, Layout};
+    use crate::experiment::Experiment;
+    use crate::files::write_whole;
+    use crate::run::Run;
+    use crate::train::{Ended, train};
+
+    let mut set = args.set.clone();
+    set.extend(args.seed.map(|seed| format!("seed={seed}")));
+    let mut experiment = Experiment::load(&args.config, &set)?;
+    let folder = args.data.unwrap_or_else(|| PathBuf::from(&experiment.data));
+    ensure!(!folder.as_os_str().is_empty(), "no data: give --data DIR, or `data` in {}", args.config.display());
+    let data = Dataset::load(&folder, Layout::Auto)?;
+    experiment.data = absolute(&folder)?;
+
+    let run = Run::new(args.out.unwrap_or_else(|| Path::new("runs").join(&experiment.name)));
+    let _lock = run.lock()?;
+    let resume = format!(
+        "neji train {} --data {} --out {} --resume",
+        args.config.display(),
+        folder.display(),
+        run.folder().display()
+    );
+    match (run.checkpoint().exists(), args.resume, args.force) {
+        (true, false, false) => bail!(
+            "{} holds a run already; --resume goes on with it, --force trains anew, --out names another folder",
+            run.folder().display()
+        ),
+        (false, true, _) => bail!("{} has no checkpoint to resume; leave out --resume", run.folder().display()),
+        (_, _, true) => run.clear()?,
+        _ => {}
+    }
+    // Not before it is known that the checkpoint is this experiment's does the folder change.
+    if !args.resume {
+        write_whole(&run.config(), experiment.to_toml().as_bytes())?;
+    }
+
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        // Who asks twice does not want to wait for the end of the batch.
+        if seen.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("watching for Ctrl-C")?;
+
+    match train(&experiment, &data, &run, &stop)? {
+        Ended::Finished(trained) => {
+            println!(
+                "{}: best epoch {}, validation loss {:.6}; next: neji quantize {}",
+                run.folder().display(),
+                trained.best_epoch,
+                trained.best_loss,
+                run.folder().display()
+            );
+            Ok(())
+        }
+        Ended::Interrupted(0) => bail!("interrupted before the end of the first epoch; nothing to resume"),
+        Ended::Interrupted(epochs) => bail!("interrupted after {epochs} epochs; go on with: {resume}"),
+    }
+}
+
+#[cfg(feature = "train")]
+fn absolute(folder: &Path) -> anyhow::Result<String> {
+    use anyhow::Context;
+    let path = folder.canonicalize().with_context(|| format!("reading {}", folder.display()))?;
+    path.into_os_string().into_string().map_err(|path| anyhow::anyhow!("{}: the path is not UTF-8", path.display()))
+}
+
+/// Says that this build can't train.
+///
+/// # Errors
+/// Always.
+#[cfg(not(feature = "train"))]
 pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("not available in this build")
+    anyhow::bail!("this neji was built without Burn; build it with the feature `flex` to train")
 }

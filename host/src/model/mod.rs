@@ -9,7 +9,7 @@ use anyhow::ensure;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::experiment::{ActivationName, Experiment, Loss, Task};
+use crate::experiment::{ActivationName, Experiment, Loss, ScoreName, Task};
 use autoencoder::{ConvAutoencoder, DenseAutoencoder};
 use cnn::Cnn;
 
@@ -23,7 +23,7 @@ pub struct ImageSize {
 
 /// Any of the models.
 #[derive(Module, Debug)]
-#[expect(missing_docs, clippy::large_enum_variant, reason = "one exists at a time; each variant is its struct")]
+#[expect(missing_docs, reason = "each variant is its struct")]
 pub enum Network {
     Cnn(Cnn),
     Dense(DenseAutoencoder),
@@ -64,16 +64,28 @@ impl Network {
         }
     }
 
-    /// What the exported graph gives: [`Network::forward`] and the sigmoid of a model trained by binary cross entropy.
+    /// What the exported graph gives: [`Network::forward`], then the sigmoid of an autoencoder trained by binary cross
+    /// entropy, or the softmax of a classifier that is scored by probability.
     pub fn output(&self, images: Tensor<4>, experiment: &Experiment) -> Tensor<2> {
         let output = self.forward(images, experiment.model.activation);
-        if sigmoid_output(experiment) { burn::tensor::activation::sigmoid(output) } else { output }
+        if sigmoid_output(experiment) {
+            burn::tensor::activation::sigmoid(output)
+        } else if softmax_output(experiment) {
+            burn::tensor::activation::softmax(output, 1)
+        } else {
+            output
+        }
     }
 }
 
 /// True where the model's output passes a sigmoid outside of training.
 pub fn sigmoid_output(experiment: &Experiment) -> bool {
     experiment.task == Task::Autoencoder && experiment.loss() == Loss::BinaryCrossEntropy
+}
+
+/// True where the model's output passes a softmax outside of training.
+pub fn softmax_output(experiment: &Experiment) -> bool {
+    experiment.task == Task::Cnn && experiment.detector.score == ScoreName::Probability
 }
 
 fn activate<const D: usize>(x: Tensor<D>, activation: ActivationName) -> Tensor<D> {

@@ -2,12 +2,13 @@
 
 use std::fmt::Write as _;
 
-use neji_format::{Detector, Model, Operator, Tensor};
+use neji_format::{Detector, Model, Tensor};
+use serde::Serialize;
 
 use super::html::escape;
 
 /// An activation's place in the arena and its time, in operators.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Block {
     /// What wrote it.
     pub name: String,
@@ -19,25 +20,6 @@ pub struct Block {
     pub first: usize,
     /// The last operator that reads it; one past the last operator where it is read after the run.
     pub last: usize,
-}
-
-/// Name, inputs and output of an operator.
-fn parts(operator: &Operator) -> (&'static str, Vec<Tensor>, Tensor) {
-    match operator {
-        Operator::Conv2d(op) => ("Conv2d", vec![op.input], op.output),
-        Operator::DepthwiseConv2d(op) => ("DepthwiseConv2d", vec![op.input], op.output),
-        Operator::FullyConnected(op) => ("FullyConnected", vec![op.input], op.output),
-        Operator::TransposeConv2d(op) => ("TransposeConv2d", vec![op.input], op.output),
-        Operator::Pool2d(op) => ("Pool2d", vec![op.input], op.output),
-        Operator::Mean(op) => ("Mean", vec![op.input], op.output),
-        Operator::Add(op) => ("Add", vec![op.input_a, op.input_b], op.output),
-        Operator::Concat(op) => ("Concat", op.inputs.to_vec(), op.output),
-        Operator::Pad(op) => ("Pad", vec![op.input], op.output),
-        Operator::Reshape(op) => ("Reshape", vec![op.input], op.output),
-        Operator::ResizeNearest(op) => ("ResizeNearest", vec![op.input], op.output),
-        Operator::Lut(op) => ("Lut", vec![op.input], op.output),
-        Operator::Softmax(op) => ("Softmax", vec![op.input], op.output),
-    }
 }
 
 /// The activations of a model in the order in which they are written.
@@ -52,11 +34,10 @@ pub fn blocks(model: &Model<'_>) -> Vec<Block> {
     let mut blocks = vec![block("input", &model.plan().input, 0)];
     let mut end = 1;
     for (index, operator) in model.operators().enumerate() {
-        let (name, inputs, output) = parts(&operator);
-        for input in inputs {
-            read(&mut blocks, &input, index + 1);
+        for input in operator.inputs() {
+            read(&mut blocks, input, index + 1);
         }
-        blocks.push(block(name, &output, index + 1));
+        blocks.push(block(operator.name(), operator.output(), index + 1));
         end = index + 2;
     }
     read(&mut blocks, &model.plan().output, end);
@@ -101,7 +82,7 @@ pub fn map(model: &Model<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use neji_format::{AlignedBytes, Blob, Decision, FrontEnd, Metrics, Plan, Provenance, Reshape, Shape};
+    use neji_format::{AlignedBytes, Blob, Decision, FrontEnd, Metrics, Operator, Plan, Provenance, Reshape, Shape};
 
     use super::*;
 

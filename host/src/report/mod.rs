@@ -4,6 +4,7 @@
 //! offline. It is built from the run folder's own files; the sections whose files do not exist yet are left out.
 
 pub mod arena;
+pub mod cases;
 pub mod charts;
 pub mod html;
 pub mod images;
@@ -14,10 +15,10 @@ pub mod sections;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
 pub use metrics::Metrics;
 pub use run::{RunFolder, ScoreRow};
+
+use crate::files::write_whole;
 
 /// Writes `run/report.html` and returns its path.
 ///
@@ -41,20 +42,8 @@ pub fn render(folder: &RunFolder) -> anyhow::Result<String> {
     body.push_str(&sections::losses(folder)?);
     body.push_str(&sections::curves(folder)?);
     body.push_str(&sections::confusion(folder));
+    body.push_str(&cases::cases(folder)?);
     body.push_str(&sections::layers(folder));
     body.push_str(&sections::provenance(folder));
     Ok(html::page(&format!("neji: {}", folder.name), &body))
-}
-
-/// Writes a file beside its final name and renames it, so that a reader never sees half of it.
-///
-/// # Errors
-/// When the folder cannot be written; the message names the file.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let what = || format!("writing {}: check that the folder exists and may be written", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(what)?;
-    std::io::Write::write_all(&mut file, bytes).with_context(what)?;
-    file.persist(path).with_context(what)?;
-    Ok(())
 }

@@ -1,5 +1,6 @@
 //! Scores of labelled images: by the device's own monitor, and by the float graph in the same units.
 
+use std::borrow::Borrow;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
@@ -25,13 +26,14 @@ const CHUNK: usize = 16;
 ///
 /// # Errors
 /// A file that cannot be read or has another size than the model's sensor.
-pub fn int8(model: Model<'_>, samples: &[Sample]) -> anyhow::Result<Vec<ScoreRow>> {
+pub fn int8<S: Borrow<Sample> + Sync>(model: Model<'_>, samples: &[S]) -> anyhow::Result<Vec<ScoreRow>> {
     let plan = *model.plan();
-    let chunk = |samples: &[Sample]| -> anyhow::Result<Vec<ScoreRow>> {
-        let frames = samples.iter().map(|sample| read_frame(&plan, &sample.path)).collect::<anyhow::Result<Vec<_>>>()?;
+    let chunk = |samples: &[S]| -> anyhow::Result<Vec<ScoreRow>> {
+        let read = |sample: &S| read_frame(&plan, &sample.borrow().path);
+        let frames = samples.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
         let mut rows = Vec::with_capacity(samples.len());
         on_host(model, &frames, true, |_, verdict, _| {
-            let sample = &samples[rows.len()];
+            let sample: &Sample = samples[rows.len()].borrow();
             rows.push(ScoreRow {
                 file: sample.name.clone(),
                 label: sample.class.clone(),
@@ -155,10 +157,7 @@ fn confusion(model: &Model<'_>, rows: &[ScoreRow]) -> anyhow::Result<Confusion> 
     for row in rows {
         let (label, said) = match classifier {
             true => (row.label.as_str(), if scored(row) { row.verdict.as_str() } else { UNSCORED }),
-            false => (
-                if row.label == GOOD { GOOD } else { "bad" },
-                if row.verdict == GOOD { GOOD } else { "bad" },
-            ),
+            false => (if row.label == GOOD { GOOD } else { "bad" }, if row.verdict == GOOD { GOOD } else { "bad" }),
         };
         let unknown = || format!("{}: class `{label}`; the model knows {}", row.file, classes.join(", "));
         truth.push(index(label).with_context(unknown)?);

@@ -42,8 +42,11 @@ pub fn figures(folder: &RunFolder) -> String {
     tile("balanced accuracy", metrics.confusion.balanced_accuracy);
     tiles.push_str("</div>");
     let rows: Vec<_> = metrics.baselines.iter().map(|row| vec![row.name.clone(), number(row.auroc)]).collect();
-    let defects: Vec<_> = 
-        metrics.per_defect.iter().map(|row| vec![row.defect.clone(), row.count.to_string(), number(row.auroc)]).collect();
+    let defects: Vec<_> = metrics
+        .per_defect
+        .iter()
+        .map(|row| vec![row.defect.clone(), row.count.to_string(), number(row.auroc)])
+        .collect();
     let mut out = tiles;
     if !defects.is_empty() {
         out.push_str(&section("Each defect against the good ones", &table(&["defect", "images", "AUROC"], &defects)));
@@ -192,13 +195,8 @@ mod tests {
     #[test]
     fn the_report_is_balanced_and_asks_the_network_for_nothing() {
         let figures = Figures { auroc: 0.975, average_precision: 0.9 };
-        let class = |name: &str| ClassFigures {
-            class: name.into(),
-            count: 4,
-            recall: Some(0.75),
-            precision: None,
-            f1: None,
-        };
+        let class =
+            |name: &str| ClassFigures { class: name.into(), count: 4, recall: Some(0.75), precision: None, f1: None };
         let confusion = Confusion {
             classes: vec!["good".to_owned(), "<script src=x>".to_owned()],
             counts: vec![vec![3, 1], vec![0, 4]],

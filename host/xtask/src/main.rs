@@ -1,6 +1,7 @@
 //! The repository's own chores. `cargo xtask --help` lists them.
 #![forbid(unsafe_code)]
 
+mod demo;
 mod setup;
 mod size;
 mod step;
@@ -23,6 +24,8 @@ enum Verb {
     /// Install the bare-metal targets and QEMU; a second when nothing is to do. NEJI_TOOLCHAIN=debian takes Debian's
     /// compiler where rustup cannot download.
     Setup,
+    /// The main job on rendered screws: train, quantize, raise the alarm on emulated boards, write the reports.
+    Demo,
     /// Everything that CI runs: format, lints, docs, tests, all firmware.
     Test,
     /// Flash and RAM of each board: code, constants, statics, the monitor's memory, the stack's high-water mark.
@@ -32,6 +35,7 @@ enum Verb {
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Setup => setup::run(),
+        Verb::Demo => demo::run(),
         Verb::Test => test::run(),
         Verb::Size(args) => size::run(&args),
     };

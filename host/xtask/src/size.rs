@@ -23,7 +23,7 @@ pub(crate) struct Args {
 
 /// Bytes of an image by use.
 #[derive(Debug, Default, PartialEq, Eq)]
-struct Sizes {
+pub(crate) struct Sizes {
     code: u64,
     constants: u64,
     /// Statics with a value: in flash and in RAM.
@@ -60,7 +60,14 @@ impl Sizes {
         Ok(sizes)
     }
 
-    fn flash(&self) -> u64 {
+    /// Reads an image's file.
+    pub(crate) fn of_image(image: &Path) -> Result<Self> {
+        let bytes = std::fs::read(image).with_context(|| format!("reading {}", image.display()))?;
+        Self::of(&bytes).with_context(|| image.display().to_string())
+    }
+
+    /// What the image takes of flash.
+    pub(crate) fn flash(&self) -> u64 {
         self.code + self.constants + self.data
     }
 }
@@ -95,7 +102,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 fn row(board: &Board, model: &[u8], samples: &[u8]) -> Result<String> {
     let image: PathBuf = board.build()?;
-    let sizes = measure(&image)?;
+    let sizes = Sizes::of_image(&image)?;
     let settings = &board.settings;
     if sizes.flash() > settings.flash_bytes {
         bail!("{}: {} bytes of image, {} of flash", board.package, sizes.flash(), settings.flash_bytes);
@@ -120,11 +127,6 @@ fn row(board: &Board, model: &[u8], samples: &[u8]) -> Result<String> {
         settings.ram_bytes,
         settings.model_bytes,
     ))
-}
-
-fn measure(image: &Path) -> Result<Sizes> {
-    let bytes = std::fs::read(image).with_context(|| format!("reading {}", image.display()))?;
-    Sizes::of(&bytes).with_context(|| image.display().to_string())
 }
 
 #[cfg(test)]

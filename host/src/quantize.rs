@@ -1,1 +1,0 @@
-//! From a float graph to int8 operators.

@@ -1,0 +1,121 @@
+//! From int8 operators to a blob: offsets in the arena, the edges, the bytes.
+
+use anyhow::{Result, anyhow};
+use neji_format::{
+    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, FrontEnd, Model, Plan, Provenance,
+    Reconstruction, push_constant,
+};
+
+use super::lower::Lowered;
+use super::scheme::multiplier;
+use crate::experiment::{DetectorSettings, ScoreName, Task};
+use crate::plan::{self, Layout, Use};
+
+/// Whether tensors may share memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    /// As little as the planner finds.
+    Planned,
+    /// Every tensor for itself, so that all can be looked at after a run.
+    Separate,
+}
+
+/// What surrounds the network.
+#[derive(Debug, Clone)]
+pub struct Edges<'a> {
+    /// Samples to input.
+    pub front_end: FrontEnd,
+    /// Task, and with it the detector's kind.
+    pub task: Task,
+    /// The detector's settings.
+    pub detector: DetectorSettings,
+    /// Weights of the residuals, Q14, one an element.
+    pub weights: Option<&'a [u16]>,
+    /// Scores to alarm.
+    pub decision: Decision,
+    /// Where the blob comes from.
+    pub provenance: Provenance<'a>,
+}
+
+/// The real size of a score's step.
+///
+/// Squares of a residual in 1/16 of its deviation, or of the input's step; 1/256 of a logit's step; 1/256 of the 256 steps
+/// of a probability.
+pub fn score_unit(lowered: &Lowered, task: Task, detector: &DetectorSettings) -> f32 {
+    let (input, output) = (lowered.tensors[0], lowered.tensors[lowered.output]);
+    match (task, detector.normalise) {
+        (Task::Autoencoder, true) => 1.0 / 256.0,
+        (Task::Autoencoder, false) => input.scale * input.scale / 256.0,
+        (Task::Cnn, _) => output.scale / 256.0,
+    }
+}
+
+/// Offsets of all tensors.
+pub fn layout(lowered: &Lowered, memory: Memory, keep_input: bool) -> Layout {
+    let bytes: Vec<usize> = lowered.tensors.iter().map(|tensor| tensor.shape.len()).collect();
+    if memory == Memory::Separate {
+        let mut end = 0;
+        let mut next = |bytes: &usize| {
+            let start = end;
+            end += bytes.next_multiple_of(plan::arena::ALIGNMENT);
+            start
+        };
+        return Layout { offsets: bytes.iter().map(&mut next).collect(), bytes: end };
+    }
+    plan::lay_out(&lifetimes(lowered, keep_input))
+}
+
+/// The lifetimes of all tensors.
+pub fn lifetimes(lowered: &Lowered, keep_input: bool) -> Vec<plan::Lifetime> {
+    let bytes: Vec<usize> = lowered.tensors.iter().map(|tensor| tensor.shape.len()).collect();
+    let uses: Vec<Use> = lowered.steps.iter().map(|step| step.tensors.clone()).collect();
+    plan::lifetimes(&bytes, &uses, 0, lowered.output, keep_input)
+}
+
+/// Writes the blob and reads it back.
+///
+/// # Errors
+/// The device would refuse it: says why.
+pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<AlignedBytes> {
+    let keep_input = edges.task == Task::Autoencoder;
+    let layout = layout(lowered, memory, keep_input);
+    let placed = |index: usize| neji_format::Tensor { offset: layout.offsets[index] as u32, ..lowered.tensors[index] };
+    let mut constants = lowered.constants.clone();
+    let (input, output) = (placed(0), placed(lowered.output));
+    let detector = match edges.task {
+        Task::Autoencoder => Detector::Reconstruction(Reconstruction {
+            output_to_residual: multiplier(16.0 * f64::from(output.scale) / f64::from(input.scale)),
+            weights: edges.weights.map(|weights| {
+                let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+                push_constant(&mut constants, &bytes)
+            }),
+            smooth_radius: edges.detector.smooth_radius,
+            top_k: edges.detector.top_k,
+        }),
+        Task::Cnn => Detector::Classifier(Classifier {
+            normal_class: 0,
+            score: match edges.detector.score {
+                ScoreName::Margin => ClassifierScore::Margin,
+                ScoreName::Probability => ClassifierScore::Probability,
+            },
+        }),
+    };
+    let operators = lowered.steps.iter().map(|step| {
+        let mut operator = step.operator.clone();
+        operator.for_each_tensor_mut(|tensor| tensor.offset = layout.offsets[tensor.offset as usize] as u32);
+        operator
+    });
+    let plan = Plan {
+        provenance: edges.provenance,
+        front_end: edges.front_end,
+        detector,
+        decision: edges.decision,
+        input,
+        output,
+        operator_count: 0,
+    };
+    let blob = Blob { plan, operators: operators.collect(), constants, arena_bytes: layout.bytes as u32 };
+    let bytes = AlignedBytes::new(&blob.encode());
+    Model::parse(bytes.as_slice()).map_err(|error| anyhow!("the device would refuse this model: {error}"))?;
+    Ok(bytes)
+}

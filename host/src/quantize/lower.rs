@@ -1,0 +1,416 @@
+//! From a float graph and its ranges to int8 operators whose tensors have no place yet.
+//!
+//! ReLU and ReLU6 become bounds of the operator before them, as TensorFlow Lite fuses them. What only moves values about
+//! keeps its input's scale. All other functions of one element become tables.
+
+use anyhow::{Context, Result, bail, ensure};
+use neji_format::{
+    Add, Concat, Constant, Conv2d, DepthwiseConv2d, FullyConnected, Lut, LutFunction, Mean, Multiplier, Operator, Pad,
+    Pool2d, PoolKind, Requantization, Reshape, ResizeNearest, Shape, Softmax, Tensor, TransposeConv2d, push_constant,
+};
+
+use super::scheme::{Scheme, multiplier};
+use crate::calibrate::Range;
+use crate::graph::{Activation, Graph, Op};
+use crate::plan::Use;
+
+/// Shift of an [`Add`]'s inputs, TensorFlow Lite's for int8.
+const ADD_LEFT_SHIFT: u8 = 20;
+/// Bits left of the point in softmax's differences, TensorFlow Lite's.
+const SOFTMAX_INTEGER_BITS: u32 = 5;
+
+/// A step of the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The operator; each tensor's `offset` is its index in [`Lowered::tensors`].
+    pub operator: Operator,
+    /// For the planner.
+    pub tensors: Use,
+    /// Name of the graph's node whose value it gives.
+    pub name: String,
+}
+
+/// An int8 model without offsets.
+#[derive(Debug, Clone, Default)]
+pub struct Lowered {
+    /// All tensors; number 0 is the input.
+    pub tensors: Vec<Tensor>,
+    /// Operators in order.
+    pub steps: Vec<Step>,
+    /// Weights, biases, tables.
+    pub constants: Vec<u8>,
+    /// The graph's node whose values each tensor holds.
+    pub nodes: Vec<usize>,
+    /// Index of the output.
+    pub output: usize,
+}
+
+/// Lowers `graph`, in which batch normalisation is folded; `input` is the scheme of its input.
+///
+/// # Errors
+/// An operator that int8 can't compute: names the node.
+pub fn lower(graph: &Graph, ranges: &[Range], input: Scheme) -> Result<Lowered> {
+    let mut lowering = Lowering {
+        graph,
+        ranges,
+        readers: readers(graph),
+        tensor_of: vec![usize::MAX; graph.nodes.len()],
+        lowered: Lowered::default(),
+    };
+    lowering.tensor_of[0] = lowering.tensor(0, input);
+    for index in 1..graph.nodes.len() {
+        lowering.node(index).with_context(|| format!("quantizing node {index} \"{}\"", graph.nodes[index].name))?;
+    }
+    let Lowering { tensor_of, mut lowered, .. } = lowering;
+    lowered.output = tensor_of[graph.nodes.len() - 1];
+    Ok(lowered)
+}
+
+fn readers(graph: &Graph) -> Vec<usize> {
+    let mut readers = vec![0; graph.nodes.len()];
+    graph.nodes.iter().flat_map(|node| &node.inputs).for_each(|&input| readers[input] += 1);
+    readers
+}
+
+struct Lowering<'a> {
+    graph: &'a Graph,
+    ranges: &'a [Range],
+    readers: Vec<usize>,
+    /// The tensor of each node that has one.
+    tensor_of: Vec<usize>,
+    lowered: Lowered,
+}
+
+/// The activation that is fused into an operator.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fused {
+    None,
+    Relu,
+    Relu6,
+}
+
+impl Fused {
+    /// Bounds of the quantized output, inclusive.
+    fn bounds(self, output: Scheme) -> (i8, i8) {
+        match self {
+            Self::None => (i8::MIN, i8::MAX),
+            Self::Relu => (output.zero_point, i8::MAX),
+            Self::Relu6 => (output.zero_point, output.quantize(6.0)),
+        }
+    }
+}
+
+impl Lowering<'_> {
+    fn tensor(&mut self, node: usize, scheme: Scheme) -> usize {
+        self.shaped(node, self.graph.nodes[node].shape, scheme)
+    }
+
+    fn shaped(&mut self, node: usize, shape: Shape, scheme: Scheme) -> usize {
+        let index = self.lowered.tensors.len();
+        let Scheme { scale, zero_point } = scheme;
+        self.lowered.tensors.push(Tensor { offset: index as u32, shape, scale, zero_point });
+        self.lowered.nodes.push(node);
+        index
+    }
+
+    fn scheme(&self, tensor: usize) -> Scheme {
+        let Tensor { scale, zero_point, .. } = self.lowered.tensors[tensor];
+        Scheme { scale, zero_point }
+    }
+
+    fn push(&mut self, node: usize, operator: Operator, in_place: bool) {
+        let index = |tensor: &Tensor| tensor.offset as usize;
+        let inputs = operator.inputs().map(index).collect();
+        let tensors = Use { inputs, output: index(operator.output()), in_place };
+        let name = self.graph.nodes[node].name.clone();
+        self.lowered.steps.push(Step { operator, tensors, name });
+    }
+
+    /// Whether node `index` can take a fused activation.
+    fn takes_activation(&self, index: usize) -> bool {
+        let op = &self.graph.nodes[index].op;
+        self.readers[index] == 1
+            && matches!(
+                op,
+                Op::Conv2d { .. }
+                    | Op::DepthwiseConv2d { .. }
+                    | Op::TransposeConv2d { .. }
+                    | Op::FullyConnected { .. }
+                    | Op::Add
+            )
+    }
+
+    /// The activation that reads node `index` and can be fused into it: its own node and which it is.
+    fn following(&self, index: usize) -> Option<(usize, Fused)> {
+        let reader = self.graph.nodes.iter().position(|node| node.inputs.contains(&index))?;
+        let fused = match self.graph.nodes[reader].op {
+            Op::Activation(Activation::Relu) => Fused::Relu,
+            Op::Activation(Activation::Relu6) => Fused::Relu6,
+            _ => return None,
+        };
+        self.takes_activation(index).then_some((reader, fused))
+    }
+
+    fn node(&mut self, index: usize) -> Result<()> {
+        if self.tensor_of[index] != usize::MAX {
+            return Ok(()); // an activation that was fused
+        }
+        let node = &self.graph.nodes[index];
+        let (result, fused) = self.following(index).unwrap_or((index, Fused::None));
+        let inputs: Vec<usize> = node.inputs.iter().map(|&input| self.tensor_of[input]).collect();
+        let first = inputs[0];
+        let scheme = match &node.op {
+            Op::Reshape
+            | Op::Pad { .. }
+            | Op::ResizeNearest { .. }
+            | Op::MaxPool2d { .. }
+            | Op::AveragePool2d { .. } => self.scheme(first),
+            Op::Softmax | Op::Activation(Activation::Logistic) => Scheme::UNIT,
+            Op::Activation(Activation::Tanh) => Scheme::SIGNED_UNIT,
+            _ => Scheme::of(self.ranges[result]),
+        };
+        let output = self.tensor(result, scheme);
+        self.tensor_of[index] = output;
+        self.tensor_of[result] = output;
+        let (input, out) = (self.lowered.tensors[first], self.lowered.tensors[output]);
+        let operator = match &node.op {
+            Op::Input => bail!("a second input"),
+            Op::BatchNorm { .. } => bail!("a batch normalisation that was not folded"),
+            Op::Conv2d { weights, bias, window } => {
+                let (weights, requantization) = self.weights(weights, bias, false, first, output, fused)?;
+                Operator::Conv2d(Conv2d { input, output: out, window: *window, weights, requantization })
+            }
+            Op::TransposeConv2d { weights, bias, window } => {
+                let (weights, requantization) = self.weights(weights, bias, false, first, output, fused)?;
+                Operator::TransposeConv2d(TransposeConv2d {
+                    input,
+                    output: out,
+                    window: *window,
+                    weights,
+                    requantization,
+                })
+            }
+            Op::DepthwiseConv2d { weights, bias, window } => {
+                let (weights, requantization) = self.weights(weights, bias, true, first, output, fused)?;
+                Operator::DepthwiseConv2d(DepthwiseConv2d {
+                    input,
+                    output: out,
+                    window: *window,
+                    weights,
+                    requantization,
+                })
+            }
+            Op::FullyConnected { weights, bias } => {
+                let (weights, requantization) = self.weights(weights, bias, false, first, output, fused)?;
+                Operator::FullyConnected(FullyConnected { input, output: out, weights, requantization })
+            }
+            Op::Activation(activation) => {
+                return self.table(index, first, output, *activation);
+            }
+            Op::MaxPool2d { window } => pool(PoolKind::Max, input, out, *window, 1.0),
+            Op::AveragePool2d { window } => pool(PoolKind::Average, input, out, *window, 1.0),
+            Op::SumPool2d { window } => {
+                pool(PoolKind::Sum, input, out, *window, f64::from(input.scale) / f64::from(out.scale))
+            }
+            Op::Mean => {
+                let pixels = f64::from(input.shape.height) * f64::from(input.shape.width);
+                let real = f64::from(input.scale) / (f64::from(out.scale) * pixels);
+                Operator::Mean(Mean { input, output: out, multiplier: multiplier(real) })
+            }
+            Op::Add => add(input, self.lowered.tensors[inputs[1]], out, fused),
+            Op::Concat { axis } => return self.concat(index, &inputs, output, *axis),
+            Op::Pad { top, bottom, left, right } => {
+                Operator::Pad(Pad { input, output: out, top: *top, bottom: *bottom, left: *left, right: *right })
+            }
+            Op::Reshape => Operator::Reshape(Reshape { input, output: out }),
+            Op::ResizeNearest { factor_height, factor_width } => Operator::ResizeNearest(ResizeNearest {
+                input,
+                output: out,
+                factor_height: *factor_height,
+                factor_width: *factor_width,
+            }),
+            Op::Softmax => softmax(input, out)?,
+        };
+        let in_place = matches!(operator, Operator::Add(_) | Operator::Reshape(_));
+        self.push(result, operator, in_place);
+        Ok(())
+    }
+
+    fn table(&mut self, node: usize, input: usize, output: usize, activation: Activation) -> Result<()> {
+        let function = match activation {
+            Activation::Relu => LutFunction::Relu,
+            Activation::Relu6 => LutFunction::Relu6,
+            Activation::LeakyRelu(_) => LutFunction::LeakyRelu,
+            Activation::Logistic => LutFunction::Logistic,
+            Activation::Tanh => LutFunction::Tanh,
+            Activation::HardSwish => LutFunction::HardSwish,
+        };
+        self.push_table(node, input, output, function, |x| activation.apply(x));
+        Ok(())
+    }
+
+    fn push_table(
+        &mut self,
+        node: usize,
+        input: usize,
+        output: usize,
+        function: LutFunction,
+        apply: impl Fn(f64) -> f64,
+    ) {
+        let (from, to) = (self.scheme(input), self.scheme(output));
+        let table: Vec<u8> = (-128..=127_i8).map(|q| to.quantize(apply(from.real(q))) as u8).collect();
+        let table = push_constant(&mut self.lowered.constants, &table);
+        let lut = Lut { input: self.lowered.tensors[input], output: self.lowered.tensors[output], function, table };
+        self.push(node, Operator::Lut(lut), true);
+    }
+
+    /// Joins inputs; those of another scheme pass a table first. More than four are joined in turns.
+    fn concat(&mut self, node: usize, inputs: &[usize], output: usize, axis: u8) -> Result<()> {
+        let scheme = self.scheme(output);
+        let mut parts = Vec::new();
+        for &input in inputs {
+            if self.scheme(input) == scheme {
+                parts.push(input);
+                continue;
+            }
+            let shape = self.lowered.tensors[input].shape;
+            let same = self.shaped(self.lowered.nodes[input], shape, scheme);
+            self.push_table(node, input, same, LutFunction::Quantize, |x| x);
+            parts.push(same);
+        }
+        let most = neji_format::operator::CONCAT_INPUTS_MAX;
+        while parts.len() > most {
+            let rest = parts.split_off(most);
+            let mut shape = self.lowered.tensors[parts[0]].shape;
+            for &part in &parts[1..] {
+                let more = self.lowered.tensors[part].shape;
+                match axis {
+                    0 => shape.height += more.height,
+                    1 => shape.width += more.width,
+                    _ => shape.channels += more.channels,
+                }
+            }
+            let joined = self.shaped(node, shape, scheme);
+            self.push_concat(node, &parts, joined, axis);
+            parts = std::iter::once(joined).chain(rest).collect();
+        }
+        self.push_concat(node, &parts, output, axis);
+        Ok(())
+    }
+
+    fn push_concat(&mut self, node: usize, parts: &[usize], output: usize, axis: u8) {
+        let inputs = parts.iter().map(|&part| self.lowered.tensors[part]).collect();
+        let concat = Concat { inputs, output: self.lowered.tensors[output], axis };
+        self.push(node, Operator::Concat(concat), false);
+    }
+
+    /// Quantizes the weights of each output channel and what belongs to them.
+    fn weights(
+        &mut self,
+        weights: &[f32],
+        bias: &[f32],
+        channel_last: bool,
+        input: usize,
+        output: usize,
+        fused: Fused,
+    ) -> Result<(Constant, Requantization)> {
+        let (input, output) = (self.scheme(input), self.scheme(output));
+        let channels = bias.len();
+        let each = weights.len() / channels;
+        let place = |channel: usize, i: usize| if channel_last { i * channels + channel } else { channel * each + i };
+        let mut quantized = vec![0_i8; weights.len()];
+        let (mut biases, mut multipliers, mut shifts) = (Vec::new(), Vec::new(), Vec::new());
+        for (channel, &bias) in bias.iter().enumerate() {
+            let own: Vec<f32> = (0..each).map(|i| weights[place(channel, i)]).collect();
+            let found =
+                quantize_channel(&own, bias, input, output).with_context(|| format!("output channel {channel}"))?;
+            found.weights.iter().enumerate().for_each(|(i, &q)| quantized[place(channel, i)] = q);
+            biases.extend(found.bias.to_le_bytes());
+            multipliers.extend(found.multiplier.multiplier.to_le_bytes());
+            shifts.push(found.multiplier.shift as u8);
+        }
+        let bytes: Vec<u8> = quantized.iter().map(|&q| q as u8).collect();
+        let constants = &mut self.lowered.constants;
+        let weights = push_constant(constants, &bytes);
+        let (activation_min, activation_max) = fused.bounds(output);
+        let requantization = Requantization {
+            bias: push_constant(constants, &biases),
+            multiplier: push_constant(constants, &multipliers),
+            shift: push_constant(constants, &shifts),
+            activation_min,
+            activation_max,
+        };
+        Ok((weights, requantization))
+    }
+}
+
+/// One output channel in integers.
+struct Channel {
+    weights: Vec<i8>,
+    bias: i32,
+    multiplier: Multiplier,
+}
+
+/// Largest sum that a reader of the blob admits, before and after a left shift (FORMAT.md, "Sums").
+const SUM_MAX: f64 = ((1_i64 << 31) - 8192) as f64;
+
+/// Symmetric int8 weights of one output channel. The scale is that of the largest weight, or as much larger as the bias
+/// needs to fit its 32 bits.
+fn quantize_channel(weights: &[f32], bias: f32, input: Scheme, output: Scheme) -> Result<Channel> {
+    let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
+    let mut scale = f64::from(if largest > 0.0 { largest / 127.0 } else { 1.0 });
+    let reach = (i32::from(input.zero_point) + 128).max(127 - i32::from(input.zero_point));
+    for _ in 0..64 {
+        let quantized: Vec<i8> =
+            weights.iter().map(|&w| (f64::from(w) / scale).round().clamp(-127.0, 127.0) as i8).collect();
+        let step = f64::from(input.scale) * scale;
+        let bias = (f64::from(bias) / step).round();
+        let magnitude: f64 = quantized.iter().map(|&q| f64::from(q).abs()).sum();
+        let factor = step / f64::from(output.scale);
+        ensure!(factor < f64::from(1 << 30), "its weights are too large for its output's range");
+        let multiplier = multiplier(factor);
+        let left = 2f64.powi(i32::from(multiplier.shift.max(0)));
+        if (bias.abs() + magnitude * f64::from(reach)) * left <= SUM_MAX {
+            return Ok(Channel { weights: quantized, bias: bias as i32, multiplier });
+        }
+        scale *= 2.0;
+    }
+    bail!("its sums need more than 32 bits; are its weights or its bias far too large?")
+}
+
+fn pool(kind: PoolKind, input: Tensor, output: Tensor, window: neji_format::Window, factor: f64) -> Operator {
+    let multiplier = if kind == PoolKind::Sum { multiplier(factor) } else { Multiplier { multiplier: 0, shift: 0 } };
+    let (activation_min, activation_max) = (i8::MIN, i8::MAX);
+    Operator::Pool2d(Pool2d { kind, input, output, window, multiplier, activation_min, activation_max })
+}
+
+/// TensorFlow Lite's int8 addition.
+fn add(input_a: Tensor, input_b: Tensor, output: Tensor, fused: Fused) -> Operator {
+    let (a, b) = (f64::from(input_a.scale), f64::from(input_b.scale));
+    let twice_larger = 2.0 * a.max(b);
+    let scheme = Scheme { scale: output.scale, zero_point: output.zero_point };
+    let (activation_min, activation_max) = fused.bounds(scheme);
+    Operator::Add(Add {
+        input_a,
+        input_b,
+        output,
+        left_shift: ADD_LEFT_SHIFT,
+        multiplier_a: multiplier(a / twice_larger),
+        multiplier_b: multiplier(b / twice_larger),
+        output_multiplier: multiplier(twice_larger / (f64::from(1 << ADD_LEFT_SHIFT) * f64::from(output.scale))),
+        activation_min,
+        activation_max,
+    })
+}
+
+/// TensorFlow Lite's `PreprocessSoftmaxScaling` and `CalculateInputRadius` with beta 1.
+fn softmax(input: Tensor, output: Tensor) -> Result<Operator> {
+    let left = 31 - SOFTMAX_INTEGER_BITS;
+    let real = (f64::from(input.scale) * f64::from(1 << left)).min(f64::from(i32::MAX));
+    ensure!(real >= 1.0, "the logits' scale {} is too small for softmax", input.scale);
+    // The factor may be as large as 2^31, which `multiplier` does not take: the mantissa is found a power lower.
+    let halved = multiplier(real / 4.0);
+    let multiplier = Multiplier { shift: (halved.shift + 2).min(30), ..halved };
+    let radius = f64::from((1 << SOFTMAX_INTEGER_BITS) - 1) * f64::from(1 << left) / 2f64.powi(multiplier.shift.into());
+    Ok(Operator::Softmax(Softmax { input, output, multiplier, difference_min: -(radius.floor() as i32) }))
+}

@@ -1,0 +1,203 @@
+//! A run folder: what training leaves for quantization, evaluation and the report.
+//!
+//! | file | written by | what |
+//! |---|---|---|
+//! | `config.toml` | train | the resolved experiment, the folder of the data absolute |
+//! | `checkpoint.neji-checkpoint` | train | everything that `--resume` needs |
+//! | `losses.csv` | train | a row an epoch |
+//! | `trained.json` | train, at its end | [`Trained`] |
+//! | `graph.neji-graph` | train, at its end | the float model |
+//! | `model.neji`, `quantize.json` | quantize | the blob; what quantization cost each layer |
+//! | `metrics.json`, `scores.csv` | eval | figures; a row an image |
+//! | `report.html` | report | all of it for people |
+
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use neji_format::ImageFrontEnd;
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{Dataset, Sample};
+use crate::experiment::Experiment;
+use crate::files::write_whole;
+use crate::graph::Graph;
+
+/// What training found out beside the weights.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Trained {
+    /// Version of neji that trained.
+    pub neji_version: String,
+    /// SHA-256 of the data, in hexadecimal.
+    pub data_hash: String,
+    /// Names of the classes, `good` first; an autoencoder's data may have defects in their test part only.
+    pub classes: Vec<String>,
+    /// The front end as fitted to the training images.
+    pub front_end: ImageFrontEnd,
+    /// Epoch whose weights were kept, from 1.
+    pub best_epoch: usize,
+    /// Its validation loss (its training loss where nothing is kept for validation).
+    pub best_loss: f64,
+}
+
+/// A run folder.
+#[derive(Debug, Clone)]
+pub struct Run {
+    folder: PathBuf,
+}
+
+/// While it lives, no other process works on the run.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Run {
+    /// The run at `folder`, which need not exist yet.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into() }
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A file of the run.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// `config.toml`.
+    pub fn config(&self) -> PathBuf {
+        self.file("config.toml")
+    }
+
+    /// The checkpoint.
+    pub fn checkpoint(&self) -> PathBuf {
+        self.file("checkpoint.neji-checkpoint")
+    }
+
+    /// The float model.
+    pub fn graph(&self) -> PathBuf {
+        self.file("graph.neji-graph")
+    }
+
+    /// The blob.
+    pub fn blob(&self) -> PathBuf {
+        self.file("model.neji")
+    }
+
+    /// Makes the folder and takes its lock, which the system frees even if the process dies.
+    ///
+    /// # Errors
+    /// The folder can't be made, or another process works on it.
+    pub fn lock(&self) -> Result<Lock> {
+        let what = || format!("making {}: choose another --out", self.folder.display());
+        fs::create_dir_all(&self.folder).with_context(what)?;
+        let file = File::create(self.file(".lock")).with_context(what)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(TryLockError::WouldBlock) => {
+                bail!("{} is in use by another neji; wait for it or choose another folder", self.folder.display())
+            }
+            Err(TryLockError::Error(error)) => Err(error).with_context(what),
+        }
+    }
+
+    /// The experiment of a run that was begun.
+    ///
+    /// # Errors
+    /// There is none, or it can't be understood.
+    pub fn experiment(&self) -> Result<Experiment> {
+        let path = self.config();
+        ensure!(path.is_file(), "{} holds no run: no config.toml; `neji train` writes one", self.folder.display());
+        Experiment::load(&path, &[])
+    }
+
+    /// What training found out.
+    ///
+    /// # Errors
+    /// Training has not ended, or the file can't be understood.
+    pub fn trained(&self) -> Result<Trained> {
+        let path = self.file("trained.json");
+        ensure!(
+            path.is_file(),
+            "{}: training has not ended; go on with `neji train {} --out {} --resume`",
+            self.folder.display(),
+            self.config().display(),
+            self.folder.display()
+        );
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| format!("{} is damaged; train again", path.display()))
+    }
+
+    /// Writes the end of training: the graph first, since `trained.json` says that all is there.
+    ///
+    /// # Errors
+    /// A file can't be written.
+    pub fn finish(&self, trained: &Trained, graph: &Graph) -> Result<()> {
+        graph.save(self.graph())?;
+        write_whole(&self.file("trained.json"), (serde_json::to_string_pretty(trained)? + "\n").as_bytes())
+    }
+
+    /// Removes what an earlier training of this folder left, so that nothing of it is taken for this one's.
+    ///
+    /// # Errors
+    /// A file can't be removed.
+    pub fn clear(&self) -> Result<()> {
+        let graph = self.graph();
+        let names = ["losses.csv", "trained.json", "model.neji", "quantize.json", "metrics.json", "scores.csv"];
+        let files = names.map(|name| self.file(name)).into_iter();
+        for path in files.chain([self.checkpoint(), graph, self.file("report.html")]) {
+            match fs::remove_file(&path) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(error).with_context(|| format!("removing {}", path.display()));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The samples that an experiment trains on and those that it validates on: an autoencoder sees good ones only.
+///
+/// # Errors
+/// The share of validation does not fit the data.
+pub fn split<'d>(experiment: &Experiment, data: &'d Dataset) -> Result<(Vec<&'d Sample>, Vec<&'d Sample>)> {
+    let share = experiment.train.validation;
+    let (mut train, mut validation) = match share > 0.0 {
+        true => data.split_validation(experiment.seed, share)?,
+        false => (data.train.iter().collect(), Vec::new()),
+    };
+    if experiment.task == crate::experiment::Task::Autoencoder {
+        train.retain(|sample| sample.label == 0);
+        validation.retain(|sample| sample.label == 0);
+    }
+    Ok((train, validation))
+}
+
+/// Bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_process_is_kept_out_and_a_missing_run_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let run = Run::new(folder.path().join("a"));
+        let lock = run.lock().expect("free");
+        let error = run.lock().expect_err("taken").to_string();
+        assert!(error.contains("in use"), "{error}");
+        drop(lock);
+        run.lock().expect("free again");
+        let error = run.experiment().expect_err("nothing there").to_string();
+        assert!(error.contains("holds no run"), "{error}");
+        assert_eq!(hex(&[0, 0xab]), "00ab");
+    }
+}

@@ -1,0 +1,292 @@
+//! Training: epochs of mini-batches, the best weights by validation loss, a checkpoint after every epoch.
+//!
+//! An epoch depends on the seed, its number and the state before it, and on nothing else: a training that was interrupted
+//! and resumed ends in the same bits as one that was not.
+
+pub mod batch;
+pub mod checkpoint;
+pub mod optimizer;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use burn::module::Module;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::store::ModuleRecord;
+use burn::tensor::{Bytes, Device};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use neji_app::frontend::image::output_size;
+use neji_format::ImageFrontEnd;
+
+use crate::dataset::{Dataset, Sample};
+use crate::experiment::{Experiment, Task};
+use crate::export::export;
+use crate::files::write_whole;
+use crate::frontend;
+use crate::model::{ImageSize, Network};
+use crate::run::{Run, Trained, hex, split};
+use batch::{Images, epoch_rng, order};
+use checkpoint::{Checkpoint, Epoch, losses_csv};
+use optimizer::{Target, learning_rate, loss, optimizer};
+
+/// Images evaluated at once.
+const EVALUATION_BATCH: usize = 64;
+
+/// How a training ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Ended {
+    /// All epochs, or no better validation loss for long enough.
+    Finished(Trained),
+    /// `stop` was set; the checkpoint holds this many epochs.
+    Interrupted(usize),
+}
+
+/// The front end's output for samples, as the model takes it: grey level over 255.
+///
+/// Samples in which the front end finds no part are left out; their names come back as the second value.
+pub fn images<'d>(config: &ImageFrontEnd, samples: &[&'d Sample]) -> (Images, Vec<&'d str>) {
+    let (mut images, mut rejected) = (Images::default(), Vec::new());
+    for (sample, extracted) in samples.iter().zip(frontend::extract_all(config, samples)) {
+        match extracted {
+            Ok(values) => {
+                images.pixels.push(values.iter().map(|&q| (f32::from(q) + 128.0) / 255.0).collect());
+                images.labels.push(sample.label);
+            }
+            Err(_) => rejected.push(sample.name.as_str()),
+        }
+    }
+    (images, rejected)
+}
+
+/// Trains `experiment` on `data` into `run`, or goes on from its checkpoint where there is one for the same experiment and
+/// data. The caller holds the run's lock and has written its `config.toml`.
+///
+/// # Errors
+/// Data that the front end or the model can't take, a checkpoint of another experiment, a loss that is no number, or a
+/// file that can't be written.
+pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<Ended> {
+    let (samples, held_out) = split(experiment, data)?;
+    let front_end = frontend::fit(&experiment.front_end, &samples)?;
+    let (train_images, rejected) = images(&front_end, &samples);
+    let (validation_images, also_rejected) = images(&front_end, &held_out);
+    report_rejected(&[rejected, also_rejected].concat());
+    ensure!(
+        !train_images.pixels.is_empty(),
+        "no training image passes the front end; see [front_end] in the experiment"
+    );
+
+    let size = output_size(&front_end);
+    let size = ImageSize { height: size.height.into(), width: size.width.into() };
+    let mut trainer = Trainer::new(experiment, data, size, train_images, validation_images)?;
+    if run.checkpoint().exists() {
+        let checkpoint = Checkpoint::load(&run.checkpoint())?;
+        trainer.resume(checkpoint).with_context(|| format!("resuming {}", run.folder().display()))?;
+    }
+
+    let bar = trainer.progress_bar();
+    while !trainer.ended() {
+        let Some(epoch) = trainer.epoch(&bar, stop)? else {
+            bar.abandon();
+            return Ok(Ended::Interrupted(trainer.state.epochs.len()));
+        };
+        trainer.state.save(&run.checkpoint())?;
+        write_whole(&run.file("losses.csv"), &losses_csv(&trainer.state.epochs)?)?;
+        let text = format!(
+            "epoch {:>4}  loss {:.6}  validation {:.6}  best {}",
+            epoch.epoch, epoch.train, epoch.validation, trainer.state.best_epoch
+        );
+        // Where nobody watches a bar, a line now and then.
+        if bar.is_hidden() && (epoch.epoch.is_multiple_of(50) || trainer.ended()) {
+            eprintln!("{text}");
+        }
+        bar.set_message(text);
+    }
+    bar.finish();
+
+    let graph = trainer.best()?;
+    let graph = export(&graph, experiment, size)?;
+    let best = trainer.state.best().copied().context("a training has at least one epoch")?;
+    let trained = Trained {
+        neji_version: env!("CARGO_PKG_VERSION").to_owned(),
+        data_hash: hex(&data.hash()),
+        classes: data.classes.clone(),
+        front_end,
+        best_epoch: best.epoch,
+        best_loss: best.validation,
+    };
+    run.finish(&trained, &graph)?;
+    Ok(Ended::Finished(trained))
+}
+
+fn report_rejected(names: &[&str]) {
+    if let Some(first) = names.first() {
+        eprintln!("left out {} of the training images, since no part is found in them: {first} …", names.len());
+    }
+}
+
+/// The loop's state.
+struct Trainer<'a> {
+    experiment: &'a Experiment,
+    size: ImageSize,
+    train: Images,
+    validation: Images,
+    device: Device,
+    network: Option<Network>,
+    optimizer: ModuleOptimizer,
+    state: Checkpoint,
+}
+
+impl<'a> Trainer<'a> {
+    fn new(
+        experiment: &'a Experiment,
+        data: &Dataset,
+        size: ImageSize,
+        train: Images,
+        validation: Images,
+    ) -> Result<Self> {
+        let device = Device::default().autodiff();
+        device.seed(experiment.seed);
+        let mut network = Network::new(experiment, size, data.classes.len(), &device)?;
+        if let Network::Dense(dense) = network {
+            network = Network::Dense(dense.centre(&train.mean(), &device));
+        }
+        let state = Checkpoint {
+            config_hash: experiment.hash(),
+            data_hash: data.hash(),
+            epochs: Vec::new(),
+            best_epoch: 0,
+            model: Vec::new(),
+            optimizer: Vec::new(),
+            best: Vec::new(),
+        };
+        let optimizer = optimizer(&experiment.train);
+        Ok(Self { experiment, size, train, validation, device, network: Some(network), optimizer, state })
+    }
+
+    fn resume(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        ensure!(checkpoint.config_hash == self.state.config_hash, "its settings were others; train anew with --force");
+        ensure!(checkpoint.data_hash == self.state.data_hash, "its data were others; train anew with --force");
+        let network = self.network.take().context("a network")?;
+        self.network = Some(load(network, &checkpoint.model)?);
+        self.optimizer =
+            self.optimizer.clone().from_bytes(Bytes::from_bytes_vec(checkpoint.optimizer.clone())).map_err(
+                |error| anyhow::anyhow!("its optimizer state does not load ({error}); train anew with --force"),
+            )?;
+        self.state = checkpoint;
+        Ok(())
+    }
+
+    fn batches(&self) -> usize {
+        self.train.pixels.len().div_ceil(self.experiment.train.batch_size)
+    }
+
+    fn progress_bar(&self) -> ProgressBar {
+        let batches = self.batches() as u64;
+        let bar = ProgressBar::with_draw_target(
+            Some(batches * self.experiment.train.epochs as u64),
+            ProgressDrawTarget::stderr(),
+        );
+        let style = ProgressStyle::with_template("{elapsed:>4} [{bar:32}] {eta:>4} left  {msg}");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
+        // A resumed bar begins where it was: what is left is estimated from what this process did.
+        bar.set_position(batches * self.state.epochs.len() as u64);
+        bar.reset_eta();
+        bar
+    }
+
+    /// True after the last epoch, or after `patience` epochs without a better validation loss.
+    fn ended(&self) -> bool {
+        let settings = &self.experiment.train;
+        let done = self.state.epochs.len();
+        done >= settings.epochs || (settings.patience > 0 && done - self.state.best_epoch >= settings.patience)
+    }
+
+    /// One epoch; `None` where `stop` was set in its midst, which leaves the state as it was before.
+    fn epoch(&mut self, bar: &ProgressBar, stop: &AtomicBool) -> Result<Option<Epoch>> {
+        let settings = &self.experiment.train;
+        let number = self.state.epochs.len();
+        let rate = learning_rate(settings, number);
+        let mut rng = epoch_rng(self.experiment.seed, number);
+        // Dropout draws from the device.
+        self.device.seed(self.experiment.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(number as u64 + 1));
+        let indices = order(self.train.pixels.len(), &mut rng);
+        let mut network = self.network.take().context("a network")?;
+        let mut sum = 0.0;
+        for batch in indices.chunks(settings.batch_size) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let augmentation = Some((&settings.augment, &mut rng));
+            let images = self.train.batch(batch, self.size, augmentation, &self.device);
+            let labels: Vec<usize> = batch.iter().map(|&index| self.train.labels[index]).collect();
+            let loss = self.loss(&network, images, &labels);
+            let value = f64::from(loss.clone().into_scalar::<f32>());
+            if !value.is_finite() {
+                bail!("the loss is {value} in epoch {}; lower train.learning_rate ({rate:e})", number + 1);
+            }
+            sum += value * batch.len() as f64;
+            let gradients = GradientsParams::from_grads(loss.backward(), &network);
+            network = self.optimizer.step(rate, network, gradients);
+            bar.inc(1);
+        }
+        let train = sum / self.train.pixels.len() as f64;
+        let validation = self.validate(&network).unwrap_or(train);
+        let epoch = Epoch { epoch: number + 1, train, validation, learning_rate: rate };
+        self.state.model = save(&network)?;
+        let bytes = self.optimizer.into_bytes().map_err(|error| anyhow::anyhow!("saving the optimizer: {error}"))?;
+        self.state.optimizer = bytes.to_vec();
+        let best = self.state.best().is_none_or(|best| validation < best.validation);
+        if best || self.validation.pixels.is_empty() {
+            self.state.best_epoch = epoch.epoch;
+            self.state.best = self.state.model.clone();
+        }
+        self.state.epochs.push(epoch);
+        self.network = Some(network);
+        Ok(Some(epoch))
+    }
+
+    fn loss(&self, network: &Network, images: burn::tensor::Tensor<4>, labels: &[usize]) -> burn::tensor::Tensor<1> {
+        let output = network.forward(images.clone(), self.experiment.model.activation);
+        match self.experiment.task {
+            Task::Autoencoder => loss(self.experiment.loss(), output, Target::Images(&images.flatten(1, 3))),
+            Task::Cnn => loss(self.experiment.loss(), output, Target::Classes(labels)),
+        }
+    }
+
+    /// Mean loss over the validation images; none where there are none.
+    fn validate(&self, network: &Network) -> Option<f64> {
+        let count = self.validation.pixels.len();
+        if count == 0 {
+            return None;
+        }
+        let network = network.valid();
+        let device = Device::default();
+        let indices: Vec<usize> = (0..count).collect();
+        let sum: f64 = indices
+            .chunks(EVALUATION_BATCH)
+            .map(|batch| {
+                let images = self.validation.batch(batch, self.size, None, &device);
+                let labels: Vec<usize> = batch.iter().map(|&index| self.validation.labels[index]).collect();
+                f64::from(self.loss(&network, images, &labels).into_scalar::<f32>()) * batch.len() as f64
+            })
+            .sum();
+        Some(sum / count as f64)
+    }
+
+    /// The network with its best weights.
+    fn best(&mut self) -> Result<Network> {
+        load(self.network.take().context("a network")?, &self.state.best)
+    }
+}
+
+fn save(network: &Network) -> Result<Vec<u8>> {
+    let bytes = network.clone().into_record().into_bytes();
+    Ok(bytes.map_err(|error| anyhow::anyhow!("saving the weights: {error}"))?.to_vec())
+}
+
+fn load(network: Network, bytes: &[u8]) -> Result<Network> {
+    let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(bytes.to_vec()));
+    record
+        .and_then(|record| network.try_load_record(record))
+        .map_err(|error| anyhow::anyhow!("its weights do not load ({error}); train anew with --force"))
+}
