@@ -1,3 +1,6 @@
 //! What crosses crates, as one test binary.
 
+mod boards;
 mod hostile;
+mod real;
+mod story;

@@ -1,8 +1,83 @@
-//! What the end-to-end tests share.
+//! What the end-to-end tests share: a small rendered data set and models trained on it.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Mutex, OnceLock};
+
+use anyhow::{Context, Result};
+use neji::dataset::{Dataset, Layout};
+use neji::experiment::Experiment;
+use neji::files::write_whole;
+use neji::quantize;
+use neji::render::{self, SetSettings, write_set};
+use neji::run::Run;
+use neji::train::{Ended, train};
+use neji_format::AlignedBytes;
+use tempfile::TempDir;
 
 /// The workspace's root.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// Burn's random numbers belong to the process: one training at a time.
+static TRAINING: Mutex<()> = Mutex::new(());
+
+/// A folder of rendered screws, made once: `screws` as MVTec lays them out, `classes` as class folders.
+///
+/// # Panics
+/// Where it can't be rendered.
+pub fn data(layout: render::Layout) -> PathBuf {
+    static FOLDERS: OnceLock<TempDir> = OnceLock::new();
+    static RENDERING: Mutex<()> = Mutex::new(());
+    let folder = FOLDERS.get_or_init(|| tempfile::tempdir().expect("a folder")).path();
+    let (name, train) = match layout {
+        render::Layout::Mvtec => ("screws", 48),
+        render::Layout::Classes => ("classes", 12),
+    };
+    let root = folder.join(name);
+    let _one = RENDERING.lock().expect("no test panics while it renders");
+    if !root.exists() {
+        let settings = SetSettings { layout, train, test_good: 8, test_bad: 12, size: 96, seed: 5 };
+        write_set(&root, &settings, false).expect("rendered");
+    }
+    root
+}
+
+/// Trains `toml` on `data` into `folder`; `stop` as [`train`] takes it.
+///
+/// # Errors
+/// The training's.
+pub fn train_into(folder: &Path, toml: &str, data: &Path, stop: &AtomicBool) -> Result<Ended> {
+    let mut experiment = Experiment::from_toml(toml, &[])?;
+    experiment.data = data.to_str().context("a path in UTF-8")?.to_owned();
+    let run = Run::new(folder);
+    let _lock = run.lock()?;
+    write_whole(&run.config(), experiment.to_toml().as_bytes())?;
+    let _one = TRAINING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    train(&experiment, &Dataset::load(data, Layout::Auto)?, &run, stop)
+}
+
+/// Trains and quantizes.
+///
+/// # Errors
+/// The training's or the quantizer's.
+pub fn blob(toml: &str, data: &Path) -> Result<(AlignedBytes, quantize::Summary)> {
+    let folder = tempfile::tempdir()?;
+    train_into(folder.path(), toml, data, &AtomicBool::new(false))?;
+    quantize::quantize(&Run::new(folder.path()))
+}
+
+/// Models small enough for a test, by name: a dense and a convolutional autoencoder, a classifier.
+pub mod models {
+    /// Fits the 16 KB of a micro:bit.
+    pub const SMALL: &str = "name = \"small\"\n[front_end]\nresize = [40, 40]\nstrip = [40, 12]\n\
+        [model]\nhidden = []\nbottleneck = 12\nbatch_norm = false\nactivation = \"linear\"\n\
+        [train]\nepochs = 60\nlearning_rate = 4e-3\n[detector]\nfalse_alarms = 0.2";
+    /// Strided convolutions, a dense bottleneck, transposed convolutions.
+    pub const CONV: &str = "name = \"conv\"\n[front_end]\nstrip = [48, 16]\n\
+        [model]\nkind = \"conv\"\nchannels = [4, 8]\nbottleneck = 8\n[train]\nepochs = 4\n[detector]\nfalse_alarms = 0.2";
+    /// Convolutions, pooling, dense layers.
+    pub const CNN: &str = "name = \"cnn\"\ntask = \"cnn\"\n[front_end]\nstrip = [48, 16]\n\
+        [model]\nchannels = [4, 8]\nconvs_per_block = 1\ndense = [16]\n[train]\nepochs = 4";
 }

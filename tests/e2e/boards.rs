@@ -1,0 +1,125 @@
+//! The same bits on the host and on every board, and boards that say no. A missing QEMU or compiler fails.
+
+use std::fs;
+use std::path::Path;
+
+use neji::render::Layout;
+use neji::simulate::{Frame, image_files, on_board, on_host, read_frame};
+use neji_app::Verdict;
+use neji_format::{AlignedBytes, Model};
+use neji_machine::{Board, Options, rises};
+use neji_tests::{blob, data, models, root};
+
+fn boards() -> Vec<Board> {
+    let boards = Board::all(&root()).expect("the boards");
+    assert_eq!(boards.len(), 6, "a board was added or lost: name it in the README and here");
+    boards
+}
+
+fn host(model: Model<'_>, frames: &[Frame]) -> Vec<Verdict> {
+    let mut verdicts = Vec::new();
+    on_host(model, frames, false, |_, verdict, _| {
+        verdicts.push(verdict);
+        Ok(())
+    })
+    .expect("runs on the host");
+    verdicts
+}
+
+/// Runs on `boards`, compares with the host bit by bit and the alarm with the pin; returns how many verdicts were alarms.
+fn same_everywhere(bytes: &AlignedBytes, frames: &[Frame], boards: &[Board]) -> usize {
+    let model = Model::parse(bytes.as_slice()).expect("a model");
+    let expected = host(model, frames);
+    let alarms: Vec<u32> = expected.iter().map(|verdict| u32::from(verdict.alarm)).collect();
+    for board in boards {
+        let run = on_board(board, &model, frames, Options::default()).expect("runs on the board");
+        assert_eq!(run.verdicts, expected, "{}", board.package);
+        assert_eq!(rises(&run.pin_writes, board.settings.alarm_mask), rises(&alarms, 1), "{}: the pin", board.package);
+        assert_eq!(rises(&run.pin_writes, board.settings.fault_mask), 0, "{}: the fault line", board.package);
+    }
+    alarms.iter().filter(|&&alarm| alarm == 1).count()
+}
+
+fn test_frames(model: &Model<'_>, folder: &Path) -> Vec<Frame> {
+    let files = image_files(&[folder.join("test")]).expect("images");
+    files.iter().map(|file| read_frame(model.plan(), file).expect("a frame")).collect()
+}
+
+#[test]
+fn a_small_autoencoder_gives_the_same_bits_on_all_six_boards() {
+    let screws = data(Layout::Mvtec);
+    let (bytes, _) = blob(models::SMALL, &screws).expect("a blob");
+    let mut frames = test_frames(&Model::parse(bytes.as_slice()).expect("a model"), &screws);
+    // A dark lens and a frame without a part are part of a sensor's life.
+    let first = frames[0].clone();
+    frames.push(Frame { samples: vec![0; first.samples.len()], ..first.clone() });
+    frames.push(Frame { samples: (0..first.samples.len()).map(|i| (i % 97) as u8 + 90).collect(), ..first });
+    let alarms = same_everywhere(&bytes, &frames, &boards());
+    assert!(alarms > 0, "no alarm on twelve defects");
+}
+
+#[test]
+fn convolutions_give_the_same_bits_on_the_boards_that_hold_them() {
+    let larger: Vec<Board> = boards().into_iter().filter(|board| board.settings.ram_bytes > 64 * 1024).collect();
+    assert_eq!(larger.len(), 5);
+    for (toml, folder) in [(models::CONV, data(Layout::Mvtec)), (models::CNN, data(Layout::Classes))] {
+        let (bytes, _) = blob(toml, &folder).expect("a blob");
+        let frames = test_frames(&Model::parse(bytes.as_slice()).expect("a model"), &folder);
+        same_everywhere(&bytes, &frames, &larger);
+    }
+}
+
+#[test]
+fn every_operator_gives_the_same_bits_on_all_boards() {
+    let bytes = fs::read(root().join("shared/tests/golden/v1_operators.neji")).expect("a golden blob");
+    let aligned = AlignedBytes::new(&bytes);
+    let model = Model::parse(aligned.as_slice()).expect("a model");
+    let length = model.plan().input.shape.len();
+    let frame = |seed: usize| Frame {
+        path: "generated".into(),
+        samples: (0..length).map(|i| ((i + seed) * (seed * 2 + 37) % 256) as u8).collect(),
+    };
+    let frames: Vec<Frame> = (0..16).map(frame).collect();
+    // The golden blob has no detector, so its output is compared below the verdicts: by one that has.
+    let boards = boards();
+    same_everywhere(&aligned, &frames, &boards);
+    let judged = AlignedBytes::new(&with_a_classifier(&model));
+    same_everywhere(&judged, &frames, &boards);
+}
+
+/// The same blob, its output judged as classes where it is a vector: the score then shows two of its values.
+fn with_a_classifier(model: &Model<'_>) -> Vec<u8> {
+    use neji_format::{Blob, Classifier, ClassifierScore, Detector};
+    let mut plan = *model.plan();
+    let shape = plan.output.shape;
+    if shape.height == 1 && shape.width == 1 && shape.channels >= 2 {
+        plan.detector = Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin });
+    }
+    plan.provenance.classes = "";
+    let header = model.header();
+    let constants = model.bytes()[header.constants_offset as usize..].to_vec();
+    Blob { plan, operators: model.operators().collect(), constants, arena_bytes: header.arena_bytes }.encode()
+}
+
+#[test]
+fn a_broken_blob_is_refused_with_its_reason_and_the_fault_line() {
+    let good = fs::read(root().join("shared/tests/golden/v1_classifier.neji")).expect("a golden blob");
+    let mut flipped = good.clone();
+    flipped[good.len() / 2] ^= 4;
+    let cases: [&[u8]; 3] = [&flipped, &good[..40], b"NOT A MODEL AT ALL, BUT LONG ENOUGH TO BE READ"];
+    for board in boards().iter().filter(|board| board.package.contains("an386") || board.package.contains("microbit")) {
+        let elf = board.build().expect("firmware");
+        for bytes in cases {
+            let run = board.run(&elf, bytes, &[], Options::default()).expect("runs");
+            let reason = run.refused().expect("a reason").to_owned();
+            // The reason is the host's, cut to what fits a report.
+            let mut region = bytes.to_vec();
+            region.resize(board.settings.model_bytes as usize, 0);
+            let expected = Model::parse(AlignedBytes::new(&region).as_slice()).expect_err("refused").to_string();
+            assert!(expected.starts_with(&reason), "{}: {reason} against {expected}", board.package);
+            assert_eq!(run.exit, Some(1));
+            assert_eq!(rises(&run.pin_writes, board.settings.fault_mask), 1, "{}: the fault line", board.package);
+            assert!(run.verdicts.is_empty());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! From a folder of images to a report: the steps of the README, their errors, and that they repeat.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::atomic::AtomicBool;
+
+use neji::render::Layout;
+use neji::run::Run;
+use neji::train::Ended;
+use neji_tests::{blob, data, models, train_into};
+
+#[test]
+fn the_same_seed_gives_the_same_blob_and_int8_stays_close_to_float() {
+    let screws = data(Layout::Mvtec);
+    let (first, summary) = blob(models::SMALL, &screws).expect("a blob");
+    let (again, _) = blob(models::SMALL, &screws).expect("a blob");
+    assert_eq!(first.as_slice(), again.as_slice());
+    let (float, int8) = (summary.auroc_float.expect("measured"), summary.auroc_int8.expect("measured"));
+    assert!((float - int8).abs() < 0.05, "float {float}, int8 {int8}");
+    assert!(int8 > 0.6, "{int8}");
+    for layer in &summary.layers {
+        assert!(layer.sqnr_db.is_none_or(|db| db > 15.0), "{layer:?}");
+    }
+}
+
+#[test]
+fn a_resumed_training_is_the_uninterrupted_one() {
+    let classes = data(Layout::Classes);
+    let toml = |epochs: usize| models::CNN.replace("epochs = 4", &format!("epochs = {epochs}"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let never = AtomicBool::new(false);
+    let ended = train_into(&whole, &toml(4), &classes, &never).expect("trained");
+    assert!(matches!(ended, Ended::Finished(_)));
+
+    // Stopped at once, and gone on with from a checkpoint of two epochs that the whole run would have written.
+    let stopped = train_into(&parts, &toml(4), &classes, &AtomicBool::new(true)).expect("stopped");
+    assert_eq!(stopped, Ended::Interrupted(0));
+    interrupt_after(2, &parts, &toml(4), &classes);
+    train_into(&parts, &toml(4), &classes, &never).expect("resumed");
+    let graph = |run: &Path| fs::read(Run::new(run).graph()).expect("a graph");
+    assert!(graph(&whole) == graph(&parts), "the resumed weights differ");
+    let other = train_into(&parts, &toml(5), &classes, &never).expect_err("other settings");
+    assert!(format!("{other:#}").contains("settings were others"), "{other:#}");
+}
+
+/// Trains until the checkpoint holds `epochs` epochs, then stops.
+fn interrupt_after(epochs: usize, run: &Path, toml: &str, data: &Path) {
+    use neji::train::checkpoint::Checkpoint;
+    use std::sync::atomic::Ordering;
+    let stop = AtomicBool::new(false);
+    let checkpoint = Run::new(run).checkpoint();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !Checkpoint::load(&checkpoint).is_ok_and(|found| found.epochs.len() >= epochs) {
+                std::thread::yield_now();
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+        // Either it is stopped in time, or it has ended: the comparison holds for both.
+        train_into(run, toml, data, &stop).expect("trains");
+    });
+}
+
+fn neji(arguments: &[&str]) -> Output {
+    // The test binary lies in target/<profile>/deps; cargo built the command beside it.
+    let mut binary = std::env::current_exe().expect("a path");
+    binary.pop();
+    binary.pop();
+    let binary = binary.join("neji");
+    assert!(binary.exists(), "{}: run the tests of the whole workspace", binary.display());
+    Command::new(binary).args(arguments).output().expect("neji starts")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Runs a command that must succeed.
+fn does(arguments: &[&str]) -> String {
+    let out = neji(arguments);
+    assert!(out.status.success(), "neji {arguments:?}: {}", text(&out.stderr));
+    text(&out.stdout)
+}
+
+/// Runs a command that must be refused with each of `parts` in its message, and without a panic.
+fn refuses(arguments: &[&str], parts: &[&str]) {
+    let out = neji(arguments);
+    let error = text(&out.stderr);
+    assert_eq!(out.status.code(), Some(1), "neji {arguments:?}: {error}");
+    assert!(error.contains("error: ") && !error.contains("panicked"), "neji {arguments:?}: {error}");
+    for part in parts {
+        assert!(error.contains(part), "neji {arguments:?}: no {part:?} in {error}");
+    }
+}
+
+#[test]
+fn the_tour_of_the_readme_and_what_goes_wrong_on_the_way() {
+    let screws = data(Layout::Mvtec);
+    let screws = screws.to_str().expect("UTF-8");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (config, run, blob) = (path("a.toml"), path("run"), path("run/model.neji"));
+    fs::write(&config, models::SMALL).expect("written");
+
+    refuses(&["train", &config, "--data", &path("nowhere"), "--out", &run], &["no such folder"]);
+    fs::create_dir_all(path("empty/train/good")).expect("made");
+    refuses(&["train", &config, "--data", &path("empty"), "--out", &run], &["no PNG, JPEG or BMP"]);
+    refuses(&["train", &config, "--data", screws, "--out", &run, "--resume"], &["no checkpoint"]);
+    refuses(&["train", &config, "--data", screws, "--set", "train.speed=3"], &["speed"]);
+    refuses(&["quantize", &path("empty")], &["holds no run"]);
+
+    let quick = ["train", &config, "--data", screws, "--out", &run, "--set", "train.epochs=20"];
+    does(&quick);
+    refuses(&quick, &["holds a run already", "--resume", "--force"]);
+    refuses(&["eval", &run, "--data", screws], &["neji quantize"]);
+    assert!(does(&["quantize", &run]).contains("AUROC float"));
+    let metrics: serde_json::Value =
+        serde_json::from_str(&does(&["eval", &run, "--data", screws, "--json"])).expect("JSON");
+    assert_eq!(metrics["images"], 20);
+    let scores = fs::read_to_string(path("run/scores.csv")).expect("scores");
+    assert!(scores.starts_with("file,label,score,verdict\n") && scores.lines().count() == 21, "{scores}");
+    assert!(does(&["inspect", &blob]).contains("FullyConnected"));
+    let inspection: serde_json::Value = serde_json::from_str(&does(&["inspect", &blob, "--json"])).expect("JSON");
+    assert_eq!(inspection["name"], "small");
+    assert!(does(&["simulate", &blob, "--source", &format!("{screws}/test")]).contains("20 frames"));
+    does(&["report", &run]);
+    let report = fs::read_to_string(path("run/report.html")).expect("a report");
+    for needle in ["http://", "https://", "<script", "url("] {
+        assert!(!report.contains(needle), "the report has {needle}");
+    }
+    for part in ["Best and worst cases", "anomaly map", "ROC", "Confusion matrix", "Arena", "data:image/png"] {
+        assert!(report.contains(part), "the report lacks {part}");
+    }
+    neji::report::html::check_balance(&report).expect("balanced");
+
+    raw_tensors(&blob, &path("x.npy"), &path("y.npy"));
+    let bytes = fs::read(&blob).expect("a blob");
+    fs::write(path("cut.neji"), &bytes[..bytes.len() / 2]).expect("written");
+    refuses(&["inspect", &path("cut.neji")], &["cut.neji", "bytes"]);
+    let mut flipped = bytes;
+    flipped[100] ^= 1;
+    fs::write(path("flipped.neji"), flipped).expect("written");
+    refuses(&["simulate", &path("flipped.neji"), "--source", screws], &["flipped.neji", "checksum"]);
+    refuses(&["inspect", &config], &["a.toml", "magic"]);
+}
+
+/// `neji run` on tensors of the right and of a wrong shape.
+fn raw_tensors(blob: &str, x: &str, y: &str) {
+    use neji::tensor_file::{read, write};
+    let shape = neji_format::Shape::new(12, 40, 1);
+    let samples: Vec<Vec<i8>> = (0..3).map(|n| (0..480).map(|i| (i * (n + 3)) as i8).collect()).collect();
+    write(x.as_ref(), shape, &samples).expect("written");
+    does(&["run", blob, "--input", x, "--output", y]);
+    assert_eq!(read(y.as_ref(), shape).expect("read").len(), 3);
+    write(x.as_ref(), neji_format::Shape::new(1, 1, 7), &[vec![0; 7]]).expect("written");
+    refuses(&["run", blob, "--input", x, "--output", y], &["x.npy", "takes 480"]);
+}
