@@ -111,7 +111,7 @@ fn the_tour_of_the_readme_and_what_goes_wrong_on_the_way() {
     refuses(&["train", &config, "--data", screws, "--set", "train.speed=3"], &["speed"]);
     refuses(&["quantize", &path("empty")], &["holds no run"]);
 
-    let quick = ["train", &config, "--data", screws, "--out", &run, "--set", "train.epochs=20"];
+    let quick = ["train", &config, "--data", screws, "--out", &run, "--set", "train.epochs=40"];
     does(&quick);
     refuses(&quick, &["holds a run already", "--resume", "--force"]);
     refuses(&["eval", &run, "--data", screws], &["neji quantize"]);
@@ -143,7 +143,7 @@ fn the_tour_of_the_readme_and_what_goes_wrong_on_the_way() {
     flipped[100] ^= 1;
     fs::write(path("flipped.neji"), flipped).expect("written");
     refuses(&["simulate", &path("flipped.neji"), "--source", screws], &["flipped.neji", "checksum"]);
-    refuses(&["inspect", &config], &["a.toml", "magic"]);
+    refuses(&["inspect", &config], &["a.toml", "not a model blob"]);
 }
 
 /// `neji run` on tensors of the right and of a wrong shape.

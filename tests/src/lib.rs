@@ -32,7 +32,7 @@ pub fn data(layout: render::Layout) -> PathBuf {
     static RENDERING: Mutex<()> = Mutex::new(());
     let folder = FOLDERS.get_or_init(|| tempfile::tempdir().expect("a folder")).path();
     let (name, train) = match layout {
-        render::Layout::Mvtec => ("screws", 48),
+        render::Layout::Mvtec => ("screws", 96),
         render::Layout::Classes => ("classes", 12),
     };
     let root = folder.join(name);
@@ -72,8 +72,8 @@ pub fn blob(toml: &str, data: &Path) -> Result<(AlignedBytes, quantize::Summary)
 pub mod models {
     /// Fits the 16 KB of a micro:bit.
     pub const SMALL: &str = "name = \"small\"\n[front_end]\nresize = [40, 40]\nstrip = [40, 12]\n\
-        [model]\nhidden = []\nbottleneck = 12\nbatch_norm = false\nactivation = \"linear\"\n\
-        [train]\nepochs = 60\nlearning_rate = 4e-3\n[detector]\nfalse_alarms = 0.2";
+        [model]\nhidden = []\nbottleneck = 16\nbatch_norm = false\nactivation = \"linear\"\n\
+        [train]\nepochs = 150\nlearning_rate = 3e-3\n[detector]\nfalse_alarms = 0.2";
     /// Strided convolutions, a dense bottleneck, transposed convolutions.
     pub const CONV: &str = "name = \"conv\"\n[front_end]\nstrip = [48, 16]\n\
         [model]\nkind = \"conv\"\nchannels = [4, 8]\nbottleneck = 8\n[train]\nepochs = 4\n[detector]\nfalse_alarms = 0.2";
