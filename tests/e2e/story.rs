@@ -69,7 +69,7 @@ fn neji(arguments: &[&str]) -> Output {
     binary.pop();
     binary.pop();
     let binary = binary.join("neji");
-    assert!(binary.exists(), "{}: run the tests of the whole workspace", binary.display());
+    assert!(binary.exists(), "{} is missing; type: cargo build --package neji", binary.display());
     Command::new(binary).args(arguments).output().expect("neji starts")
 }
 

@@ -66,9 +66,9 @@ pub fn cases(folder: &RunFolder) -> Result<String> {
     if groups.is_empty() {
         return Ok(String::new());
     }
-    // All heat maps share one scale, so that a calm one looks calm.
-    let maps = groups.iter().flat_map(|(_, pictures)| pictures).filter_map(|picture| picture.map.as_ref());
-    let largest = maps.flat_map(|map| map.iter().copied()).max().unwrap_or(1);
+    // All heat maps share one scale, so that a calm one looks calm: from nothing to twice the threshold of the score,
+    // which is a mean of the map.
+    let largest = u32::try_from(model.plan().decision.threshold).unwrap_or(0).max(1).saturating_mul(2);
     let width = model.plan().input.shape.width;
     let mut out = String::new();
     for (title, pictures) in &groups {
@@ -79,7 +79,7 @@ pub fn cases(folder: &RunFolder) -> Result<String> {
     }
     let note = match model.plan().detector {
         Detector::Reconstruction(_) => {
-            "Input, reconstruction and anomaly map as the device has them; one colour scale."
+            "Input, reconstruction and anomaly map as the device has them; the lightest colour is twice the threshold and above."
         }
         _ => "Input as the device has it.",
     };

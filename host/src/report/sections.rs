@@ -66,11 +66,12 @@ pub fn losses(folder: &RunFolder) -> Result<String> {
     if folder.losses.is_empty() {
         return Ok(String::new());
     }
-    let train = folder.losses.iter().map(|row| (row.epoch, row.train)).collect();
-    let validation = folder.losses.iter().map(|row| (row.epoch, row.validation)).collect();
+    // Losses fall over decades; on a linear axis only the first epochs would be seen.
+    let train = folder.losses.iter().map(|row| (row.epoch, row.train.log10())).collect();
+    let validation = folder.losses.iter().map(|row| (row.epoch, row.validation.log10())).collect();
     let series =
         [Series { name: "train".into(), points: train }, Series { name: "validation".into(), points: validation }];
-    let chart = charts::lines("Loss", ("epoch", "loss"), &series, false)?;
+    let chart = charts::lines("Loss", ("epoch", "log10 of the loss"), &series, false)?;
     Ok(section("Training", &format!("<div class=\"charts\">{chart}</div>")))
 }
 

@@ -61,6 +61,8 @@ pub(crate) fn run() -> Result<()> {
 
     step("lints", &mut host(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("docs", host(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
+    // The end-to-end tests start the command, which `cargo test` alone does not build.
+    step("the neji command", &mut host(&["build", "--package", "neji"]))?;
     step("tests", &mut host(&["test", "--workspace"]))?;
     eprintln!("all of it holds: {:.0} s", begin.elapsed().as_secs_f32());
     Ok(())
