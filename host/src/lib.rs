@@ -16,6 +16,7 @@ pub mod fold;
 pub mod frontend;
 pub mod graph;
 pub mod inspect;
+pub mod lowered;
 #[cfg(feature = "train")]
 pub mod model;
 pub mod plan;

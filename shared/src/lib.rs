@@ -68,8 +68,8 @@ pub use front_end::{
 };
 pub use header::Header;
 pub use operator::{
-    Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Lut, LutFunction, Mean, Operator, Pad, Pool2d, PoolKind,
-    Reshape, ResizeNearest, Softmax, TransposeConv2d, Window,
+    Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
+    PoolKind, Reshape, ResizeNearest, Softmax, TransposeConv2d, Window,
 };
 pub use plan::{Metrics, Plan, Provenance};
 pub use quant::{Multiplier, Requantization};

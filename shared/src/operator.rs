@@ -142,17 +142,18 @@ pub struct Mean {
     pub multiplier: Multiplier,
 }
 
-/// Elementwise sum of two tensors of one shape, as TensorFlow Lite computes it:
+/// Elementwise sum ([`Operator::Add`]) or difference ([`Operator::Sub`]), as TensorFlow Lite computes it:
 ///
-/// each input, less its zero point, is shifted left by `left_shift` and requantized by its own multiplier; the sum is
-/// requantized by `output_multiplier`, moved by the output's zero point and clamped.
+/// each input, less its zero point, is shifted left by `left_shift` and requantized by its own multiplier; `a + b` or
+/// `a - b` is requantized by `output_multiplier`, moved by the output's zero point and clamped. A dimension of 1 of an
+/// input is repeated to the output's (broadcasting).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Add {
-    /// First summand.
+    /// Left operand.
     pub input_a: Tensor,
-    /// Second summand, of the same shape.
+    /// Right operand.
     pub input_b: Tensor,
-    /// The sum.
+    /// Sum or difference; each dimension is the larger of the inputs'.
     pub output: Tensor,
     /// 20 for int8 in TensorFlow Lite; at most 22.
     pub left_shift: u8,
@@ -168,7 +169,34 @@ pub struct Add {
     pub activation_max: i8,
 }
 
-/// Joins tensors along the channels; all share scale and zero point.
+/// Elementwise product: `zero_point + requantize((a - zero_point_a) (b - zero_point_b), multiplier)`, clamped.
+/// Broadcasts as [`Add`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Mul {
+    /// First factor.
+    pub input_a: Tensor,
+    /// Second factor.
+    pub input_b: Tensor,
+    /// The product; each dimension is the larger of the inputs'.
+    pub output: Tensor,
+    /// `scale_a * scale_b / scale_output`.
+    pub multiplier: Multiplier,
+    /// Lower bound of the output, inclusive.
+    pub activation_min: i8,
+    /// Upper bound of the output, inclusive.
+    pub activation_max: i8,
+}
+
+/// Copies a constant from flash to the arena, for operators that read a tensor where the model has numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    /// Where it goes.
+    pub output: Tensor,
+    /// int8, one an element of the output.
+    pub values: Constant,
+}
+
+/// Joins tensors along one axis; all share scale and zero point.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Concat {
     /// One to four tensors.
@@ -205,17 +233,20 @@ pub struct Reshape {
     pub output: Tensor,
 }
 
-/// Repeats each pixel `factor_height x factor_width` times (nearest neighbour upsampling by whole factors).
+/// Nearest neighbour resampling: output pixel `(y, x)` is input pixel `(rows[y], columns[x])`.
+///
+/// Which pixel is nearest is decided where the blob is made, so that the device needs neither floats nor divisions and
+/// every convention (half-pixel centres, aligned corners) is the same to it. Scale and zero point are shared.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct ResizeNearest {
     /// NHWC input.
     pub input: Tensor,
-    /// `height * factor_height`, `width * factor_width`.
+    /// Any height and width; as many channels as the input.
     pub output: Tensor,
-    /// Rows out per row in, at least 1.
-    pub factor_height: u16,
-    /// Columns out per column in, at least 1.
-    pub factor_width: u16,
+    /// u16 little-endian, one an output row: the input row, below the input's height.
+    pub rows: Constant,
+    /// u16 little-endian, one an output column: the input column, below the input's width.
+    pub columns: Constant,
 }
 
 /// What a [`Lut`] computes: for people; the table decides.
@@ -235,6 +266,8 @@ pub enum LutFunction {
     Tanh,
     /// `x * relu6(x + 3) / 6`.
     HardSwish,
+    /// `min(max(x, -1), 1)`.
+    ReluN1To1,
 }
 
 /// Any function of one int8 element, as a table of 256 bytes indexed by `q + 128`.
@@ -281,10 +314,13 @@ pub enum Operator {
     ResizeNearest(ResizeNearest),
     Lut(Lut),
     Softmax(Softmax),
+    Sub(Add),
+    Mul(Mul),
+    Load(Load),
 }
 
 impl Operator {
-    /// What the operator reads: one tensor, two of an [`Add`], up to four of a [`Concat`].
+    /// What the operator reads: none, one tensor, two of an [`Add`] or a [`Mul`], up to four of a [`Concat`].
     pub fn inputs(&self) -> impl Iterator<Item = &Tensor> {
         let (first, rest): (&[Tensor], Option<&Tensor>) = match self {
             Self::Conv2d(conv) => (core::slice::from_ref(&conv.input), None),
@@ -293,7 +329,9 @@ impl Operator {
             Self::TransposeConv2d(conv) => (core::slice::from_ref(&conv.input), None),
             Self::Pool2d(pool) => (core::slice::from_ref(&pool.input), None),
             Self::Mean(mean) => (core::slice::from_ref(&mean.input), None),
-            Self::Add(add) => (core::slice::from_ref(&add.input_a), Some(&add.input_b)),
+            Self::Add(add) | Self::Sub(add) => (core::slice::from_ref(&add.input_a), Some(&add.input_b)),
+            Self::Mul(mul) => (core::slice::from_ref(&mul.input_a), Some(&mul.input_b)),
+            Self::Load(_) => (&[], None),
             Self::Concat(concat) => (concat.inputs.as_slice(), None),
             Self::Pad(pad) => (core::slice::from_ref(&pad.input), None),
             Self::Reshape(reshape) => (core::slice::from_ref(&reshape.input), None),
@@ -313,7 +351,9 @@ impl Operator {
             Self::TransposeConv2d(conv) => &conv.output,
             Self::Pool2d(pool) => &pool.output,
             Self::Mean(mean) => &mean.output,
-            Self::Add(add) => &add.output,
+            Self::Add(add) | Self::Sub(add) => &add.output,
+            Self::Mul(mul) => &mul.output,
+            Self::Load(load) => &load.output,
             Self::Concat(concat) => &concat.output,
             Self::Pad(pad) => &pad.output,
             Self::Reshape(reshape) => &reshape.output,
@@ -339,6 +379,9 @@ impl Operator {
             Self::ResizeNearest(_) => "ResizeNearest",
             Self::Lut(_) => "Lut",
             Self::Softmax(_) => "Softmax",
+            Self::Sub(_) => "Sub",
+            Self::Mul(_) => "Mul",
+            Self::Load(_) => "Load",
         }
     }
 
@@ -351,10 +394,15 @@ impl Operator {
             Self::TransposeConv2d(op) => [&mut op.input, &mut op.output],
             Self::Pool2d(op) => [&mut op.input, &mut op.output],
             Self::Mean(op) => [&mut op.input, &mut op.output],
-            Self::Add(op) => {
+            Self::Add(op) | Self::Sub(op) => {
                 change(&mut op.input_a);
                 [&mut op.input_b, &mut op.output]
             }
+            Self::Mul(op) => {
+                change(&mut op.input_a);
+                [&mut op.input_b, &mut op.output]
+            }
+            Self::Load(op) => return change(&mut op.output),
             Self::Concat(op) => {
                 op.inputs.iter_mut().for_each(&mut change);
                 return change(&mut op.output);

@@ -122,6 +122,10 @@ fn constants() {
     assert_eq!(error, DecodeError::ConstantLength { place: at(0), needed: 4, given: 3 });
     let error = refusal(operators(), |b| step!(b, 10, Lut).table.bytes = 255);
     assert_eq!(error, DecodeError::ConstantLength { place: at(10), needed: 256, given: 255 });
+    let error = refusal(operators(), |b| step!(b, 12, ResizeNearest).columns.bytes = 6);
+    assert_eq!(error, DecodeError::ConstantLength { place: at(12), needed: 12, given: 6 });
+    let error = refusal(operators(), |b| step!(b, 13, Load).values.bytes = 5);
+    assert_eq!(error, DecodeError::ConstantLength { place: at(13), needed: 6, given: 5 });
 }
 
 #[test]
@@ -207,22 +211,34 @@ fn shapes() {
     let shape = |operator| DecodeError::Shape { operator };
     let swap = |t: &mut Tensor| (t.shape.height, t.shape.channels) = (t.shape.channels, t.shape.height);
     assert_eq!(refusal(operators(), |b| swap(&mut step!(b, 1, Add).output)), shape(1));
+    // A dimension is repeated only where it is 1, and the output has the larger of the two.
+    let error = refusal(operators(), |b| {
+        let columns = samples::tensor(0, 1, 3, 2);
+        (step!(b, 13, Load).output, step!(b, 14, Mul).input_b) = (columns, columns);
+    });
+    assert_eq!(error, shape(14));
+    assert_eq!(refusal(operators(), |b| swap(&mut step!(b, 16, Sub).output)), shape(16));
     assert_eq!(refusal(operators(), |b| step!(b, 5, Concat).axis = 0), shape(5));
     assert_eq!(refusal(operators(), |b| step!(b, 7, Pad).top = 2), shape(7));
     assert_eq!(
         refusal(operators(), |b| step!(b, 9, Reshape).output.shape.channels = 17),
         DecodeError::Overlap { operator: 9 }
     );
-    assert_eq!(refusal(operators(), |b| step!(b, 12, ResizeNearest).factor_width = 3), shape(12));
+    assert_eq!(refusal(operators(), |b| step!(b, 12, ResizeNearest).output.shape.channels = 1), shape(12));
     assert_eq!(refusal(classifier(), |b| step!(b, 1, Mean).output.shape.channels = 3), shape(1));
     assert_eq!(refusal(operators(), |b| swap(&mut step!(b, 10, Lut).output)), shape(10));
-    assert_eq!(refusal(operators(), |b| step!(b, 15, Softmax).output.shape.channels = 2), shape(15));
+    assert_eq!(refusal(operators(), |b| step!(b, 19, Softmax).output.shape.channels = 2), shape(19));
     let parameter = |operator| DecodeError::Parameter { operator };
     assert_eq!(refusal(operators(), |b| step!(b, 5, Concat).axis = 3), parameter(5));
     assert_eq!(refusal(operators(), |b| step!(b, 5, Concat).inputs.clear()), parameter(5));
-    assert_eq!(refusal(operators(), |b| step!(b, 12, ResizeNearest).factor_height = 0), parameter(12));
+    // The table's first row is one that the input does not have.
+    let error = refusal(operators(), |b| {
+        let rows = step!(b, 12, ResizeNearest).rows.offset as usize;
+        b.constants[rows] = 3;
+    });
+    assert_eq!(error, parameter(12));
     assert_eq!(refusal(operators(), |b| step!(b, 1, Add).left_shift = 23), parameter(1));
-    assert_eq!(refusal(operators(), |b| step!(b, 15, Softmax).difference_min = 1), parameter(15));
+    assert_eq!(refusal(operators(), |b| step!(b, 19, Softmax).difference_min = 1), parameter(19));
 }
 
 #[test]
@@ -235,7 +251,7 @@ fn quantization() {
     assert_eq!(refusal(operators(), |b| double(&mut step!(b, 7, Pad).output)), differ(7));
     assert_eq!(refusal(operators(), |b| double(&mut step!(b, 9, Reshape).output)), differ(9));
     assert_eq!(refusal(operators(), |b| double(&mut step!(b, 12, ResizeNearest).output)), differ(12));
-    assert_eq!(refusal(operators(), |b| double(&mut step!(b, 15, Softmax).output)), differ(15));
+    assert_eq!(refusal(operators(), |b| double(&mut step!(b, 19, Softmax).output)), differ(19));
     let activation = |operator| DecodeError::Activation { operator };
     assert_eq!(refusal(operators(), |b| step!(b, 1, Add).activation_min = 101), activation(1));
     assert_eq!(
@@ -279,8 +295,8 @@ fn multipliers() {
     assert_eq!(refusal(operators(), |b| step!(b, 8, Pool2d).multiplier = small), bad(8, 0));
     assert_eq!(refusal(operators(), |b| step!(b, 1, Add).multiplier_b.shift = 1), bad(1, 0));
     assert_eq!(refusal(operators(), |b| step!(b, 1, Add).output_multiplier = small), bad(1, 0));
-    assert_eq!(refusal(operators(), |b| step!(b, 15, Softmax).multiplier.shift = -1), bad(15, 0));
-    assert_eq!(refusal(operators(), |b| step!(b, 15, Softmax).multiplier = small), bad(15, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 19, Softmax).multiplier.shift = -1), bad(19, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 19, Softmax).multiplier = small), bad(19, 0));
 }
 
 #[test]
@@ -302,7 +318,10 @@ fn sums() {
     assert_eq!(refusal(classifier(), |b| step!(b, 1, Mean).multiplier.shift = 20), overflow(1, 0));
     assert_eq!(refusal(operators(), |b| step!(b, 8, Pool2d).multiplier.shift = 22), overflow(8, 0));
     assert_eq!(refusal(operators(), |b| step!(b, 1, Add).output_multiplier.shift = 4), overflow(1, 0));
-    assert_eq!(refusal(operators(), |b| step!(b, 15, Softmax).multiplier.shift = 24), overflow(15, 0));
+    // 255 * 255 * 2^15 is below 2^31, twice that is not.
+    assert_eq!(refusal(operators(), |b| step!(b, 14, Mul).multiplier.shift = 16), overflow(14, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 16, Sub).output_multiplier.shift = 6), overflow(16, 0));
+    assert_eq!(refusal(operators(), |b| step!(b, 19, Softmax).multiplier.shift = 24), overflow(19, 0));
 }
 
 /// A blob of one operator that reads `input` at the beginning of the arena.
@@ -345,7 +364,7 @@ fn softmax_of_too_many_channels() {
     for (channels, fits) in [(4095, true), (4096, false)] {
         let [input, output] = [samples::tensor(0, 1, 1, channels), samples::tensor(8192, 1, 1, channels)];
         let mut samples = operators();
-        let mut softmax = *step!(samples, 15, Softmax);
+        let mut softmax = *step!(samples, 19, Softmax);
         (softmax.input, softmax.output) = (input, output);
         let bytes = AlignedBytes::new(&single(input, output, Operator::Softmax(softmax)).encode());
         assert_eq!(Model::parse(bytes.as_slice()).is_ok(), fits, "{channels}");

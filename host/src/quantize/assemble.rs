@@ -6,9 +6,9 @@ use neji_format::{
     Reconstruction, push_constant,
 };
 
-use super::lower::Lowered;
 use super::scheme::multiplier;
 use crate::experiment::{DetectorSettings, ScoreName, Task};
+use crate::lowered::Lowered;
 use crate::plan::{self, Layout, Use};
 
 /// Whether tensors may share memory.

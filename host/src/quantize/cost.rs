@@ -6,10 +6,10 @@ use neji_format::Model;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::lower::Lowered;
 use super::scheme::Scheme;
 use crate::graph::Graph;
 use crate::inspect;
+use crate::lowered::{Lowered, Step};
 
 /// One operator's figures; a row of `quantize.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub fn costs(graph: &Graph, lowered: &Lowered, separate: Model<'_>, inputs: &[Ve
         }
         engine.run(&mut arena)?;
         let values = graph.run_all(real);
-        let energies = |(step, output): (&super::lower::Step, &neji_format::Tensor)| {
+        let energies = |(step, output): (&Step, &neji_format::Tensor)| {
             let float = &values[lowered.nodes[step.tensors.output]];
             let scheme = Scheme { scale: output.scale, zero_point: output.zero_point };
             let offset = output.offset as usize;

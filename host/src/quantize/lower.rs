@@ -5,45 +5,17 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use neji_format::{
-    Add, Concat, Constant, Conv2d, DepthwiseConv2d, FullyConnected, Lut, LutFunction, Mean, Multiplier, Operator, Pad,
-    Pool2d, PoolKind, Requantization, Reshape, ResizeNearest, Shape, Softmax, Tensor, TransposeConv2d, push_constant,
+    Constant, Conv2d, DepthwiseConv2d, FullyConnected, LutFunction, Mean, Multiplier, Operator, Pad, Pool2d, PoolKind,
+    Requantization, Reshape, ResizeNearest, Softmax, Tensor, TransposeConv2d, push_constant,
 };
 
 use super::scheme::{Scheme, multiplier};
 use crate::calibrate::Range;
 use crate::graph::{Activation, Graph, Op};
-use crate::plan::Use;
+use crate::lowered::{Lowered, add};
 
-/// Shift of an [`Add`]'s inputs, TensorFlow Lite's for int8.
-const ADD_LEFT_SHIFT: u8 = 20;
 /// Bits left of the point in softmax's differences, TensorFlow Lite's.
 const SOFTMAX_INTEGER_BITS: u32 = 5;
-
-/// A step of the plan.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// The operator; each tensor's `offset` is its index in [`Lowered::tensors`].
-    pub operator: Operator,
-    /// For the planner.
-    pub tensors: Use,
-    /// Name of the graph's node whose value it gives.
-    pub name: String,
-}
-
-/// An int8 model without offsets.
-#[derive(Debug, Clone, Default)]
-pub struct Lowered {
-    /// All tensors; number 0 is the input.
-    pub tensors: Vec<Tensor>,
-    /// Operators in order.
-    pub steps: Vec<Step>,
-    /// Weights, biases, tables.
-    pub constants: Vec<u8>,
-    /// The graph's node whose values each tensor holds.
-    pub nodes: Vec<usize>,
-    /// Index of the output.
-    pub output: usize,
-}
 
 /// Lowers `graph`, in which batch normalisation is folded; `input` is the scheme of its input.
 ///
@@ -102,28 +74,17 @@ impl Fused {
 
 impl Lowering<'_> {
     fn tensor(&mut self, node: usize, scheme: Scheme) -> usize {
-        self.shaped(node, self.graph.nodes[node].shape, scheme)
-    }
-
-    fn shaped(&mut self, node: usize, shape: Shape, scheme: Scheme) -> usize {
-        let index = self.lowered.tensors.len();
-        let Scheme { scale, zero_point } = scheme;
-        self.lowered.tensors.push(Tensor { offset: index as u32, shape, scale, zero_point });
-        self.lowered.nodes.push(node);
-        index
+        self.lowered.tensor(node, self.graph.nodes[node].shape, scheme)
     }
 
     fn scheme(&self, tensor: usize) -> Scheme {
-        let Tensor { scale, zero_point, .. } = self.lowered.tensors[tensor];
-        Scheme { scale, zero_point }
+        self.lowered.scheme(tensor)
     }
 
-    fn push(&mut self, node: usize, operator: Operator, in_place: bool) {
-        let index = |tensor: &Tensor| tensor.offset as usize;
-        let inputs = operator.inputs().map(index).collect();
-        let tensors = Use { inputs, output: index(operator.output()), in_place };
-        let name = self.graph.nodes[node].name.clone();
-        self.lowered.steps.push(Step { operator, tensors, name });
+    /// The table of the nearest pixel's index, for upsampling by a whole factor.
+    fn repeated(&mut self, size: u32, factor: u16) -> Constant {
+        let sources = (0..size as u16).flat_map(|source| std::iter::repeat_n(source.to_le_bytes(), factor.into()));
+        push_constant(&mut self.lowered.constants, &sources.flatten().collect::<Vec<u8>>())
     }
 
     /// Whether node `index` can take a fused activation.
@@ -205,7 +166,8 @@ impl Lowering<'_> {
                 Operator::FullyConnected(FullyConnected { input, output: out, weights, requantization })
             }
             Op::Activation(activation) => {
-                return self.table(index, first, output, *activation);
+                self.table(index, first, output, *activation);
+                return Ok(());
             }
             Op::MaxPool2d { window } => pool(PoolKind::Max, input, out, *window, 1.0),
             Op::AveragePool2d { window } => pool(PoolKind::Average, input, out, *window, 1.0),
@@ -217,8 +179,14 @@ impl Lowering<'_> {
                 let real = f64::from(input.scale) / (f64::from(out.scale) * pixels);
                 Operator::Mean(Mean { input, output: out, multiplier: multiplier(real) })
             }
-            Op::Add => add(input, self.lowered.tensors[inputs[1]], out, fused),
-            Op::Concat { axis } => return self.concat(index, &inputs, output, *axis),
+            Op::Add => {
+                let bounds = fused.bounds(self.scheme(output));
+                Operator::Add(add(input, self.lowered.tensors[inputs[1]], out, bounds))
+            }
+            Op::Concat { axis } => {
+                self.concat(index, &inputs, output, *axis);
+                return Ok(());
+            }
             Op::Pad { top, bottom, left, right } => {
                 Operator::Pad(Pad { input, output: out, top: *top, bottom: *bottom, left: *left, right: *right })
             }
@@ -226,17 +194,16 @@ impl Lowering<'_> {
             Op::ResizeNearest { factor_height, factor_width } => Operator::ResizeNearest(ResizeNearest {
                 input,
                 output: out,
-                factor_height: *factor_height,
-                factor_width: *factor_width,
+                rows: self.repeated(input.shape.height, *factor_height),
+                columns: self.repeated(input.shape.width, *factor_width),
             }),
             Op::Softmax => softmax(input, out)?,
         };
-        let in_place = matches!(operator, Operator::Add(_) | Operator::Reshape(_));
-        self.push(result, operator, in_place);
+        self.lowered.push(&self.graph.nodes[result].name, operator);
         Ok(())
     }
 
-    fn table(&mut self, node: usize, input: usize, output: usize, activation: Activation) -> Result<()> {
+    fn table(&mut self, node: usize, input: usize, output: usize, activation: Activation) {
         let function = match activation {
             Activation::Relu => LutFunction::Relu,
             Activation::Relu6 => LutFunction::Relu6,
@@ -245,63 +212,26 @@ impl Lowering<'_> {
             Activation::Tanh => LutFunction::Tanh,
             Activation::HardSwish => LutFunction::HardSwish,
         };
-        self.push_table(node, input, output, function, |x| activation.apply(x));
-        Ok(())
-    }
-
-    fn push_table(
-        &mut self,
-        node: usize,
-        input: usize,
-        output: usize,
-        function: LutFunction,
-        apply: impl Fn(f64) -> f64,
-    ) {
         let (from, to) = (self.scheme(input), self.scheme(output));
-        let table: Vec<u8> = (-128..=127_i8).map(|q| to.quantize(apply(from.real(q))) as u8).collect();
-        let table = push_constant(&mut self.lowered.constants, &table);
-        let lut = Lut { input: self.lowered.tensors[input], output: self.lowered.tensors[output], function, table };
-        self.push(node, Operator::Lut(lut), true);
+        let name = &self.graph.nodes[node].name;
+        self.lowered.push_table(name, input, output, function, |q| to.quantize(activation.apply(from.real(q))));
     }
 
-    /// Joins inputs; those of another scheme pass a table first. More than four are joined in turns.
-    fn concat(&mut self, node: usize, inputs: &[usize], output: usize, axis: u8) -> Result<()> {
+    /// Joins inputs; those of another scheme pass a table first.
+    fn concat(&mut self, node: usize, inputs: &[usize], output: usize, axis: u8) {
         let scheme = self.scheme(output);
+        let name = &self.graph.nodes[node].name;
         let mut parts = Vec::new();
         for &input in inputs {
             if self.scheme(input) == scheme {
                 parts.push(input);
                 continue;
             }
-            let shape = self.lowered.tensors[input].shape;
-            let same = self.shaped(self.lowered.nodes[input], shape, scheme);
-            self.push_table(node, input, same, LutFunction::Quantize, |x| x);
+            let same = self.lowered.tensor(self.lowered.nodes[input], self.lowered.tensors[input].shape, scheme);
+            self.lowered.push_requantize(name, input, same);
             parts.push(same);
         }
-        let most = neji_format::operator::CONCAT_INPUTS_MAX;
-        while parts.len() > most {
-            let rest = parts.split_off(most);
-            let mut shape = self.lowered.tensors[parts[0]].shape;
-            for &part in &parts[1..] {
-                let more = self.lowered.tensors[part].shape;
-                match axis {
-                    0 => shape.height += more.height,
-                    1 => shape.width += more.width,
-                    _ => shape.channels += more.channels,
-                }
-            }
-            let joined = self.shaped(node, shape, scheme);
-            self.push_concat(node, &parts, joined, axis);
-            parts = std::iter::once(joined).chain(rest).collect();
-        }
-        self.push_concat(node, &parts, output, axis);
-        Ok(())
-    }
-
-    fn push_concat(&mut self, node: usize, parts: &[usize], output: usize, axis: u8) {
-        let inputs = parts.iter().map(|&part| self.lowered.tensors[part]).collect();
-        let concat = Concat { inputs, output: self.lowered.tensors[output], axis };
-        self.push(node, Operator::Concat(concat), false);
+        self.lowered.push_concat(name, &parts, output, axis);
     }
 
     /// Quantizes the weights of each output channel and what belongs to them.
@@ -382,25 +312,6 @@ fn pool(kind: PoolKind, input: Tensor, output: Tensor, window: neji_format::Wind
     let multiplier = if kind == PoolKind::Sum { multiplier(factor) } else { Multiplier { multiplier: 0, shift: 0 } };
     let (activation_min, activation_max) = (i8::MIN, i8::MAX);
     Operator::Pool2d(Pool2d { kind, input, output, window, multiplier, activation_min, activation_max })
-}
-
-/// TensorFlow Lite's int8 addition.
-fn add(input_a: Tensor, input_b: Tensor, output: Tensor, fused: Fused) -> Operator {
-    let (a, b) = (f64::from(input_a.scale), f64::from(input_b.scale));
-    let twice_larger = 2.0 * a.max(b);
-    let scheme = Scheme { scale: output.scale, zero_point: output.zero_point };
-    let (activation_min, activation_max) = fused.bounds(scheme);
-    Operator::Add(Add {
-        input_a,
-        input_b,
-        output,
-        left_shift: ADD_LEFT_SHIFT,
-        multiplier_a: multiplier(a / twice_larger),
-        multiplier_b: multiplier(b / twice_larger),
-        output_multiplier: multiplier(twice_larger / (f64::from(1 << ADD_LEFT_SHIFT) * f64::from(output.scale))),
-        activation_min,
-        activation_max,
-    })
 }
 
 /// TensorFlow Lite's `PreprocessSoftmaxScaling` and `CalculateInputRadius` with beta 1.

@@ -24,11 +24,12 @@ use crate::files::write_whole;
 use crate::fold::fold;
 use crate::frontend;
 use crate::graph::Graph;
+use crate::lowered::Lowered;
 use crate::report::{ScoreRow, scores};
 use crate::run::{Run, Trained, hex, split};
 use assemble::{Edges, Memory, assemble, score_unit};
 use cost::{LayerCost, costs};
-use lower::{Lowered, lower};
+use lower::lower;
 use scheme::Scheme;
 
 /// Most training images that ranges are calibrated on, evenly spread.

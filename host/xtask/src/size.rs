@@ -78,7 +78,7 @@ impl Sizes {
 /// A board does not build, or does not fit what it declares.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let root = toolchain::root()?;
-    let small = root.join("shared/tests/golden/v1_classifier.neji");
+    let small = root.join("shared/tests/golden/v2_classifier.neji");
     let path = args.model.as_ref().unwrap_or(&small);
     let model = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let samples = match &args.samples {

@@ -20,7 +20,10 @@ fn same_memory(a: &Tensor, b: &Tensor) -> bool {
 /// Checks what operator `index` reads and where it writes; its tensors lie in the arena.
 pub(super) fn operator(model: &Model<'_>, index: u16, operator: &Operator) -> Result<(), DecodeError> {
     // Elementwise operators read each element before they write it.
-    let in_place = matches!(operator, Operator::Lut(_) | Operator::Add(_) | Operator::Reshape(_));
+    let in_place = matches!(
+        operator,
+        Operator::Lut(_) | Operator::Add(_) | Operator::Sub(_) | Operator::Mul(_) | Operator::Reshape(_)
+    );
     let output = operator.output();
     for input in operator.inputs() {
         if overlap(input, output) && !(in_place && same_memory(input, output)) {

@@ -4,8 +4,8 @@ use super::{constant, geometry, is_normal, same_quantization, sum};
 use crate::decode::Model;
 use crate::error::{DecodeError, Place};
 use crate::operator::{
-    Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Lut, Mean, Operator, Pad, Pool2d, PoolKind, Reshape,
-    ResizeNearest, Softmax, TransposeConv2d,
+    Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, Mean, Mul, Operator, Pad, Pool2d, PoolKind,
+    Reshape, ResizeNearest, Softmax, TransposeConv2d,
 };
 use crate::quant::{Multiplier, Requantization};
 use crate::tensor::{Constant, Shape, Tensor};
@@ -24,11 +24,13 @@ pub(super) fn check(model: &Model<'_>, index: u16, operator: &Operator) -> Check
         Operator::TransposeConv2d(conv) => transpose_conv2d(model, index, conv),
         Operator::Pool2d(pool) => pool2d(index, pool),
         Operator::Mean(mean) => check_mean(index, mean),
-        Operator::Add(add) => check_add(index, add),
+        Operator::Add(add) | Operator::Sub(add) => check_add(index, add),
+        Operator::Mul(mul) => check_mul(index, mul),
+        Operator::Load(load) => check_load(model, index, load),
         Operator::Concat(concat) => check_concat(index, concat),
         Operator::Pad(pad) => check_pad(index, pad),
         Operator::Reshape(reshape) => check_reshape(index, reshape),
-        Operator::ResizeNearest(resize) => resize_nearest(index, resize),
+        Operator::ResizeNearest(resize) => resize_nearest(model, index, resize),
         Operator::Lut(lut) => check_lut(model, index, lut),
         Operator::Softmax(softmax) => check_softmax(index, softmax),
     }
@@ -163,8 +165,29 @@ fn check_mean(index: u16, mean: &Mean) -> Checked {
     sum::check(index, 0, count * sum::reach(&mean.input), mean.multiplier)
 }
 
+/// An error unless every dimension of the output is that of both inputs, or of one where the other has 1.
+fn broadcast(operator: u16, a: Shape, b: Shape, output: Shape) -> Checked {
+    let joined = |a: u32, b: u32, output: u32| output == a.max(b) && (a == b || a == 1 || b == 1);
+    shapes(
+        operator,
+        joined(a.height, b.height, output.height)
+            && joined(a.width, b.width, output.width)
+            && joined(a.channels, b.channels, output.channels),
+    )
+}
+
+fn check_mul(index: u16, mul: &Mul) -> Checked {
+    broadcast(index, mul.input_a.shape, mul.input_b.shape, mul.output.shape)?;
+    activation(index, mul.activation_min, mul.activation_max)?;
+    sum::check(index, 0, sum::reach(&mul.input_a) * sum::reach(&mul.input_b), mul.multiplier)
+}
+
+fn check_load(model: &Model<'_>, index: u16, load: &Load) -> Checked {
+    constant(model, Place::Operator(index), load.values, Some(load.output.shape.len() as u64))
+}
+
 fn check_add(index: u16, add: &Add) -> Checked {
-    shapes(index, add.input_a.shape == add.output.shape && add.input_b.shape == add.output.shape)?;
+    broadcast(index, add.input_a.shape, add.input_b.shape, add.output.shape)?;
     activation(index, add.activation_min, add.activation_max)?;
     if add.left_shift > 22 {
         return Err(DecodeError::Parameter { operator: index });
@@ -219,17 +242,15 @@ fn check_reshape(index: u16, reshape: &Reshape) -> Checked {
     shared(index, &reshape.input, &reshape.output)
 }
 
-fn resize_nearest(index: u16, resize: &ResizeNearest) -> Checked {
-    if resize.factor_height == 0 || resize.factor_width == 0 {
-        return Err(DecodeError::Parameter { operator: index });
-    }
+fn resize_nearest(model: &Model<'_>, index: u16, resize: &ResizeNearest) -> Checked {
     let (input, output) = (resize.input.shape, resize.output.shape);
-    shapes(
-        index,
-        input.height.checked_mul(resize.factor_height.into()) == Some(output.height)
-            && input.width.checked_mul(resize.factor_width.into()) == Some(output.width)
-            && input.channels == output.channels,
-    )?;
+    shapes(index, input.channels == output.channels)?;
+    for (table, from, to) in [(resize.rows, input.height, output.height), (resize.columns, input.width, output.width)] {
+        constant(model, Place::Operator(index), table, Some(u64::from(to) * 2))?;
+        if model.constant_u16(table).iter().any(|&source| u32::from(source) >= from) {
+            return Err(DecodeError::Parameter { operator: index });
+        }
+    }
     shared(index, &resize.input, &resize.output)
 }
 

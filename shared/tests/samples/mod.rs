@@ -6,9 +6,10 @@
 use neji_format::header::{CRC_OFFSET, checksum};
 use neji_format::{
     Add, AlignedBytes, Alignment, Blob, Classifier, ClassifierScore, Concat, Constant, Conv2d, Decision,
-    DepthwiseConv2d, Detector, FrontEnd, FullyConnected, ImageFrontEnd, Lut, LutFunction, MaskThreshold, Mean, Metrics,
-    Multiplier, Operator, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind, Provenance, Reconstruction,
-    Rect, Requantization, Reshape, ResizeNearest, Shape, Size, Softmax, Tensor, TransposeConv2d, Window, push_constant,
+    DepthwiseConv2d, Detector, FrontEnd, FullyConnected, ImageFrontEnd, Load, Lut, LutFunction, MaskThreshold, Mean,
+    Metrics, Mul, Multiplier, Operator, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind, Provenance,
+    Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Size, Softmax, Tensor, TransposeConv2d,
+    Window, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
@@ -16,7 +17,7 @@ pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shif
 
 /// The blobs with the names of their golden files.
 pub(crate) fn all() -> [(&'static str, Blob<'static>); 3] {
-    [("v1_autoencoder", autoencoder()), ("v1_classifier", classifier()), ("v1_operators", operators())]
+    [("v2_autoencoder", autoencoder()), ("v2_classifier", classifier()), ("v2_operators", operators())]
 }
 
 pub(crate) fn tensor(offset: u32, height: u32, width: u32, channels: u32) -> Tensor {
@@ -41,6 +42,11 @@ pub(crate) fn window(kernel: u16, stride: u16, padding: u16) -> Window {
 /// `bytes` weights from -7 to 7.
 fn weights(constants: &mut Vec<u8>, bytes: u32) -> Constant {
     let bytes: Vec<u8> = (0..bytes).map(|i| ((i * 7 % 15) as i8 - 7) as u8).collect();
+    push_constant(constants, &bytes)
+}
+
+fn indices(constants: &mut Vec<u8>, indices: &[u16]) -> Constant {
+    let bytes: Vec<u8> = indices.iter().flat_map(|index| index.to_le_bytes()).collect();
     push_constant(constants, &bytes)
 }
 
@@ -188,6 +194,9 @@ pub(crate) fn operators() -> Blob<'static> {
     let pooled = tensor(0, 3, 3, 2);
     let flat = tensor(0, 1, 1, 18);
     let up = tensor(64, 6, 6, 2);
+    let factor = tensor(0, 1, 6, 1);
+    let scaled = tensor(64, 6, 6, 2);
+    let offset = tensor(8, 1, 1, 2);
     let mean = tensor(0, 1, 1, 2);
     let logits = tensor(16, 1, 1, 3);
     let output = tensor(32, 1, 1, 3);
@@ -245,8 +254,34 @@ pub(crate) fn operators() -> Blob<'static> {
             table: push_constant(constants, &table),
         }),
         Operator::Reshape(Reshape { input: flat, output: unfolded }),
-        Operator::ResizeNearest(ResizeNearest { input: unfolded, output: up, factor_height: 2, factor_width: 2 }),
-        Operator::Mean(Mean { input: up, output: mean, multiplier: MULTIPLIER }),
+        Operator::ResizeNearest(ResizeNearest {
+            input: unfolded,
+            output: up,
+            rows: indices(constants, &[0, 0, 1, 1, 2, 2]),
+            columns: indices(constants, &[0, 1, 1, 2, 2, 0]),
+        }),
+        Operator::Load(Load { output: factor, values: weights(constants, 6) }),
+        Operator::Mul(Mul {
+            input_a: up,
+            input_b: factor,
+            output: scaled,
+            multiplier: MULTIPLIER,
+            activation_min: -128,
+            activation_max: 120,
+        }),
+        Operator::Load(Load { output: offset, values: weights(constants, 2) }),
+        Operator::Sub(Add {
+            input_a: offset,
+            input_b: scaled,
+            output: scaled,
+            left_shift: 19,
+            multiplier_a: Multiplier { multiplier: 1 << 30, shift: 0 },
+            multiplier_b: Multiplier { multiplier: 1 << 30, shift: -1 },
+            output_multiplier: Multiplier { multiplier: 1 << 30, shift: -17 },
+            activation_min: -120,
+            activation_max: 127,
+        }),
+        Operator::Mean(Mean { input: scaled, output: mean, multiplier: MULTIPLIER }),
         Operator::FullyConnected(FullyConnected {
             input: mean,
             output: logits,

@@ -1,6 +1,6 @@
-//! Element by element: tables and sums.
+//! Element by element: tables, sums, products.
 
-use neji_format::Add;
+use neji_format::{Add, Mul, Shape};
 
 use crate::requantize::{clamp_i8, requantize};
 
@@ -11,9 +11,10 @@ pub(crate) fn look_up(table: &[i8; 256], q: i8) -> i8 {
     table[usize::from(q.cast_unsigned() ^ 0x80)]
 }
 
-/// One sum: both inputs are brought to a common scale with `left_shift` spare bits, added, and brought to the output's.
+/// One sum or difference: both inputs are brought to a common scale with `left_shift` spare bits, combined, and brought to
+/// the output's.
 #[inline(always)]
-pub(crate) fn add(add: &Add, a: i8, b: i8) -> i8 {
+pub(crate) fn sum(add: &Add, a: i8, b: i8, combine: fn(i32, i32) -> i32) -> i8 {
     let left_shift = u32::from(add.left_shift);
     let scaled = |q: i8, zero_point: i8, multiplier: i32, shift: i8| {
         let value = i32::from(q).wrapping_sub(zero_point.into()).wrapping_shl(left_shift);
@@ -22,8 +23,55 @@ pub(crate) fn add(add: &Add, a: i8, b: i8) -> i8 {
     let a = scaled(a, add.input_a.zero_point, add.multiplier_a.multiplier, add.multiplier_a.shift);
     let b = scaled(b, add.input_b.zero_point, add.multiplier_b.multiplier, add.multiplier_b.shift);
     let factor = add.output_multiplier;
-    let sum = requantize(a.wrapping_add(b), factor.multiplier, factor.shift.into());
+    let sum = requantize(combine(a, b), factor.multiplier, factor.shift.into());
     clamp_i8(sum.saturating_add(add.output.zero_point.into()), add.activation_min, add.activation_max)
+}
+
+/// One product.
+#[inline(always)]
+pub(crate) fn product(mul: &Mul, a: i8, b: i8) -> i8 {
+    let a = i32::from(a).wrapping_sub(mul.input_a.zero_point.into());
+    let b = i32::from(b).wrapping_sub(mul.input_b.zero_point.into());
+    let factor = mul.multiplier;
+    let product = requantize(a.wrapping_mul(b), factor.multiplier, factor.shift.into());
+    clamp_i8(product.saturating_add(mul.output.zero_point.into()), mul.activation_min, mul.activation_max)
+}
+
+/// Steps between rows, columns and channels of an operand: 0 along a dimension of 1, whose element is repeated.
+fn steps(shape: Shape) -> [usize; 3] {
+    let channels = shape.channels as usize;
+    let step = |size: u32, step: usize| if size == 1 { 0 } else { step };
+    [
+        step(shape.height, channels.saturating_mul(shape.width as usize)),
+        step(shape.width, channels),
+        step(shape.channels, 1),
+    ]
+}
+
+/// Calls `each(output element, index of a, index of b)` for every element of an output of `shape` in order.
+pub(crate) fn broadcast(
+    shape: Shape,
+    a: Shape,
+    b: Shape,
+    output: &mut [i8],
+    mut each: impl FnMut(&mut i8, usize, usize),
+) {
+    let (a, b) = (steps(a), steps(b));
+    let channels = (shape.channels as usize).max(1);
+    let row_len = channels.saturating_mul(shape.width as usize).max(1);
+    let (mut row_a, mut row_b) = (0_usize, 0_usize);
+    for row in output.chunks_exact_mut(row_len) {
+        let (mut pixel_a, mut pixel_b) = (row_a, row_b);
+        for pixel in row.chunks_exact_mut(channels) {
+            let (mut index_a, mut index_b) = (pixel_a, pixel_b);
+            for out in pixel {
+                each(out, index_a, index_b);
+                (index_a, index_b) = (index_a.wrapping_add(a[2]), index_b.wrapping_add(b[2]));
+            }
+            (pixel_a, pixel_b) = (pixel_a.wrapping_add(a[1]), pixel_b.wrapping_add(b[1]));
+        }
+        (row_a, row_b) = (row_a.wrapping_add(a[0]), row_b.wrapping_add(b[0]));
+    }
 }
 
 #[cfg(test)]
@@ -37,5 +85,16 @@ mod tests {
         table[255] = 6;
         table[128] = 7;
         assert_eq!([look_up(&table, -128), look_up(&table, 127), look_up(&table, 0)], [5, 6, 7]);
+    }
+
+    #[test]
+    fn a_dimension_of_one_is_repeated() {
+        // A column [10, 20] and a row [1, 2, 3].
+        let (a, b) = ([10, 20], [1, 2, 3]);
+        let mut output = [0; 6];
+        broadcast(Shape::new(2, 3, 1), Shape::new(2, 1, 1), Shape::new(1, 3, 1), &mut output, |out, i, j| {
+            *out = a[i] + b[j];
+        });
+        assert_eq!(output, [11, 12, 13, 21, 22, 23]);
     }
 }

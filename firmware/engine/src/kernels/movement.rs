@@ -1,6 +1,8 @@
 //! Operators that only move elements.
 
-use neji_format::{Pad, ResizeNearest, Shape};
+use neji_format::{Pad, Shape};
+
+use crate::kernels::window::run;
 
 /// Surrounds `input` with `value`.
 pub(crate) fn pad(input: &[i8], pad: &Pad, value: i8, output: &mut [i8]) {
@@ -22,24 +24,25 @@ pub(crate) fn copy(source: &[i8], target: &mut [i8], start: usize) {
     }
 }
 
-/// Repeats each pixel; a row is widened once and then copied.
-pub(crate) fn resize_nearest(input: &[i8], resize: &ResizeNearest, output: &mut [i8]) {
-    let depth = (resize.input.shape.channels as usize).max(1);
-    let row_len = (resize.input.shape.width as usize).saturating_mul(depth).max(1);
-    let factor_width = usize::from(resize.factor_width.max(1));
-    let out_len = row_len.saturating_mul(factor_width);
-    let group_len = out_len.saturating_mul(resize.factor_height.max(1).into());
-    for (row, group) in input.chunks_exact(row_len).zip(output.chunks_exact_mut(group_len)) {
-        let (first, copies) = group.split_at_mut_checked(out_len).unwrap_or((&mut [], &mut []));
-        let repeats = first.chunks_exact_mut(depth.saturating_mul(factor_width));
-        for (pixel, repeats) in row.chunks_exact(depth).zip(repeats) {
-            for target in repeats.chunks_exact_mut(depth) {
-                target.copy_from_slice(pixel);
+/// Output pixel `(y, x)` is input pixel `(rows[y], columns[x])`. A row that repeats the one before is copied from it.
+pub(crate) fn resize_nearest(input: &[i8], shape: Shape, rows: &[u16], columns: &[u16], output: &mut [i8]) {
+    let depth = (shape.channels as usize).max(1);
+    let row_len = (shape.width as usize).saturating_mul(depth);
+    let out_len = columns.len().saturating_mul(depth).max(1);
+    let (mut done, mut rest) = output.split_at_mut(0);
+    let mut last = None;
+    for &y in rows {
+        let Some((out, behind)) = rest.split_at_mut_checked(out_len) else { return };
+        if last == Some(y) {
+            copy(done, out, 0);
+        } else {
+            let row = run(input, usize::from(y).saturating_mul(row_len), row_len);
+            for (pixel, &x) in out.chunks_exact_mut(depth).zip(columns) {
+                copy(run(row, usize::from(x).saturating_mul(depth), depth), pixel, 0);
             }
         }
-        for target in copies.chunks_exact_mut(out_len) {
-            target.copy_from_slice(first);
-        }
+        last = Some(y);
+        (done, rest) = (out, behind);
     }
 }
 
@@ -70,6 +73,14 @@ mod tests {
         interleave(&[1, 2, 3, 4], 2, &mut output, 0, 3);
         interleave(&[8, 9], 1, &mut output, 2, 3);
         assert_eq!(output, [1, 2, 8, 3, 4, 9]);
+    }
+
+    #[test]
+    fn a_nearest_pixel_is_looked_up() {
+        // 2 x 2 pixels of one channel: rows 1, 1, 0 and columns 1, 0, 1.
+        let mut output = [0; 9];
+        resize_nearest(&[1, 2, 3, 4], Shape::new(2, 2, 1), &[1, 1, 0], &[1, 0, 1], &mut output);
+        assert_eq!(output, [4, 3, 4, 4, 3, 4, 2, 1, 2]);
     }
 
     #[test]

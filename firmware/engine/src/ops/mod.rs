@@ -1,12 +1,15 @@
 //! One file an operator: unpack it and call its kernel.
 
 mod add;
+mod binary;
 mod concat;
 mod conv2d;
 mod depthwise_conv2d;
 mod fully_connected;
+mod load;
 mod lut;
 mod mean;
+mod mul;
 mod pad;
 mod pool2d;
 mod reshape;
@@ -32,9 +35,12 @@ pub(crate) fn run<I: Isa>(model: &Model<'_>, operator: &Operator, arena: &mut [i
         Operator::Concat(op) => concat::run(op, arena),
         Operator::Pad(op) => pad::run(op, arena),
         Operator::Reshape(op) => reshape::run(op, arena),
-        Operator::ResizeNearest(op) => resize_nearest::run(op, arena),
+        Operator::ResizeNearest(op) => resize_nearest::run(model, op, arena),
         Operator::Lut(op) => lut::run(model, op, arena),
         Operator::Softmax(op) => softmax::run(op, arena),
+        Operator::Sub(op) => add::run_difference(op, arena),
+        Operator::Mul(op) => mul::run(op, arena),
+        Operator::Load(op) => load::run(model, op, arena),
     }
 }
 

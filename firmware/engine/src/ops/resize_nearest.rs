@@ -1,11 +1,12 @@
-//! Nearest neighbour upsampling by whole factors.
+//! Nearest neighbour resampling by tables of rows and columns.
 
-use neji_format::ResizeNearest;
+use neji_format::{Model, ResizeNearest};
 
 use crate::arena;
 use crate::kernels::movement::resize_nearest;
 
-pub(super) fn run(op: &ResizeNearest, arena: &mut [i8]) {
+pub(super) fn run(model: &Model<'_>, op: &ResizeNearest, arena: &mut [i8]) {
     let split = arena::split(arena, &op.output);
-    resize_nearest(split.input(&op.input), op, split.output);
+    let (rows, columns) = (model.constant_u16(op.rows), model.constant_u16(op.columns));
+    resize_nearest(split.input(&op.input), op.input.shape, rows, columns, split.output);
 }

@@ -1,0 +1,138 @@
+//! An int8 model whose tensors have no place yet: what the quantizer and importers make, and the planner reads.
+
+use neji_format::operator::{CONCAT_INPUTS_MAX, Concat};
+use neji_format::{Add, Lut, LutFunction, Operator, Reshape, Shape, Tensor, push_constant};
+
+use crate::plan::Use;
+use crate::quantize::scheme::{Scheme, multiplier};
+
+/// Shift of the inputs of a sum or difference, TensorFlow Lite's for int8.
+const ADD_LEFT_SHIFT: u8 = 20;
+
+/// A step of the plan.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// The operator; each tensor's `offset` is its index in [`Lowered::tensors`].
+    pub operator: Operator,
+    /// For the planner.
+    pub tensors: Use,
+    /// Name of the node of the source whose value it gives.
+    pub name: String,
+}
+
+/// An int8 model without offsets.
+#[derive(Debug, Clone, Default)]
+pub struct Lowered {
+    /// All tensors; number 0 is the input.
+    pub tensors: Vec<Tensor>,
+    /// Operators in order.
+    pub steps: Vec<Step>,
+    /// Weights, biases, tables.
+    pub constants: Vec<u8>,
+    /// The node of the source whose values each tensor holds.
+    pub nodes: Vec<usize>,
+    /// Index of the output.
+    pub output: usize,
+}
+
+impl Lowered {
+    /// A new tensor for the values of `node`; returns its index.
+    pub fn tensor(&mut self, node: usize, shape: Shape, scheme: Scheme) -> usize {
+        let index = self.tensors.len();
+        let Scheme { scale, zero_point } = scheme;
+        self.tensors.push(Tensor { offset: index as u32, shape, scale, zero_point });
+        self.nodes.push(node);
+        index
+    }
+
+    /// Scale and zero point of a tensor.
+    pub fn scheme(&self, tensor: usize) -> Scheme {
+        let Tensor { scale, zero_point, .. } = self.tensors[tensor];
+        Scheme { scale, zero_point }
+    }
+
+    /// Appends an operator whose tensors' offsets are indices.
+    pub fn push(&mut self, name: &str, operator: Operator) {
+        let index = |tensor: &Tensor| tensor.offset as usize;
+        let in_place = matches!(
+            operator,
+            Operator::Add(_) | Operator::Sub(_) | Operator::Mul(_) | Operator::Reshape(_) | Operator::Lut(_)
+        );
+        let inputs = operator.inputs().map(index).collect();
+        let tensors = Use { inputs, output: index(operator.output()), in_place };
+        self.steps.push(Step { operator, tensors, name: name.to_owned() });
+    }
+
+    /// Appends a table: `apply` of every int8.
+    pub fn push_table(
+        &mut self,
+        name: &str,
+        input: usize,
+        output: usize,
+        function: LutFunction,
+        apply: impl Fn(i8) -> i8,
+    ) {
+        let table: Vec<u8> = (i8::MIN..=i8::MAX).map(|q| apply(q) as u8).collect();
+        let table = push_constant(&mut self.constants, &table);
+        let lut = Lut { input: self.tensors[input], output: self.tensors[output], function, table };
+        self.push(name, Operator::Lut(lut));
+    }
+
+    /// Appends a change of scale and zero point.
+    pub fn push_requantize(&mut self, name: &str, input: usize, output: usize) {
+        let (from, to) = (self.scheme(input), self.scheme(output));
+        self.push_table(name, input, output, LutFunction::Quantize, |q| to.quantize(from.real(q)));
+    }
+
+    /// Appends a change of shape.
+    pub fn push_reshape(&mut self, name: &str, input: usize, output: usize) {
+        let (input, output) = (self.tensors[input], self.tensors[output]);
+        self.push(name, Operator::Reshape(Reshape { input, output }));
+    }
+
+    /// Appends the join of `parts`, all of the output's scheme, along `axis`; more than four are joined in turns.
+    pub fn push_concat(&mut self, name: &str, parts: &[usize], output: usize, axis: u8) {
+        let (scheme, node) = (self.scheme(output), self.nodes[output]);
+        let mut parts = parts.to_vec();
+        while parts.len() > CONCAT_INPUTS_MAX {
+            let rest = parts.split_off(CONCAT_INPUTS_MAX);
+            let mut shape = self.tensors[parts[0]].shape;
+            for &part in &parts[1..] {
+                let more = self.tensors[part].shape;
+                match axis {
+                    0 => shape.height += more.height,
+                    1 => shape.width += more.width,
+                    _ => shape.channels += more.channels,
+                }
+            }
+            let joined = self.tensor(node, shape, scheme);
+            self.push_join(name, &parts, joined, axis);
+            parts = std::iter::once(joined).chain(rest).collect();
+        }
+        self.push_join(name, &parts, output, axis);
+    }
+
+    fn push_join(&mut self, name: &str, parts: &[usize], output: usize, axis: u8) {
+        let inputs = parts.iter().map(|&part| self.tensors[part]).collect();
+        let concat = Concat { inputs, output: self.tensors[output], axis };
+        self.push(name, Operator::Concat(concat));
+    }
+}
+
+/// TensorFlow Lite's factors of an int8 sum or difference, clamped to `bounds`.
+pub fn add(input_a: Tensor, input_b: Tensor, output: Tensor, bounds: (i8, i8)) -> Add {
+    let (a, b) = (f64::from(input_a.scale), f64::from(input_b.scale));
+    let twice_larger = 2.0 * a.max(b);
+    let (activation_min, activation_max) = bounds;
+    Add {
+        input_a,
+        input_b,
+        output,
+        left_shift: ADD_LEFT_SHIFT,
+        multiplier_a: multiplier(a / twice_larger),
+        multiplier_b: multiplier(b / twice_larger),
+        output_multiplier: multiplier(twice_larger / (f64::from(1 << ADD_LEFT_SHIFT) * f64::from(output.scale))),
+        activation_min,
+        activation_max,
+    }
+}

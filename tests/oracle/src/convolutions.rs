@@ -1,0 +1,227 @@
+//! Convolutions and dense layers.
+
+use neji_format::{Conv2d, DepthwiseConv2d, FullyConnected, Operator, TransposeConv2d};
+use proptest::prelude::*;
+use proptest::strategy::BoxedStrategy;
+
+use crate::arithmetic::{Factor, Finish, Geometry, Image, fill};
+use crate::case::{Case, Constants, activation, factor, shape, tensor, values, window};
+
+#[derive(Debug, Clone)]
+struct Drawn {
+    input: Image,
+    geometry: Geometry,
+    padding_after: [i64; 2],
+    weights: Vec<i8>,
+    finish: Finish,
+    output: [i64; 3],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Kind {
+    Full,
+    Depthwise,
+    Transposed,
+}
+
+fn pair(range: std::ops::RangeInclusive<i64>) -> impl Strategy<Value = [i64; 2]> {
+    [range.clone(), range]
+}
+
+/// Shapes first, then what fills them.
+fn drawn(kind: Kind, depth: std::ops::RangeInclusive<i64>) -> impl Strategy<Value = Drawn> {
+    let dilation = if kind == Kind::Transposed { 1..=1 } else { 1..=3 };
+    (pair(1..=7), depth, 1..=9_i64, pair(1..=4), pair(1..=3), pair(dilation), pair(0..=4), pair(0..=4))
+        .prop_filter_map("fits", move |(size, depth, channels, kernel, stride, dilation, before, after)| {
+            let channels = if kind == Kind::Depthwise { depth * (channels % 3 + 1) } else { channels };
+            let mut output = [0, 0, channels];
+            let (mut padding, mut padding_after) = ([0; 2], [0; 2]);
+            for axis in 0..2 {
+                let extent = (kernel[axis] - 1) * dilation[axis] + 1;
+                padding[axis] = before[axis].min(extent);
+                padding_after[axis] = after[axis].min(extent);
+                let around = padding[axis] + padding_after[axis];
+                output[axis] = match kind {
+                    // Sometimes a row more than the input reaches.
+                    Kind::Transposed => (size[axis] - 1) * stride[axis] + kernel[axis] - around + around % 2,
+                    _ if size[axis] + around < extent => return None,
+                    _ => (size[axis] + around - extent) / stride[axis] + 1,
+                };
+                if output[axis] < 1 {
+                    return None;
+                }
+            }
+            Some((size, depth, Geometry { kernel, stride, dilation, padding }, padding_after, output))
+        })
+        .prop_flat_map(move |(size, depth, geometry, padding_after, output)| {
+            let taps = geometry.kernel[0] * geometry.kernel[1];
+            let summed = if kind == Kind::Depthwise { taps } else { taps * depth };
+            let weights = if kind == Kind::Depthwise { taps * output[2] } else { summed * output[2] };
+            let bits = 14 + (summed.ilog2() / 2) as i8;
+            let channel = (-20_000..20_000, factor(bits));
+            (
+                values((size[0] * size[1] * depth) as usize),
+                any::<i8>(),
+                values(weights as usize),
+                proptest::collection::vec(channel, output[2] as usize),
+                any::<i8>(),
+                activation(),
+            )
+                .prop_map(move |(values, zero_point_in, weights, channels, zero_point, activation)| {
+                    Drawn {
+                        input: Image {
+                            height: size[0],
+                            width: size[1],
+                            channels: depth,
+                            values,
+                            zero_point: zero_point_in,
+                        },
+                        geometry,
+                        padding_after,
+                        weights,
+                        finish: Finish { channels, zero_point, activation },
+                        output,
+                    }
+                })
+        })
+}
+
+/// The operator with its output before or behind the input.
+fn case(drawn: &Drawn, kind: Kind, output_first: bool) -> Case {
+    let Drawn { input: image, geometry, padding_after, weights: values, finish, output: size } = drawn;
+    let window = window(*geometry, *padding_after);
+    let (input_shape, output_shape) = (shape(image.sizes()), shape(*size));
+    let (input_offset, output_offset) = if output_first { (output_shape.len(), 0) } else { (0, input_shape.len() + 3) };
+    let input = tensor(input_offset, input_shape, image.zero_point);
+    let output = tensor(output_offset, output_shape, finish.zero_point);
+    let mut constants = Constants::default();
+    let weights = constants.i8(values);
+    let requantization = constants.requantization(&finish.channels, finish.activation);
+    let operator = match kind {
+        Kind::Full => Operator::Conv2d(Conv2d { input, output, window, weights, requantization }),
+        Kind::Depthwise => {
+            Operator::DepthwiseConv2d(DepthwiseConv2d { input, output, window, weights, requantization })
+        }
+        Kind::Transposed => {
+            Operator::TransposeConv2d(TransposeConv2d { input, output, window, weights, requantization })
+        }
+    };
+    let meaning = match kind {
+        Kind::Full => conv2d,
+        Kind::Depthwise => depthwise_conv2d,
+        Kind::Transposed => transpose_conv2d,
+    };
+    let expected = meaning(image, *geometry, values, finish, *size);
+    Case::new(vec![operator], constants, input, output, &image.values, expected)
+}
+
+fn cases(kind: Kind, depth: std::ops::RangeInclusive<i64>) -> BoxedStrategy<Case> {
+    (drawn(kind, depth), any::<bool>()).prop_map(move |(drawn, first)| case(&drawn, kind, first)).boxed()
+}
+
+fn fully_connected() -> impl Strategy<Value = Case> {
+    let layer = (1..=70_usize, 1..=11_usize).prop_flat_map(|(features, outputs)| {
+        let channels = proptest::collection::vec((-20_000..20_000, factor(16)), outputs);
+        (values(features), values(features * outputs), channels)
+    });
+    (layer, any::<[i8; 2]>(), activation()).prop_map(|((input, weights, channels), zero_points, activation)| {
+        let finish = Finish { channels, zero_point: zero_points[1], activation };
+        let row = |(output, row): (usize, &[i8])| {
+            let centred = |x: i8| i64::from(x) - i64::from(zero_points[0]);
+            finish.output(output as i64, input.iter().zip(row).map(|(&x, &w)| centred(x) * i64::from(w)).sum())
+        };
+        let expected = weights.chunks(input.len()).enumerate().map(row).collect();
+        let from = tensor(0, shape([1, 1, input.len() as i64]), zero_points[0]);
+        let to = tensor(input.len(), shape([1, 1, finish.channels.len() as i64]), zero_points[1]);
+        let mut constants = Constants::default();
+        let weights = constants.i8(&weights);
+        let requantization = constants.requantization(&finish.channels, activation);
+        let operator = FullyConnected { input: from, output: to, weights, requantization };
+        Case::new(vec![Operator::FullyConnected(operator)], constants, from, to, &input, expected)
+    })
+}
+
+/// A kernel with more taps on one axis than a kernel of the engine remembers.
+fn long_transposed() -> Case {
+    let factor = Factor { multiplier: 1 << 30, shift: -6 };
+    let drawn = Drawn {
+        input: Image { height: 1, width: 12, channels: 1, values: (-6..6).collect(), zero_point: 1 },
+        geometry: Geometry { kernel: [1, 11], stride: [1, 1], dilation: [1, 1], padding: [0, 2] },
+        padding_after: [0, 0],
+        weights: (-5..6).map(|w| w * 20).collect(),
+        finish: Finish { channels: vec![(5, factor)], zero_point: -3, activation: (-128, 127) },
+        output: [1, 20, 1],
+    };
+    case(&drawn, Kind::Transposed, false)
+}
+
+pub(crate) fn kinds() -> Vec<(&'static str, BoxedStrategy<Case>)> {
+    vec![
+        ("conv2d", cases(Kind::Full, 1..=6)),
+        // Kernels beyond the patch that the engine gathers on the stack.
+        ("deep conv2d", cases(Kind::Full, 100..=530)),
+        ("depthwise conv2d", cases(Kind::Depthwise, 1..=40)),
+        ("transpose conv2d", cases(Kind::Transposed, 1..=6)),
+        ("long transpose conv2d", Just(long_transposed()).boxed()),
+        ("fully connected", fully_connected().boxed()),
+    ]
+}
+
+fn conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish, shape: [i64; 3]) -> Vec<i8> {
+    fill(shape, |y, x, o| {
+        let mut sum = 0;
+        for ky in 0..g.kernel[0] {
+            for kx in 0..g.kernel[1] {
+                for i in 0..input.channels {
+                    let weight = weights[(((o * g.kernel[0] + ky) * g.kernel[1] + kx) * input.channels + i) as usize];
+                    let iy = y * g.stride[0] + ky * g.dilation[0] - g.padding[0];
+                    let ix = x * g.stride[1] + kx * g.dilation[1] - g.padding[1];
+                    sum += input.centred(iy, ix, i) * i64::from(weight);
+                }
+            }
+        }
+        finish.output(o, sum)
+    })
+}
+
+fn depthwise_conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish, shape: [i64; 3]) -> Vec<i8> {
+    let multiplier = shape[2] / input.channels;
+    fill(shape, |y, x, o| {
+        let mut sum = 0;
+        for ky in 0..g.kernel[0] {
+            for kx in 0..g.kernel[1] {
+                let weight = weights[((ky * g.kernel[1] + kx) * shape[2] + o) as usize];
+                let iy = y * g.stride[0] + ky * g.dilation[0] - g.padding[0];
+                let ix = x * g.stride[1] + kx * g.dilation[1] - g.padding[1];
+                sum += input.centred(iy, ix, o / multiplier) * i64::from(weight);
+            }
+        }
+        finish.output(o, sum)
+    })
+}
+
+/// In scatter form, as the operator is defined: every input adds to the outputs that it reaches.
+fn transpose_conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish, shape: [i64; 3]) -> Vec<i8> {
+    let mut sums = vec![0_i64; (shape[0] * shape[1] * shape[2]) as usize];
+    let index = |y: i64, x: i64, o: i64| ((y * shape[1] + x) * shape[2] + o) as usize;
+    for iy in 0..input.height {
+        for ix in 0..input.width {
+            for ky in 0..g.kernel[0] {
+                for kx in 0..g.kernel[1] {
+                    let (y, x) = (iy * g.stride[0] + ky - g.padding[0], ix * g.stride[1] + kx - g.padding[1]);
+                    if !(0..shape[0]).contains(&y) || !(0..shape[1]).contains(&x) {
+                        continue;
+                    }
+                    for o in 0..shape[2] {
+                        for i in 0..input.channels {
+                            let tap = (o * g.kernel[0] + ky) * g.kernel[1] + kx;
+                            let weight = i64::from(weights[(tap * input.channels + i) as usize]);
+                            sums[index(y, x, o)] += input.centred(iy, ix, i) * weight;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    fill(shape, |y, x, o| finish.output(o, sums[index(y, x, o)]))
+}
