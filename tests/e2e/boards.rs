@@ -8,7 +8,10 @@ use neji::simulate::{Frame, image_files, on_board, on_host, read_frame};
 use neji_app::Verdict;
 use neji_format::{AlignedBytes, Model};
 use neji_machine::{Board, Options, rises};
+use neji_oracle::{Case, kinds};
 use neji_tests::{blob, data, models, root};
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::TestRunner;
 
 fn boards() -> Vec<Board> {
     let boards = Board::all(&root()).expect("the boards");
@@ -85,6 +88,45 @@ fn every_operator_gives_the_same_bits_on_all_boards() {
     same_everywhere(&aligned, &frames, &boards);
     let judged = AlignedBytes::new(&with_a_classifier(&model));
     same_everywhere(&judged, &frames, &boards);
+}
+
+/// Cases of each kind of operator that every board is given.
+const CASES: usize = 2;
+
+/// Random operators against the naive oracle, on the cores themselves: every byte of the output.
+#[test]
+fn every_operator_gives_what_its_oracle_gives_on_all_boards() {
+    let mut draw = TestRunner::deterministic();
+    let cases: Vec<(&str, Case)> = kinds()
+        .iter()
+        .flat_map(|(name, strategy)| {
+            (0..CASES).map(|_| (*name, strategy.new_tree(&mut draw).expect("a case").current())).collect::<Vec<_>>()
+        })
+        .collect();
+    let boards = boards();
+    std::thread::scope(|scope| {
+        for board in &boards {
+            let cases = &cases;
+            scope.spawn(move || {
+                let elf = board.build().expect("firmware");
+                let mut compared = 0;
+                for (name, case) in cases {
+                    let bytes = AlignedBytes::new(&case.blob);
+                    let model = Model::parse(bytes.as_slice()).expect("a model");
+                    let needed = neji_app::Monitor::<neji_engine::Portable>::memory_bytes(&model) as u64;
+                    // The M0 has room for the small ones.
+                    if needed > board.settings.ram_bytes / 2 || case.blob.len() as u64 > board.settings.model_bytes {
+                        continue;
+                    }
+                    let samples: Vec<u8> = case.input.iter().map(|&q| q.cast_unsigned()).collect();
+                    let run = board.run(&elf, &case.blob, &samples, Options::default()).expect("runs");
+                    assert_eq!(run.outputs, case.expected, "{}: {name}: {:?}", board.package, case.operators);
+                    compared += 1;
+                }
+                assert!(compared * 10 >= cases.len() * 9, "{}: only {compared} cases fit", board.package);
+            });
+        }
+    });
 }
 
 /// The same blob, its output judged as classes where it is a vector: the score then shows two of its values.

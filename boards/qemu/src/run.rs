@@ -5,10 +5,11 @@ use core::fmt::{Display, Write as _};
 use cortex_m::Peripherals;
 use cortex_m_semihosting::hio;
 use embedded_hal::digital::OutputPin;
+use embedded_io::Write as _;
 use neji_app::{AlarmPin, AlarmPolarity, Monitor, Report, ReportWriter, Sensor};
 use neji_engine::Isa;
-use neji_format::Model;
 use neji_format::header::FORMAT_VERSION;
+use neji_format::{Detector, Model};
 
 use crate::exit;
 use crate::measure::{self, Clock};
@@ -90,6 +91,11 @@ pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
         }
     };
     let Ok(()) = reports.write(&hello);
+    // A model without a detector says nothing but its output.
+    let mut outputs = match model.plan().detector {
+        Detector::None => File::write_to(b"outputs.bin\0"),
+        Detector::Reconstruction(_) | Detector::Classifier(_) => None,
+    };
 
     let mut buffer = [0; 256];
     let (mut frames, mut spent) = (0, 0);
@@ -105,6 +111,9 @@ pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
             // The pin first: a line that blocks must not delay the alarm.
             let Ok(changed) = alarm.set(verdict.alarm) else { give_up(&"the alarm pin fails") };
             let Ok(()) = reports.write(&Report::Verdict(verdict));
+            if let Some(outputs) = &mut outputs {
+                let Ok(()) = outputs.write_all(bytemuck::cast_slice(monitor.output()));
+            }
             let Ok(()) = reports.write(&Report::Timing { ticks: spent as u32, ticks_per_second });
             if changed {
                 let report = Report::AlarmChanged { high: verdict.alarm, sequence: verdict.sequence };

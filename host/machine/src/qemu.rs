@@ -19,6 +19,8 @@ use crate::toolchain::{QEMU, QEMU_INSTALL};
 pub const SAMPLES: &str = "samples.bin";
 /// The file that the firmware writes reports to.
 pub const REPORTS: &str = "reports.bin";
+/// The file that the firmware writes the model's outputs to, where there is no detector to judge them.
+pub const OUTPUTS: &str = "outputs.bin";
 const MODEL: &str = "model.neji";
 const TRACE: &str = "trace.log";
 
@@ -42,6 +44,8 @@ impl Default for Options {
 pub struct Emulation {
     /// The bytes of the report stream.
     pub stream: Vec<u8>,
+    /// The int8 outputs of a model without a detector, frame after frame.
+    pub outputs: Vec<i8>,
     /// QEMU's exit status: 0 where the firmware ended well, 1 where it reported a failure; `None` where a signal ended it.
     pub exit: Option<i32>,
     /// What QEMU and the firmware wrote to stderr.
@@ -127,7 +131,8 @@ pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options:
         bail!("{} did not end within {} s\n{stderr}", board.package, options.timeout.as_secs());
     };
     let pin_writes = pin_writes(&String::from_utf8_lossy(&read(TRACE)));
-    Ok(Emulation { stream: read(REPORTS), exit: status.code(), stderr, pin_writes })
+    let outputs = read(OUTPUTS).into_iter().map(u8::cast_signed).collect();
+    Ok(Emulation { stream: read(REPORTS), outputs, exit: status.code(), stderr, pin_writes })
 }
 
 #[cfg(test)]

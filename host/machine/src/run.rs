@@ -15,6 +15,8 @@ pub struct Run {
     pub reports: Vec<Report>,
     /// The verdicts among them.
     pub verdicts: Vec<Verdict>,
+    /// The int8 outputs of a model without a detector, frame after frame.
+    pub outputs: Vec<i8>,
     /// Instructions of each frame's front end, inference and score; empty unless they were counted.
     pub instructions: Vec<u64>,
     /// Most stack that was used, in bytes, where the run ended well.
@@ -65,8 +67,8 @@ impl Run {
         let instructions = instructions.collect();
         let stack = emulation.stderr.lines().find_map(|line| line.strip_prefix("stack: ")?.strip_suffix(" bytes"));
         let stack_bytes = stack.and_then(|number| number.parse().ok());
-        let Emulation { exit, stderr, pin_writes, .. } = emulation;
-        Ok(Self { reports, verdicts, instructions, stack_bytes, exit, stderr, pin_writes })
+        let Emulation { outputs, exit, stderr, pin_writes, .. } = emulation;
+        Ok(Self { reports, verdicts, outputs, instructions, stack_bytes, exit, stderr, pin_writes })
     }
 }
 
@@ -97,7 +99,7 @@ mod tests {
             stream.extend_from_slice(report.to_frame(&mut [0; neji_app::report::FRAME_BYTES_MAX]));
         }
         let stderr = "stack: 99 bytes\n".to_owned();
-        let emulation = Emulation { stream, exit: Some(0), stderr, pin_writes: vec![] };
+        let emulation = Emulation { stream, outputs: vec![], exit: Some(0), stderr, pin_writes: vec![] };
         let run = Run::of(emulation.clone(), true).unwrap();
         assert_eq!((run.instructions.as_slice(), run.stack_bytes, run.refused()), (&[120][..], Some(99), Some("no")));
         let mut broken = emulation;
