@@ -6,6 +6,7 @@
 pub mod baselines;
 pub mod calibrate;
 pub mod cli;
+pub mod conformance;
 pub mod dataset;
 pub mod evaluate;
 pub mod experiment;
@@ -26,5 +27,6 @@ pub mod report;
 pub mod run;
 pub mod simulate;
 pub mod tensor_file;
+pub mod tflite;
 #[cfg(feature = "train")]
 pub mod train;

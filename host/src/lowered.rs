@@ -1,11 +1,14 @@
 //! An int8 model whose tensors have no place yet: what the quantizer and importers make, and the planner reads.
 
+use anyhow::{Result, ensure};
 use neji_format::operator::{CONCAT_INPUTS_MAX, Concat};
-use neji_format::{Add, Lut, LutFunction, Operator, Reshape, Shape, Tensor, push_constant};
+use neji_format::{Add, Lut, LutFunction, Multiplier, Operator, Reshape, Shape, Softmax, Tensor, push_constant};
 
 use crate::plan::Use;
 use crate::quantize::scheme::{Scheme, multiplier};
 
+/// Bits left of the point in softmax's differences, TensorFlow Lite's.
+const SOFTMAX_INTEGER_BITS: u32 = 5;
 /// Shift of the inputs of a sum or difference, TensorFlow Lite's for int8.
 const ADD_LEFT_SHIFT: u8 = 20;
 
@@ -135,4 +138,21 @@ pub fn add(input_a: Tensor, input_b: Tensor, output: Tensor, bounds: (i8, i8)) -
         activation_min,
         activation_max,
     }
+}
+
+/// TensorFlow Lite's `PreprocessSoftmaxScaling` and `CalculateInputRadius`.
+///
+/// # Errors
+/// Logits so fine that their differences vanish.
+pub fn softmax(input: Tensor, output: Tensor, beta: f32) -> Result<Operator> {
+    let left = 31 - SOFTMAX_INTEGER_BITS;
+    let real = (f64::from(beta) * f64::from(input.scale) * f64::from(1 << left)).min(f64::from(i32::MAX));
+    ensure!(real > 1.0, "the logits' scale {} times beta {beta} is too small for softmax", input.scale);
+    // The factor may be as large as 2^31, which `multiplier` does not take: the mantissa is found two powers lower.
+    let lower = multiplier(real / 4.0);
+    let shift = i32::from(lower.shift) + 2;
+    let radius = f64::from((1 << SOFTMAX_INTEGER_BITS) - 1) * f64::from(1 << left) / 2f64.powi(shift);
+    // A shift by 31 comes with a radius of 0: the largest logit alone counts, whatever the shift.
+    let multiplier = Multiplier { multiplier: lower.multiplier, shift: shift.min(30) as i8 };
+    Ok(Operator::Softmax(Softmax { input, output, multiplier, difference_min: -(radius.floor() as i32) }))
 }

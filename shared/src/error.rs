@@ -345,7 +345,7 @@ impl fmt::Display for DecodeError {
             }
             Self::Multiplier { operator, channel } => write!(
                 f,
-                "operator {operator}, channel {channel}: a multiplier must be 0 or in [2^30, 2^31) with a shift in [-31, 30]"
+                "operator {operator}, channel {channel}: a multiplier must be 0 or in [2^29, 2^31) with a shift in [-31, 30]"
             ),
             Self::Activation { operator } => write!(f, "operator {operator}: activation_min exceeds activation_max"),
             Self::AccumulatorOverflow { operator, channel } => write!(
@@ -372,7 +372,7 @@ impl fmt::Display for FrontEndFault {
             Self::Strip => "the strip must have 1 to 2^24 pixels",
             Self::Area => "area_min must be 1 to area_max",
             Self::Extent => "length and breadth must be 1 to 2^24",
-            Self::Quantize => "the multiplier must be 0 or in [2^30, 2^31) with a shift in [-31, 30]",
+            Self::Quantize => "the multiplier must be 0 or in [2^29, 2^31) with a shift in [-31, 30]",
             Self::OutputLength { needed, given } => {
                 return write!(
                     f,
@@ -387,7 +387,7 @@ impl fmt::Display for DetectorFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match *self {
             Self::Shape => "a reconstruction must have the input's shape",
-            Self::Multiplier => "output_to_residual must be 0 or in [2^30, 2^31) with a shift in [-31, 30]",
+            Self::Multiplier => "output_to_residual must be 0 or in [2^29, 2^31) with a shift in [-31, 30]",
             Self::SmoothRadius => "smooth_radius must be at most 2",
             Self::TopK => "top_k must be at most 64",
             Self::Classes => "a classifier's output must be 1 x 1 x at least 2 classes",

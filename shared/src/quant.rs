@@ -6,7 +6,8 @@ use crate::tensor::Constant;
 
 /// A real factor as a 31-bit mantissa and a power of two: `real = multiplier / 2^31 * 2^shift`.
 ///
-/// The form of TensorFlow Lite's `QuantizeMultiplier`: `multiplier` is 0 or in `[2^30, 2^31)`, `shift` is positive for a
+/// The form of TensorFlow Lite's `QuantizeMultiplier`: `multiplier` is 0 or in `[2^30, 2^31)` (for a mean, which divides the
+/// mantissa by its count, one bit less is allowed: `[2^29, 2^31)`), `shift` is positive for a
 /// left shift and negative for a right shift, in `[-31, 30]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Multiplier {

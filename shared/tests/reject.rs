@@ -276,7 +276,7 @@ fn set_i32(blob: &mut Blob<'static>, constant: neji_format::Constant, index: usi
 #[test]
 fn multipliers() {
     let bad = |operator, channel| DecodeError::Multiplier { operator, channel };
-    for value in [-1, 1, (1 << 30) - 1, i32::MIN] {
+    for value in [-1, 1, (1 << 29) - 1, i32::MIN] {
         let error = refusal(classifier(), |b| {
             let constant = step!(b, 0, Conv2d).requantization.multiplier;
             set_i32(b, constant, 2, value);

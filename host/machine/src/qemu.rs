@@ -150,6 +150,7 @@ mod tests {
             model_bytes: 4,
             flash_bytes: 8,
             ram_bytes: 8,
+            memory_bytes: 4,
             systick_hz: 25_000_000,
             pin_trace: "mps2_fpgaio_write".into(),
             alarm_mask: 1,

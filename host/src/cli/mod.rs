@@ -1,7 +1,9 @@
 //! The command line: typed arguments, then plumbing.
 
+pub mod conformance;
 pub mod data;
 pub mod eval;
+pub mod import;
 pub mod inspect;
 pub mod quantize;
 pub mod report;
@@ -31,6 +33,10 @@ pub enum Command {
     Quantize(quantize::Args),
     /// Evaluate a run or a blob on labelled data.
     Eval(eval::Args),
+    /// Turn an int8 .tflite model into a blob.
+    Import(import::Args),
+    /// Compare imported models with the answers of TensorFlow Lite.
+    Conformance(conformance::Args),
     /// Show what is in a blob.
     Inspect(inspect::Args),
     /// Run a blob on raw int8 tensors.
@@ -52,6 +58,8 @@ impl Cli {
             Command::Train(args) => train::run(args),
             Command::Quantize(args) => quantize::run(args),
             Command::Eval(args) => eval::run(args),
+            Command::Import(args) => import::run(args),
+            Command::Conformance(args) => conformance::run(args),
             Command::Inspect(args) => inspect::run(args),
             Command::Run(args) => run::run(args),
             Command::Simulate(args) => simulate::run(args),

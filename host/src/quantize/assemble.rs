@@ -25,8 +25,8 @@ pub enum Memory {
 pub struct Edges<'a> {
     /// Samples to input.
     pub front_end: FrontEnd,
-    /// Task, and with it the detector's kind.
-    pub task: Task,
+    /// Task, and with it the detector's kind; none where the output is all that is asked for.
+    pub task: Option<Task>,
     /// The detector's settings.
     pub detector: DetectorSettings,
     /// Weights of the residuals, Q14, one an element.
@@ -41,12 +41,13 @@ pub struct Edges<'a> {
 ///
 /// Squares of a residual in 1/16 of its deviation, or of the input's step; 1/256 of a logit's step; 1/256 of the 256 steps
 /// of a probability.
-pub fn score_unit(lowered: &Lowered, task: Task, detector: &DetectorSettings) -> f32 {
+pub fn score_unit(lowered: &Lowered, task: Option<Task>, detector: &DetectorSettings) -> f32 {
     let (input, output) = (lowered.tensors[0], lowered.tensors[lowered.output]);
     match (task, detector.normalise) {
-        (Task::Autoencoder, true) => 1.0 / 256.0,
-        (Task::Autoencoder, false) => input.scale * input.scale / 256.0,
-        (Task::Cnn, _) => output.scale / 256.0,
+        (None, _) => 1.0,
+        (Some(Task::Autoencoder), true) => 1.0 / 256.0,
+        (Some(Task::Autoencoder), false) => input.scale * input.scale / 256.0,
+        (Some(Task::Cnn), _) => output.scale / 256.0,
     }
 }
 
@@ -77,13 +78,14 @@ pub fn lifetimes(lowered: &Lowered, keep_input: bool) -> Vec<plan::Lifetime> {
 /// # Errors
 /// The device would refuse it: says why.
 pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<AlignedBytes> {
-    let keep_input = edges.task == Task::Autoencoder;
+    let keep_input = edges.task == Some(Task::Autoencoder);
     let layout = layout(lowered, memory, keep_input);
     let placed = |index: usize| neji_format::Tensor { offset: layout.offsets[index] as u32, ..lowered.tensors[index] };
     let mut constants = lowered.constants.clone();
     let (input, output) = (placed(0), placed(lowered.output));
     let detector = match edges.task {
-        Task::Autoencoder => Detector::Reconstruction(Reconstruction {
+        None => Detector::None,
+        Some(Task::Autoencoder) => Detector::Reconstruction(Reconstruction {
             output_to_residual: multiplier(16.0 * f64::from(output.scale) / f64::from(input.scale)),
             weights: edges.weights.map(|weights| {
                 let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
@@ -92,7 +94,7 @@ pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<
             smooth_radius: edges.detector.smooth_radius,
             top_k: edges.detector.top_k,
         }),
-        Task::Cnn => Detector::Classifier(Classifier {
+        Some(Task::Cnn) => Detector::Classifier(Classifier {
             normal_class: 0,
             score: match edges.detector.score {
                 ScoreName::Margin => ClassifierScore::Margin,

@@ -6,16 +6,13 @@
 use anyhow::{Context, Result, bail, ensure};
 use neji_format::{
     Constant, Conv2d, DepthwiseConv2d, FullyConnected, LutFunction, Mean, Multiplier, Operator, Pad, Pool2d, PoolKind,
-    Requantization, Reshape, ResizeNearest, Softmax, Tensor, TransposeConv2d, push_constant,
+    Requantization, Reshape, ResizeNearest, Tensor, TransposeConv2d, push_constant,
 };
 
 use super::scheme::{Scheme, multiplier};
 use crate::calibrate::Range;
 use crate::graph::{Activation, Graph, Op};
-use crate::lowered::{Lowered, add};
-
-/// Bits left of the point in softmax's differences, TensorFlow Lite's.
-const SOFTMAX_INTEGER_BITS: u32 = 5;
+use crate::lowered::{Lowered, add, softmax};
 
 /// Lowers `graph`, in which batch normalisation is folded; `input` is the scheme of its input.
 ///
@@ -197,7 +194,7 @@ impl Lowering<'_> {
                 rows: self.repeated(input.shape.height, *factor_height),
                 columns: self.repeated(input.shape.width, *factor_width),
             }),
-            Op::Softmax => softmax(input, out)?,
+            Op::Softmax => softmax(input, out, 1.0)?,
         };
         self.lowered.push(&self.graph.nodes[result].name, operator);
         Ok(())
@@ -312,16 +309,4 @@ fn pool(kind: PoolKind, input: Tensor, output: Tensor, window: neji_format::Wind
     let multiplier = if kind == PoolKind::Sum { multiplier(factor) } else { Multiplier { multiplier: 0, shift: 0 } };
     let (activation_min, activation_max) = (i8::MIN, i8::MAX);
     Operator::Pool2d(Pool2d { kind, input, output, window, multiplier, activation_min, activation_max })
-}
-
-/// TensorFlow Lite's `PreprocessSoftmaxScaling` and `CalculateInputRadius` with beta 1.
-fn softmax(input: Tensor, output: Tensor) -> Result<Operator> {
-    let left = 31 - SOFTMAX_INTEGER_BITS;
-    let real = (f64::from(input.scale) * f64::from(1 << left)).min(f64::from(i32::MAX));
-    ensure!(real >= 1.0, "the logits' scale {} is too small for softmax", input.scale);
-    // The factor may be as large as 2^31, which `multiplier` does not take: the mantissa is found a power lower.
-    let halved = multiplier(real / 4.0);
-    let multiplier = Multiplier { shift: (halved.shift + 2).min(30), ..halved };
-    let radius = f64::from((1 << SOFTMAX_INTEGER_BITS) - 1) * f64::from(1 << left) / 2f64.powi(multiplier.shift.into());
-    Ok(Operator::Softmax(Softmax { input, output, multiplier, difference_min: -(radius.floor() as i32) }))
 }

@@ -129,10 +129,15 @@ impl<'a> Quantizer<'a> {
         let held_out = if validation.is_empty() { normal_only(train) } else { normal_only(validation) };
         let edges = Edges {
             front_end: FrontEnd::Image(*config),
-            task: experiment.task,
+            task: Some(experiment.task),
             detector: experiment.detector,
             weights: None,
-            decision: decision(&experiment.decision, 0, 0, score_unit(&lowered, experiment.task, &experiment.detector)),
+            decision: decision(
+                &experiment.decision,
+                0,
+                0,
+                score_unit(&lowered, Some(experiment.task), &experiment.detector),
+            ),
             provenance: Provenance {
                 neji_version: env!("CARGO_PKG_VERSION"),
                 name: &experiment.name,

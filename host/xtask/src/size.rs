@@ -107,6 +107,14 @@ fn row(board: &Board, model: &[u8], samples: &[u8]) -> Result<String> {
     if sizes.flash() > settings.flash_bytes {
         bail!("{}: {} bytes of image, {} of flash", board.package, sizes.flash(), settings.flash_bytes);
     }
+    if sizes.memory != settings.memory_bytes {
+        bail!(
+            "{}: {} bytes for the monitor, its Cargo.toml says {}",
+            board.package,
+            sizes.memory,
+            settings.memory_bytes
+        );
+    }
     let run = board.run(&image, model, samples, Options::default())?;
     let stack = match (run.stack_bytes, run.refused()) {
         (Some(bytes), _) => bytes.to_string(),

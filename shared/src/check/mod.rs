@@ -70,10 +70,10 @@ fn constant(model: &Model<'_>, place: Place, constant: Constant, needed: Option<
     Ok(())
 }
 
-/// Whether a multiplier is what `QuantizeMultiplier` makes: 0, or a mantissa in `[2^30, 2^31)`, and a shift in
-/// `[-31, 30]`.
+/// Whether a multiplier is what `QuantizeMultiplier` makes, or a mean of it: 0, or a mantissa in `[2^29, 2^31)`, and a shift
+/// in `[-31, 30]`.
 fn is_normal(multiplier: Multiplier) -> bool {
-    (multiplier.multiplier == 0 || multiplier.multiplier >= 1 << 30) && (-31..=30).contains(&multiplier.shift)
+    (multiplier.multiplier == 0 || multiplier.multiplier >= 1 << 29) && (-31..=30).contains(&multiplier.shift)
 }
 
 /// Whether two tensors share scale and zero point.

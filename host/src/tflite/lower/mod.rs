@@ -1,0 +1,299 @@
+//! From a file's operators to the engine's.
+//!
+//! Tensors have up to four dimensions there and three here: dimensions are counted from the last, which is the channels, and
+//! the batch must be 1. What only renames dimensions becomes a reshape, which costs nothing where it lies in place.
+
+mod elementwise;
+mod layers;
+mod movement;
+mod pools;
+mod tables;
+
+use anyhow::{Context, Result, bail, ensure};
+use neji_format::{Load, LutFunction, Operator as Int8, Shape, push_constant};
+
+use super::builtin;
+use super::file::{Activation, File, Kind, Operator, Options, Tensor};
+use crate::lowered::Lowered;
+use crate::quantize::scheme::Scheme;
+
+/// Lowers a file.
+///
+/// # Errors
+/// Names the operator and its index.
+pub(super) fn lower(file: &File<'_>) -> Result<Lowered> {
+    let [input] = file.inputs[..] else { bail!("{} inputs; models with one are imported", file.inputs.len()) };
+    let [output] = file.outputs[..] else { bail!("{} outputs; models with one are imported", file.outputs.len()) };
+    let needed = needed(file, output);
+    let mut lowering =
+        Lowering { file, lowered: Lowered::default(), placed: vec![None; file.tensors.len()], name: String::new() };
+    let input = lowering.first(input, &needed).context("the model's input")?;
+    lowering.result(input).context("the model's input")?;
+    for (index, operator) in file.operators.iter().enumerate().filter(|(index, _)| needed[*index]) {
+        lowering.operator(operator).with_context(|| format!("operator {index}, {}", builtin::name(operator.code)))?;
+    }
+    let output = lowering.last(output).context("the model's output")?;
+    let Lowering { mut lowered, .. } = lowering;
+    // A blob's output is what its last operator writes.
+    if lowered.steps.last().is_some_and(|step| step.tensors.output != output) {
+        bail!("the output is not what the last operator gives");
+    }
+    lowered.output = output;
+    Ok(lowered)
+}
+
+/// Which operators `output` depends on.
+fn needed(file: &File<'_>, output: i32) -> Vec<bool> {
+    let mut wanted = vec![false; file.tensors.len()];
+    let mut needed = vec![false; file.operators.len()];
+    if let Some(wanted) = usize::try_from(output).ok().and_then(|output| wanted.get_mut(output)) {
+        *wanted = true;
+    }
+    for (index, operator) in file.operators.iter().enumerate().rev() {
+        let tensor = |index: &i32| usize::try_from(*index).ok();
+        needed[index] = operator.outputs.iter().filter_map(tensor).any(|output| wanted[output]);
+        if needed[index] {
+            operator.inputs.iter().filter_map(tensor).for_each(|input| wanted[input] = true);
+        }
+    }
+    needed
+}
+
+struct Lowering<'f, 'b> {
+    file: &'f File<'b>,
+    lowered: Lowered,
+    /// The lowered tensor of each of the file's that has one.
+    placed: Vec<Option<usize>>,
+    /// Name of what is being lowered: that of its output.
+    name: String,
+}
+
+impl<'f, 'b> Lowering<'f, 'b> {
+    fn tensor(&self, index: i32) -> Result<&'f Tensor<'b>> {
+        let index = usize::try_from(index).ok().context("a tensor is missing")?;
+        self.file.tensors.get(index).with_context(|| format!("tensor {index} is not in the file"))
+    }
+
+    /// The int8 tensor that the blob begins with: the input, or what quantizes it.
+    fn first(&self, input: i32, needed: &[bool]) -> Result<i32> {
+        if self.tensor(input)?.kind != Kind::Float32 {
+            return Ok(input);
+        }
+        let readers =
+            self.file.operators.iter().zip(needed).filter(|(op, needed)| **needed && op.inputs.contains(&input));
+        let readers: Vec<&Operator> = readers.map(|(op, _)| op).collect();
+        match readers[..] {
+            [quantize] if quantize.code == builtin::QUANTIZE => quantize.outputs.first().copied().context("no output"),
+            _ => bail!("float32, and not quantized by one QUANTIZE; models of int8 are imported"),
+        }
+    }
+
+    /// The lowered tensor of the output, or of what is turned to floats.
+    fn last(&self, output: i32) -> Result<usize> {
+        let is_output = |op: &&Operator| op.code == builtin::DEQUANTIZE && op.outputs.contains(&output);
+        let dequantized = self.file.operators.iter().find(is_output).and_then(|op| op.inputs.first());
+        let index = *dequantized.unwrap_or(&output);
+        let place = usize::try_from(index).ok().and_then(|index| self.placed.get(index).copied().flatten());
+        place.context("nothing computes it")
+    }
+
+    fn operator(&mut self, operator: &Operator) -> Result<()> {
+        let output = *operator.outputs.first().context("no output")?;
+        self.name = self.tensor(output)?.name.clone();
+        match (operator.code, &operator.options) {
+            (builtin::CONV_2D, options) => self.conv2d(operator, options),
+            (builtin::DEPTHWISE_CONV_2D, options) => self.depthwise_conv2d(operator, options),
+            (builtin::TRANSPOSE_CONV, options) => self.transpose_conv(operator, options),
+            (builtin::FULLY_CONNECTED, Options::FullyConnected { activation }) => {
+                self.fully_connected(operator, *activation)
+            }
+            (builtin::MAX_POOL_2D | builtin::AVERAGE_POOL_2D, options) => self.pool(operator, options),
+            (builtin::MEAN, _) => self.mean(operator),
+            (builtin::ADD | builtin::SUB | builtin::MUL, Options::Elementwise { activation }) => {
+                self.binary(operator, *activation)
+            }
+            (builtin::CONCATENATION, Options::Concat { axis }) => self.concatenation(operator, *axis),
+            (builtin::PAD, _) => self.pad(operator),
+            (builtin::RESHAPE | builtin::SQUEEZE | builtin::EXPAND_DIMS, _) => self.reshape(operator),
+            (builtin::RESIZE_NEAREST_NEIGHBOR, Options::ResizeNearest { align_corners, half_pixel_centers }) => {
+                self.resize_nearest(operator, *align_corners, *half_pixel_centers)
+            }
+            (builtin::SOFTMAX, Options::Softmax { beta }) => self.softmax(operator, *beta),
+            (builtin::LEAKY_RELU, Options::LeakyRelu { alpha }) => self.leaky_relu(operator, *alpha),
+            (builtin::LOGISTIC, _) => self.logistic(operator),
+            (builtin::TANH, _) => self.tanh(operator),
+            (builtin::HARD_SWISH, _) => self.hard_swish(operator),
+            (builtin::RELU, _) => self.relu(operator, Activation::Relu, LutFunction::Relu),
+            (builtin::RELU6, _) => self.relu(operator, Activation::Relu6, LutFunction::Relu6),
+            (builtin::RELU_N1_TO_1, _) => self.relu(operator, Activation::ReluN1To1, LutFunction::ReluN1To1),
+            (builtin::QUANTIZE, _) => self.quantize(operator),
+            (builtin::DEQUANTIZE, _) => self.dequantize(operator),
+            _ => {
+                let known: Vec<String> = builtin::SUPPORTED.iter().map(|&code| builtin::name(code)).collect();
+                bail!("not supported; supported are {}", known.join(", "))
+            }
+        }
+    }
+
+    /// The first `N` inputs of an operator.
+    fn inputs<const N: usize>(&self, operator: &Operator) -> Result<[i32; N]> {
+        let inputs = operator.inputs.first_chunk::<N>();
+        inputs.copied().with_context(|| format!("{} inputs, {N} are needed", operator.inputs.len()))
+    }
+
+    fn output(operator: &Operator) -> i32 {
+        operator.outputs.first().copied().unwrap_or(-1)
+    }
+
+    /// Where an input lies; a constant is loaded first.
+    fn operand(&mut self, index: i32) -> Result<usize> {
+        let tensor = self.tensor(index)?;
+        if let Some(placed) = self.placed[index as usize] {
+            return Ok(placed);
+        }
+        let values = tensor.data.with_context(|| format!("nothing computes its input \"{}\"", tensor.name))?;
+        let (shape, scheme) = (shape(tensor)?, scheme(tensor)?);
+        ensure!(values.len() == shape.len(), "constant \"{}\": {} bytes for {shape:?}", tensor.name, values.len());
+        let place = self.lowered.tensor(index as usize, shape, scheme);
+        let values = push_constant(&mut self.lowered.constants, values);
+        self.lowered.push(&tensor.name, Int8::Load(Load { output: self.lowered.tensors[place], values }));
+        Ok(place)
+    }
+
+    /// A place for a tensor that is computed next.
+    fn result(&mut self, index: i32) -> Result<usize> {
+        let tensor = self.tensor(index)?;
+        let (shape, scheme) = (shape(tensor)?, scheme(tensor)?);
+        let place = self.lowered.tensor(index as usize, shape, scheme);
+        self.placed[index as usize] = Some(place);
+        Ok(place)
+    }
+
+    /// A place for a value on the way to `index`.
+    fn between(&mut self, index: i32, shape: Shape, scheme: Scheme) -> usize {
+        self.lowered.tensor(index as usize, shape, scheme)
+    }
+
+    /// Makes `value`, which holds the bytes of `index`, that tensor: its shape, its scale.
+    ///
+    /// TensorFlow Lite copies bytes in operators such as a reshape whatever the scales say, and so does this.
+    fn settle(&mut self, index: i32, value: usize) -> Result<()> {
+        let tensor = self.tensor(index)?;
+        let (shape, scheme) = (shape(tensor)?, scheme(tensor)?);
+        let value = self.relabelled(index, value, scheme);
+        let value = self.reshaped(index, value, shape)?;
+        self.placed[index as usize] = Some(value);
+        Ok(())
+    }
+
+    /// `value` with another shape.
+    fn reshaped(&mut self, index: i32, value: usize, shape: Shape) -> Result<usize> {
+        let given = self.lowered.tensors[value].shape;
+        if given == shape {
+            return Ok(value);
+        }
+        ensure!(given.len() == shape.len(), "{given:?} has not the elements of {shape:?}");
+        let output = self.between(index, shape, self.lowered.scheme(value));
+        self.lowered.push_reshape(&self.name, value, output);
+        Ok(output)
+    }
+
+    /// The same bytes said to have another scale.
+    fn relabelled(&mut self, index: i32, value: usize, scheme: Scheme) -> usize {
+        if self.lowered.scheme(value) == scheme {
+            return value;
+        }
+        let output = self.between(index, self.lowered.tensors[value].shape, scheme);
+        self.lowered.push_table(&self.name, value, output, LutFunction::Quantize, |q| q);
+        output
+    }
+
+    fn quantize(&mut self, operator: &Operator) -> Result<()> {
+        let [input] = self.inputs(operator)?;
+        let output = Self::output(operator);
+        if self.tensor(input)?.kind == Kind::Float32 {
+            // The model's input was placed where this operator's output is.
+            ensure!(self.placed[output as usize].is_some(), "floats inside the model; models of int8 are imported");
+            return Ok(());
+        }
+        self.requantize(operator)
+    }
+
+    fn dequantize(&mut self, operator: &Operator) -> Result<()> {
+        let output = Self::output(operator);
+        ensure!(self.file.outputs == [output], "floats inside the model; models of int8 are imported");
+        Ok(())
+    }
+}
+
+/// The shape of a tensor here: height, width and channels are its last three dimensions.
+fn shape(tensor: &Tensor<'_>) -> Result<Shape> {
+    let name = &tensor.name;
+    let dimensions = &tensor.shape;
+    let mut sizes = [1_u32; 4];
+    let first = 4_usize.checked_sub(dimensions.len());
+    let first =
+        first.with_context(|| format!("\"{name}\" has shape {dimensions:?}; up to four dimensions are imported"))?;
+    for (size, &given) in sizes[first..].iter_mut().zip(dimensions) {
+        *size =
+            given.try_into().ok().filter(|&size| size > 0).with_context(|| {
+                format!("\"{name}\" has shape {dimensions:?}; only fixed sizes above 0 are imported")
+            })?;
+    }
+    let [batch, height, width, channels] = sizes;
+    ensure!(batch == 1, "\"{name}\" has shape {dimensions:?}; a batch of 1 is imported");
+    Ok(Shape::new(height, width, channels))
+}
+
+/// The axis of a tensor's dimension `axis`, which may count from the end: 0 rows, 1 columns, 2 channels.
+fn axis(tensor: &Tensor<'_>, axis: i32) -> Result<usize> {
+    let rank = tensor.shape.len() as i32;
+    let from_front = if axis < 0 { axis + rank } else { axis };
+    let here = from_front + 3 - rank;
+    ensure!(
+        (0..rank).contains(&from_front) && (0..3).contains(&here),
+        "axis {axis} of shape {:?} is not one of the last three dimensions",
+        tensor.shape
+    );
+    Ok(here as usize)
+}
+
+/// Scale and zero point of an activation.
+fn scheme(tensor: &Tensor<'_>) -> Result<Scheme> {
+    let name = &tensor.name;
+    ensure!(tensor.kind == Kind::Int8, "\"{name}\" is {:?}; models of int8 are imported", tensor.kind);
+    let ([scale], [zero_point]) = (&tensor.scales[..], &tensor.zero_points[..]) else {
+        bail!("\"{name}\" has {} scales and {} zero points, not one", tensor.scales.len(), tensor.zero_points.len());
+    };
+    ensure!(scale.is_finite() && *scale > 0.0, "\"{name}\" has scale {scale}, which must be above 0");
+    let zero_point = i8::try_from(*zero_point);
+    Ok(Scheme { scale: *scale, zero_point: zero_point.with_context(|| format!("\"{name}\": the zero point"))? })
+}
+
+/// A constant's i32 values; i64 are taken where they fit.
+fn integers(tensor: &Tensor<'_>) -> Result<Vec<i32>> {
+    let data = tensor.data.with_context(|| format!("\"{}\" must be a constant", tensor.name))?;
+    match tensor.kind {
+        Kind::Int32 => Ok(data.as_chunks().0.iter().copied().map(i32::from_le_bytes).collect()),
+        Kind::Int64 => {
+            let values = data.as_chunks().0.iter().copied().map(i64::from_le_bytes);
+            values.map(|value| i32::try_from(value).context("an index beyond 32 bits")).collect()
+        }
+        other => bail!("\"{}\" holds {other:?}, not integers", tensor.name),
+    }
+}
+
+/// Bounds of an output, as `CalculateActivationRangeQuantized` finds them.
+fn bounds(activation: Activation, output: Scheme) -> (i8, i8) {
+    // The quotient and its rounding are f32's, as there.
+    let quantized = |real: f32| {
+        let steps = (real / output.scale).round();
+        (f64::from(steps) + f64::from(output.zero_point)).clamp(-128.0, 127.0) as i8
+    };
+    match activation {
+        Activation::None => (i8::MIN, i8::MAX),
+        Activation::Relu => (quantized(0.0), i8::MAX),
+        Activation::Relu6 => (quantized(0.0), quantized(6.0)),
+        Activation::ReluN1To1 => (quantized(-1.0), quantized(1.0)),
+    }
+}

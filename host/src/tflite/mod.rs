@@ -1,0 +1,62 @@
+//! Import of int8 `.tflite` models: read, checked, lowered to the engine's operators with TensorFlow Lite's own numbers.
+//!
+//! Every factor and table is computed as TensorFlow Lite's kernels compute it when they are prepared, in the same precision,
+//! so that the imported model gives the same bytes as its reference kernels.
+
+mod builtin;
+mod file;
+mod flat;
+mod lower;
+
+use anyhow::Result;
+use neji_format::{AlignedBytes, Decision, FrontEnd, Metrics, Provenance};
+use sha2::{Digest, Sha256};
+
+use crate::experiment::DetectorSettings;
+use crate::lowered::Lowered;
+use crate::quantize::assemble::{Edges, Memory, assemble};
+
+/// Reads a model.
+///
+/// # Errors
+/// Not a `.tflite` file, damaged, or a model that can't be imported: names the operator, its index and what is supported.
+pub fn read(bytes: &[u8]) -> Result<Lowered> {
+    let file = file::File::read(bytes)?;
+    lower::lower(&file)
+}
+
+/// Whether a file's first bytes say that it is a `.tflite` model.
+pub fn is_tflite(bytes: &[u8]) -> bool {
+    bytes.get(4..8).is_some_and(|identifier| identifier == b"TFL3")
+}
+
+/// Reads a model and makes it a blob without front end and detector: raw int8 in, raw int8 out.
+///
+/// # Errors
+/// As [`read`]; or the device would refuse it.
+pub fn to_blob(bytes: &[u8], name: &str) -> Result<AlignedBytes> {
+    let lowered = read(bytes)?;
+    let decision = Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 };
+    let edges = Edges {
+        front_end: FrontEnd::Raw,
+        task: None,
+        detector: DetectorSettings::default(),
+        weights: None,
+        decision,
+        provenance: provenance(bytes, name),
+    };
+    assemble(&lowered, Memory::Planned, &edges)
+}
+
+/// Where an imported blob comes from: the hash of the file stands for its settings.
+pub fn provenance<'a>(bytes: &[u8], name: &'a str) -> Provenance<'a> {
+    Provenance {
+        neji_version: env!("CARGO_PKG_VERSION"),
+        name,
+        classes: "",
+        data_hash: [0; 32],
+        config_hash: Sha256::digest(bytes).into(),
+        seed: 0,
+        metrics: Metrics { auroc_float: f32::NAN, auroc_int8: f32::NAN },
+    }
+}
