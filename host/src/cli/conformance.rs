@@ -27,39 +27,33 @@ pub struct Args {
     pub verbose: bool,
 }
 
-/// Where cases run.
-enum Place {
-    Host,
-    Board(Board, PathBuf),
-}
+/// Where cases run: the host, or a board with its firmware.
+struct Place(Option<(Board, PathBuf)>);
 
 impl Place {
     fn name(&self) -> &str {
-        match self {
-            Self::Host => "host",
-            Self::Board(board, _) => &board.package,
-        }
+        self.0.as_ref().map_or("host", |(board, _)| &board.package)
     }
 
     fn run(&self, case: &Case) -> anyhow::Result<Option<Difference>> {
-        match self {
-            Self::Host => case.on_host().map(Some),
-            Self::Board(board, _) if !case.fits(board) => Ok(None),
-            Self::Board(board, elf) => case.on_board(board, elf).map(Some),
+        match &self.0 {
+            None => case.on_host().map(Some),
+            Some((board, _)) if !case.fits(board) => Ok(None),
+            Some((board, elf)) => case.on_board(board, elf).map(Some),
         }
     }
 }
 
 fn places(on: &str) -> anyhow::Result<Vec<Place>> {
     if on == "host" {
-        return Ok(vec![Place::Host]);
+        return Ok(vec![Place(None)]);
     }
     let root = toolchain::root()?;
     let boards = if on == "all" { Board::all(&root)? } else { vec![Board::find(&root, on)?] };
-    let mut places = if on == "all" { vec![Place::Host] } else { vec![] };
+    let mut places = if on == "all" { vec![Place(None)] } else { vec![] };
     for board in boards {
         let elf = board.build()?;
-        places.push(Place::Board(board, elf));
+        places.push(Place(Some((board, elf))));
     }
     Ok(places)
 }

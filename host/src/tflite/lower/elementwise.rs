@@ -5,13 +5,20 @@ use neji_format::{Mul, Operator as Int8};
 
 use super::super::builtin;
 use super::super::file::{Activation, Operator};
-use super::{Lowering, bounds};
+use super::{Lowering, bounds, sizes};
 use crate::lowered::add;
 use crate::quantize::scheme::multiplier;
 
 impl Lowering<'_, '_> {
     pub(super) fn binary(&mut self, operator: &Operator, activation: Activation) -> Result<()> {
         let [a, b] = self.inputs(operator)?;
+        // Rows of a batch are one dimension here: they broadcast together or not at all.
+        for operand in [a, b] {
+            let [batch, height, ..] = sizes(self.tensor(operand)?)?;
+            let [batch_out, height_out, ..] = sizes(self.tensor(Self::output(operator))?)?;
+            let whole = (batch, height) == (batch_out, height_out);
+            ensure!(batch_out == 1 || whole || (batch, height) == (1, 1), "broadcasting within a batch");
+        }
         let (a, b) = (self.operand(a)?, self.operand(b)?);
         let output = self.result(Self::output(operator))?;
         let bounds = bounds(activation, self.lowered.scheme(output));

@@ -7,7 +7,7 @@ use neji_format::{
 };
 
 use super::super::file::{Activation, Kind, Operator, Options, Padding, Tensor};
-use super::{Lowering, bounds, integers};
+use super::{Lowering, bounds, integers, single};
 use crate::quantize::scheme::{Scheme, multiplier};
 
 /// Padding before and after along one axis, and the output's size: TensorFlow Lite's `ComputePaddingHeightWidth`.
@@ -160,6 +160,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
         let [input, weights] = self.inputs(operator)?;
         let weights = self.tensor(weights)?;
         let [channels, kernel_height, kernel_width, depth] = dimensions(weights)?;
+        single(self.tensor(input)?)?;
         let input = self.operand(input)?;
         let shape = self.lowered.tensors[input].shape;
         ensure!(depth == shape.channels, "weights of {depth} channels on {}; groups are not supported", shape.channels);
@@ -179,6 +180,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
         let [input, weights] = self.inputs(operator)?;
         let weights = self.tensor(weights)?;
         let [_, kernel_height, kernel_width, channels] = dimensions(weights)?;
+        single(self.tensor(input)?)?;
         let input = self.operand(input)?;
         let shape = self.lowered.tensors[input].shape;
         let (window, size) = window(padding, shape, [kernel_height, kernel_width], stride, dilation)?;
@@ -199,6 +201,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
         let size = integers(self.tensor(size)?).context("the output's shape")?;
         let weights = self.tensor(weights)?;
         let [channels, kernel_height, kernel_width, depth] = dimensions(weights)?;
+        single(self.tensor(input)?)?;
         let input = self.operand(input)?;
         let shape = self.lowered.tensors[input].shape;
         ensure!(depth == shape.channels, "weights of {depth} channels on {}", shape.channels);

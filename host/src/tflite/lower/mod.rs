@@ -1,7 +1,8 @@
 //! From a file's operators to the engine's.
 //!
 //! Tensors have up to four dimensions there and three here: dimensions are counted from the last, which is the channels, and
-//! the batch must be 1. What only renames dimensions becomes a reshape, which costs nothing where it lies in place.
+//! what comes before the rows is counted as rows too; an operator that looks at neighbouring rows demands a batch of 1. What
+//! only renames dimensions becomes a reshape, which costs nothing where it lies in place.
 
 mod elementwise;
 mod layers;
@@ -226,8 +227,22 @@ impl<'f, 'b> Lowering<'f, 'b> {
     }
 }
 
-/// The shape of a tensor here: height, width and channels are its last three dimensions.
+/// The shape of a tensor here: width and channels are its last two dimensions, height the product of the others.
 fn shape(tensor: &Tensor<'_>) -> Result<Shape> {
+    let [batch, height, width, channels] = sizes(tensor)?;
+    let rows = batch.checked_mul(height).with_context(|| format!("\"{}\" has too many rows", tensor.name))?;
+    Ok(Shape::new(rows, width, channels))
+}
+
+/// An error unless the batch is 1.
+fn single(tensor: &Tensor<'_>) -> Result<()> {
+    let [batch, ..] = sizes(tensor)?;
+    ensure!(batch == 1, "\"{}\" has shape {:?}; a batch of 1 is imported here", tensor.name, tensor.shape);
+    Ok(())
+}
+
+/// Batch, height, width and channels: a tensor's dimensions, counted from the last.
+fn sizes(tensor: &Tensor<'_>) -> Result<[u32; 4]> {
     let name = &tensor.name;
     let dimensions = &tensor.shape;
     let mut sizes = [1_u32; 4];
@@ -240,13 +255,20 @@ fn shape(tensor: &Tensor<'_>) -> Result<Shape> {
                 format!("\"{name}\" has shape {dimensions:?}; only fixed sizes above 0 are imported")
             })?;
     }
-    let [batch, height, width, channels] = sizes;
-    ensure!(batch == 1, "\"{name}\" has shape {dimensions:?}; a batch of 1 is imported");
-    Ok(Shape::new(height, width, channels))
+    Ok(sizes)
 }
 
-/// The axis of a tensor's dimension `axis`, which may count from the end: 0 rows, 1 columns, 2 channels.
+/// The axis of a tensor's dimension `axis`, which may count from the end: 0 rows (of a batch of 1), 1 columns, 2 channels.
 fn axis(tensor: &Tensor<'_>, axis: i32) -> Result<usize> {
+    let here = axis_of_each(tensor, axis)?;
+    if here == 0 {
+        single(tensor)?;
+    }
+    Ok(here)
+}
+
+/// As [`axis`], with the rows of each part of a batch.
+fn axis_of_each(tensor: &Tensor<'_>, axis: i32) -> Result<usize> {
     let rank = tensor.shape.len() as i32;
     let from_front = if axis < 0 { axis + rank } else { axis };
     let here = from_front + 3 - rank;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use neji_format::{Constant, Operator as Int8, Pad, ResizeNearest, Shape, push_constant};
 
 use super::super::file::Operator;
-use super::{Lowering, axis, integers, scheme, shape};
+use super::{Lowering, axis, integers, scheme, shape, single};
 
 /// The input element nearest to output element `index`, in f32 as TensorFlow Lite's `GetNearestNeighbor` computes it.
 fn nearest(index: u32, input: u32, output: u32, align_corners: bool, half_pixel_centers: bool) -> u32 {
@@ -60,6 +60,9 @@ impl Lowering<'_, '_> {
         }
         let [batch, [top, bottom], [left, right], channels] = around;
         ensure!(batch == [0, 0], "padding of the batch");
+        if [top, bottom] != [0, 0] {
+            single(self.tensor(source)?)?;
+        }
         let scheme = scheme(self.tensor(to)?)?;
         let mut value = self.operand(source)?;
         // What is added is the output's zero point.
@@ -105,6 +108,7 @@ impl Lowering<'_, '_> {
     pub(super) fn resize_nearest(&mut self, operator: &Operator, align_corners: bool, half_pixel: bool) -> Result<()> {
         let source = *operator.inputs.first().context("no input")?;
         let to = Self::output(operator);
+        single(self.tensor(source)?)?;
         let input = self.operand(source)?;
         let from = self.lowered.tensors[input].shape;
         let size = shape(self.tensor(to)?)?;

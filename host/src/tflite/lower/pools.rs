@@ -6,7 +6,7 @@ use neji_format::{Mean, Multiplier, Operator as Int8, Pool2d, PoolKind, Shape, W
 use super::super::builtin;
 use super::super::file::{Operator, Options, Padding};
 use super::layers::window;
-use super::{Lowering, axis, bounds, integers, scheme};
+use super::{Lowering, axis_of_each, bounds, integers, scheme, single, sizes};
 use crate::lowered::softmax;
 use crate::quantize::scheme::{Scheme, multiplier};
 
@@ -26,6 +26,7 @@ impl Lowering<'_, '_> {
         let Options::Pool { padding, stride, kernel, activation } = *options else { bail!("no options") };
         let [input] = self.inputs(operator)?;
         let to = Self::output(operator);
+        single(self.tensor(input)?)?;
         let input = self.operand(input)?;
         let shape = self.lowered.tensors[input].shape;
         let size = |size: i32| u32::try_from(size).context("a kernel below 0");
@@ -53,32 +54,33 @@ impl Lowering<'_, '_> {
         let [source, axes] = self.inputs(operator)?;
         let mut over = [false; 3];
         for &index in &integers(self.tensor(axes)?).context("the axes")? {
-            over[axis(self.tensor(source)?, index)?] = true;
+            over[axis_of_each(self.tensor(source)?, index)?] = true;
         }
         let to = Self::output(operator);
         let output_scheme = scheme(self.tensor(to)?)?;
         let input = self.operand(source)?;
-        let Shape { height, width, channels } = self.lowered.tensors[input].shape;
+        let [batch, height, width, channels] = sizes(self.tensor(source)?)?;
+        let rows = batch * height;
         let input_scheme = self.lowered.scheme(input);
         let count =
             [height, width, channels].iter().zip(over).filter(|(_, over)| *over).map(|(size, _)| size).product();
         let multiplier = mean_multiplier(input_scheme, output_scheme, count)?;
-        if over == [true, true, false] {
+        if over == [true, true, false] && batch == 1 {
             let output = self.between(to, Shape::new(1, 1, channels), output_scheme);
             let (input, out) = (self.lowered.tensors[input], self.lowered.tensors[output]);
             self.lowered.push(&self.name, Int8::Mean(Mean { input, output: out, multiplier }));
             return self.settle(to, output);
         }
-        let rows = if over[0] { height } else { 1 };
+        let high = if over[0] { height } else { 1 };
         // (shape, kernel, horizontal stride): with the channels in the sum, columns and channels become columns.
         let (shape, columns, stride) = match (over[1], over[2]) {
-            (columns, false) => (Shape::new(height, width, channels), if columns { width } else { 1 }, 1),
-            (false, true) => (Shape::new(height, width * channels, 1), channels, channels),
-            (true, true) => (Shape::new(height, width * channels, 1), width * channels, 1),
+            (columns, false) => (Shape::new(rows, width, channels), if columns { width } else { 1 }, 1),
+            (false, true) => (Shape::new(rows, width * channels, 1), channels, channels),
+            (true, true) => (Shape::new(rows, width * channels, 1), width * channels, 1),
         };
         let input = self.reshaped(source, input, shape)?;
-        let stride = i32::try_from(stride).context("a stride beyond 65,535")?;
-        let (window, size): (Window, _) = window(Padding::Valid, shape, [rows, columns], [1, stride], [1, 1])?;
+        let strides = [i32::try_from(high)?, i32::try_from(stride)?];
+        let (window, size): (Window, _) = window(Padding::Valid, shape, [high, columns], strides, [1, 1])?;
         let output = self.between(to, Shape::new(size[0], size[1], shape.channels), output_scheme);
         let pool = Pool2d {
             kind: PoolKind::Sum,
