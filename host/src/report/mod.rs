@@ -1,7 +1,8 @@
 //! `report.html`: one self-contained file that tells what a run is worth.
 //!
 //! Everything is inline (styles, SVG charts, PNG pictures as base64), so the file can be mailed, archived and opened
-//! offline. It is built from the run folder's own files; the sections whose files do not exist yet are left out.
+//! offline; a browser refuses whatever else it should ask for. It is built from the run folder's own files; the sections
+//! whose files do not exist yet are left out.
 
 pub mod arena;
 pub mod cases;
