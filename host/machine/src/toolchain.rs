@@ -1,4 +1,5 @@
-//! Which compiler builds firmware, and a cargo that is not confused by the cargo it was started from.
+//! What is needed from outside: the compiler that builds firmware, the emulator, a browser; and a cargo that is not
+//! confused by the cargo it was started from.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -17,6 +18,29 @@ pub const QEMU_INSTALL: &str = "apt-get install -y --no-install-recommends qemu-
 
 /// The emulator.
 pub const QEMU: &str = "qemu-system-arm";
+
+/// What installs a browser where apt is.
+pub const BROWSER_INSTALL: &str = "apt-get install -y --no-install-recommends chromium";
+
+/// Names under which Chromium and its kin are installed; on macOS they are in no folder of `PATH`.
+const BROWSERS: [&str; 6] = [
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+    "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+];
+
+/// The browser that the tests look at reports with: what `NEJI_BROWSER` names, else the first in `PATH`.
+pub fn browser() -> Option<PathBuf> {
+    if let Some(named) = std::env::var_os("NEJI_BROWSER") {
+        return Some(named.into());
+    }
+    let path = std::env::var_os("PATH")?;
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    BROWSERS.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name))).find(|file| file.is_file())
+}
 
 /// True where `NEJI_TOOLCHAIN=debian` asks for Debian's compiler.
 pub fn wants_debian() -> bool {

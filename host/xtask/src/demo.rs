@@ -39,7 +39,7 @@ const MODELS: [Model; 3] = [
 /// The first step that fails, with what to type.
 pub(crate) fn run() -> Result<()> {
     let begin = Instant::now();
-    setup::run()?;
+    setup::boards()?;
     let root = toolchain::root()?;
     step("build neji (Burn takes minutes, once)", cargo(&root).args(["build", "--package", "neji"]))?;
     let neji = Neji { binary: binary(&root)?, root };

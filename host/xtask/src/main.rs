@@ -21,12 +21,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    /// Install the bare-metal targets and QEMU; a second when nothing is to do. NEJI_TOOLCHAIN=debian takes Debian's
-    /// compiler where rustup cannot download.
+    /// Install the bare-metal targets, QEMU and, for one test, Chromium; a second when nothing is to do.
+    /// NEJI_TOOLCHAIN=debian takes Debian's compiler where rustup cannot download.
     Setup,
     /// The main job on rendered screws: train, quantize, raise the alarm on emulated boards, write the reports.
     Demo,
-    /// Everything that CI runs: format, lints, docs, tests, all firmware.
+    /// Everything that CI runs: format, lints, docs, tests, all firmware, the report in a browser.
     Test,
     /// Flash and RAM of each board: code, constants, statics, the monitor's memory, the stack's high-water mark.
     Size(size::Args),

@@ -1,9 +1,9 @@
-//! `cargo xtask setup`: the targets, the components, QEMU.
+//! `cargo xtask setup`: the targets, the components, QEMU, a browser.
 
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use neji_machine::toolchain::{self, QEMU, QEMU_INSTALL, TARGETS};
+use neji_machine::toolchain::{self, BROWSER_INSTALL, QEMU, QEMU_INSTALL, TARGETS};
 
 use crate::step::step;
 
@@ -18,13 +18,24 @@ fn runs(program: &str, argument: &str) -> bool {
 /// # Errors
 /// Something could not be installed; the message is the command to type.
 pub(crate) fn run() -> Result<()> {
+    boards()?;
+    browser()
+}
+
+/// Installs what boards need: all that the demo needs.
+///
+/// # Errors
+/// As [`run`].
+pub(crate) fn boards() -> Result<()> {
     components()?;
     if toolchain::wants_debian() {
         debian()?;
     } else {
         rustup()?;
     }
-    qemu()?;
+    if !runs(QEMU, "--version") {
+        apt("QEMU", QEMU_INSTALL, "qemu")?;
+    }
     eprintln!("setup: targets and QEMU are there");
     Ok(())
 }
@@ -62,20 +73,33 @@ fn debian() -> Result<()> {
     step("Debian's compiler", &mut command)
 }
 
-fn qemu() -> Result<()> {
-    if runs(QEMU, "--version") {
+/// A browser is needed by one test, which is skipped where there is none; CI has to have it.
+fn browser() -> Result<()> {
+    if let Some(found) = toolchain::browser() {
+        eprintln!("setup: the browser is {}", found.display());
         return Ok(());
     }
+    match apt("Chromium", BROWSER_INSTALL, "--cask google-chrome") {
+        Err(error) if !toolchain::wants_debian() => {
+            eprintln!("setup: {error:#}\nsetup: without a browser `cargo xtask test` does not open the report in one");
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+/// Installs `title` by apt where that is allowed; `brew` is what Homebrew calls it.
+fn apt(title: &str, command: &str, brew: &str) -> Result<()> {
     let root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout.trim_ascii() == b"0");
     if !root || !runs("apt-get", "--version") {
-        bail!("{QEMU} is missing; type: sudo {QEMU_INSTALL}    (macOS: brew install qemu)");
+        bail!("{title} is missing; type: sudo {command}    (macOS: brew install {brew})");
     }
-    let mut words = QEMU_INSTALL.split(' ');
+    let mut words = command.split(' ');
     let mut install = Command::new(words.next().unwrap_or("apt-get"));
     install.args(words).env("DEBIAN_FRONTEND", "noninteractive");
-    if step("install QEMU", &mut install).is_err() {
+    if step(&format!("install {title}"), &mut install).is_err() {
         step("update the package lists", Command::new("apt-get").args(["update", "-qq"]))?;
-        step("install QEMU", &mut install)?;
+        step(&format!("install {title}"), &mut install)?;
     }
     Ok(())
 }
