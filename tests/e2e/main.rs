@@ -3,4 +3,5 @@
 mod boards;
 mod hostile;
 mod real;
+mod report;
 mod story;

@@ -1,14 +1,16 @@
 //! From a folder of images to a report: the steps of the README, their errors, and that they repeat.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
 use neji::render::Layout;
 use neji::run::Run;
 use neji::train::Ended;
 use neji_tests::{blob, data, models, train_into};
+use tempfile::TempDir;
 
 #[test]
 fn the_same_seed_gives_the_same_blob_and_int8_stays_close_to_float() {
@@ -95,12 +97,26 @@ fn refuses(arguments: &[&str], parts: &[&str]) {
     }
 }
 
-#[test]
-fn the_tour_of_the_readme_and_what_goes_wrong_on_the_way() {
+/// The report that the tour ends with.
+pub(crate) fn report() -> PathBuf {
+    tour().join("run/report.html")
+}
+
+/// The folder of the tour: `a.toml` and `run`, as the commands leave them. It is taken once.
+fn tour() -> &'static Path {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    let take = || {
+        let folder = tempfile::tempdir().expect("a folder");
+        take_tour(folder.path());
+        folder
+    };
+    FOLDER.get_or_init(take).path()
+}
+
+fn take_tour(folder: &Path) {
     let screws = data(Layout::Mvtec);
     let screws = screws.to_str().expect("UTF-8");
-    let folder = tempfile::tempdir().expect("a folder");
-    let path = |name: &str| folder.path().join(name).to_str().expect("UTF-8").to_owned();
+    let path = |name: &str| folder.join(name).to_str().expect("UTF-8").to_owned();
     let (config, run, blob) = (path("a.toml"), path("run"), path("run/model.neji"));
     fs::write(&config, models::SMALL).expect("written");
 
@@ -126,7 +142,15 @@ fn the_tour_of_the_readme_and_what_goes_wrong_on_the_way() {
     assert_eq!(inspection["name"], "small");
     assert!(does(&["simulate", &blob, "--source", &format!("{screws}/test")]).contains("20 frames"));
     does(&["report", &run]);
-    let report = fs::read_to_string(path("run/report.html")).expect("a report");
+}
+
+#[test]
+fn the_tour_of_the_readme_and_what_goes_wrong_on_the_way() {
+    let screws = data(Layout::Mvtec);
+    let screws = screws.to_str().expect("UTF-8");
+    let path = |name: &str| tour().join(name).to_str().expect("UTF-8").to_owned();
+    let (config, blob) = (path("a.toml"), path("run/model.neji"));
+    let report = fs::read_to_string(report()).expect("a report");
     for needle in ["http://", "https://", "<script", "url("] {
         assert!(!report.contains(needle), "the report has {needle}");
     }

@@ -1,5 +1,7 @@
 //! What the end-to-end tests share: a small rendered data set and models trained on it.
 
+pub mod browser;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock};
