@@ -41,6 +41,7 @@ pub fn lines(title: &str, labels: (&str, &str), series: &[Series], unit: bool) -
         let mut chart = ChartBuilder::on(area)
             .caption(title, ("sans-serif", 16))
             .margin(8)
+            .margin_right(20)
             .x_label_area_size(38)
             .y_label_area_size(52)
             .build_cartesian_2d(x.0..x.1, y.0..y.1)
@@ -50,6 +51,8 @@ pub fn lines(title: &str, labels: (&str, &str), series: &[Series], unit: bool) -
             .disable_mesh()
             .x_desc(labels.0)
             .y_desc(labels.1)
+            .x_label_formatter(&|value| figure(*value, x.1 - x.0))
+            .y_label_formatter(&|value| figure(*value, y.1 - y.0))
             .label_style(("sans-serif", 12))
             .draw()
             .map_err(|error| anyhow!("{error}"))?;
@@ -104,6 +107,16 @@ pub fn histogram(title: &str, classes: &[(String, Vec<f64>)], threshold: Option<
     lines(title, ("score", "images"), &series, false)
 }
 
+/// A figure on an axis of this length: digits enough to tell the marks apart, and none that say nothing.
+fn figure(value: f64, length: f64) -> String {
+    let digits = (3.0 - length.log10()).clamp(1.0, 9.0) as usize;
+    let text = format!("{value:.digits$}");
+    match text.trim_end_matches('0').trim_end_matches('.') {
+        "-0" => "0".to_owned(),
+        text => text.to_owned(),
+    }
+}
+
 /// Smallest and largest value, drawn apart where they are one.
 fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
     let (low, high) = values.fold((f64::MAX, f64::MIN), |(low, high), value| (low.min(value), high.max(value)));
@@ -135,6 +148,16 @@ mod tests {
         let svg = lines("a < b", ("x", "y"), &[series], false).expect("drawn");
         assert!(!svg.contains("http") && !svg.contains("<b>"), "{svg}");
         crate::report::html::check_balance(&svg).expect("balanced");
+    }
+
+    #[test]
+    fn figures_have_the_digits_they_need() {
+        assert_eq!(figure(50.0, 400.0), "50");
+        assert_eq!(figure(0.30000000000000004, 1.0), "0.3");
+        assert_eq!(figure(-1e-17, 1.0), "0");
+        assert_eq!(figure(-2.5, 3.0), "-2.5");
+        assert_eq!(figure(0.00015, 0.001), "0.00015");
+        assert_eq!(figure(400.0, 0.0), "400");
     }
 
     #[test]

@@ -44,19 +44,20 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 const STYLE: &str = "
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #2a6fb0; }
 body { font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 2.5rem auto; padding: 0 1.25rem; }
-h1 { font-size: 1.9rem; margin: 0 0 .25rem; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .75rem; }
+h1 { font-size: 1.9rem; margin: 0 0 .25rem; } h2 { font-size: 1.3rem; margin: 2.5rem 0 .75rem; }
+h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
 .note { opacity: .72; margin: .25rem 0; }
 .tiles { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.25rem 0; }
 .tile { background: var(--soft); border: 1px solid var(--line); border-radius: .5rem; padding: .6rem 1rem; min-width: 8rem; }
 .tile b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
 .charts { display: flex; flex-wrap: wrap; gap: 1rem; } .charts svg { max-width: 100%; height: auto; }
-.wide { overflow-x: auto; }
+.wide, pre { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align: right; }
-th:first-child, td:first-child { text-align: left; } td { overflow-wrap: anywhere; }
-td.cell { text-align: center; min-width: 3rem; }
+th:first-child, td:first-child { text-align: left; } th { vertical-align: bottom; } td { white-space: nowrap; }
+th.cell, td.cell { text-align: center; min-width: 3rem; padding: .3rem .4rem; }
 .case { display: flex; gap: .75rem; align-items: center; flex-wrap: wrap; margin: .5rem 0; }
-.case img { image-rendering: pixelated; height: 96px; border-radius: .25rem; }
+.case img { image-rendering: pixelated; height: 68px; border-radius: .25rem; } .case span { font-size: .85rem; }
 ";
 
 /// What a browser lets the page do: show the pictures and the styles in it. No script runs and nothing is fetched, even if
@@ -80,7 +81,7 @@ pub fn page(title: &str, body: &str) -> String {
 /// # Errors
 /// The first tag that does not match.
 pub fn check_balance(document: &str) -> Result<(), String> {
-    const VOID: [&str; 5] = ["meta", "link", "img", "br", "!doctype"];
+    const VOID: [&str; 6] = ["meta", "link", "img", "br", "wbr", "!doctype"];
     let mut open: Vec<&str> = Vec::new();
     let mut rest = document;
     while let Some(start) = rest.find('<') {

@@ -109,7 +109,8 @@ pub fn confusion(folder: &RunFolder) -> String {
     let Some(metrics) = &folder.metrics else { return String::new() };
     let mut out = String::from("<div class=\"wide\"><table><thead><tr><th>truth \\ verdict</th>");
     for class in &metrics.confusion.classes {
-        let _ = write!(out, "<th>{}</th>", escape(class));
+        // Names like scratch_head may break, so that a matrix of many classes fits the page.
+        let _ = write!(out, "<th class=\"cell\">{}</th>", escape(class).replace('_', "_<wbr>"));
     }
     out.push_str("<th>recall</th><th>precision</th><th>F</th></tr></thead><tbody>");
     for (row, figures) in metrics.confusion.counts.iter().zip(&metrics.confusion.figures) {
@@ -135,10 +136,15 @@ pub fn layers(folder: &RunFolder) -> String {
     let list = value.as_array().or_else(|| value.as_object()?.values().find_map(|value| value.as_array()));
     let Some(list) = list else { return String::new() };
     let Some(first) = list.first().and_then(|row| row.as_object()) else { return String::new() };
-    let head: Vec<&str> = first.keys().map(String::as_str).collect();
+    let mut head: Vec<&str> = first.keys().map(String::as_str).collect();
+    // JSON has them by alphabet; what a layer is comes before its figures.
+    head.sort_by_key(|key| !["name", "operator", "shape"].contains(key));
     let cell = |value: Option<&serde_json::Value>| match value {
         Some(serde_json::Value::String(text)) => text.clone(),
-        Some(value) if value.is_f64() => format!("{:.2}", value.as_f64().unwrap_or(f64::NAN)),
+        Some(value) if value.is_f64() => match value.as_f64().unwrap_or(f64::NAN) {
+            small if small.abs() < 1.0 => format!("{small:.4}"),
+            figure => format!("{figure:.2}"),
+        },
         Some(value) => value.to_string(),
         None => String::new(),
     };
