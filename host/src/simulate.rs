@@ -10,6 +10,7 @@ use neji_format::{AlignedBytes, Detector, FrontEnd, Model, PixelFormat, Plan};
 use neji_machine::{Board, Options, Run};
 
 use crate::dataset::grey;
+use crate::tflite;
 
 /// A file as the sensor would give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,12 +21,16 @@ pub struct Frame {
     pub samples: Vec<u8>,
 }
 
-/// Reads a blob; [`model`] checks it.
+/// Reads a blob, which [`model`] checks, or imports a `.tflite` model.
 ///
 /// # Errors
-/// The file cannot be read.
+/// The file cannot be read or imported.
 pub fn read_blob(path: &Path) -> anyhow::Result<AlignedBytes> {
     let bytes = fs::read(path).with_context(|| format!("reading {}: give a model.neji that exists", path.display()))?;
+    if tflite::is_tflite(&bytes) {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        return tflite::to_blob(&bytes, &name).with_context(|| format!("importing {}", path.display()));
+    }
     Ok(AlignedBytes::new(&bytes))
 }
 

@@ -6,10 +6,10 @@ use clap::Args as ClapArgs;
 
 use crate::{inspect, simulate};
 
-/// Show what is in a blob: operators, arena, flash, RAM, front end, detector, where it comes from.
+/// Show what is in a blob or an int8 .tflite model: operators, arena, flash, RAM, front end, detector, where it comes from.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
-    /// The blob.
+    /// The blob, or a .tflite model, which is imported first.
     pub blob: PathBuf,
     /// Print JSON.
     #[arg(long)]

@@ -24,6 +24,14 @@ fn scaled(value: i32, factor: Multiplier) -> i32 {
     requantize(value, factor.multiplier, factor.shift.into())
 }
 
+/// A function's value in f32, as TensorFlow Lite fills its tables; what the C library rounds is rounded from f64 here, so that
+/// every PC makes the same table.
+fn in_single_precision(input: Scheme, output: Scheme, q: i8, function: impl Fn(f32) -> f32) -> i8 {
+    let x = input.scale * (i32::from(q) - i32::from(input.zero_point)) as f32;
+    let steps = (function(x) * (1.0 / output.scale)).round();
+    finish(steps as i32, output)
+}
+
 /// 16-bit fixed point, as gemmlowp defines it for hard swish.
 mod narrow {
     use neji_format::Multiplier;
@@ -133,12 +141,14 @@ impl Lowering<'_, '_> {
 
     pub(super) fn logistic(&mut self, operator: &Operator) -> Result<()> {
         self.table(operator, LutFunction::Logistic, |input, output| {
-            Ok(move |q: i8| output.quantize(1.0 / (1.0 + (-input.real(q)).exp())))
+            Ok(move |q: i8| in_single_precision(input, output, q, |x| 1.0 / (1.0 + f64::from(-x).exp() as f32)))
         })
     }
 
     pub(super) fn tanh(&mut self, operator: &Operator) -> Result<()> {
-        self.table(operator, LutFunction::Tanh, |input, output| Ok(move |q: i8| output.quantize(input.real(q).tanh())))
+        self.table(operator, LutFunction::Tanh, |input, output| {
+            Ok(move |q: i8| in_single_precision(input, output, q, |x| f64::from(x).tanh() as f32))
+        })
     }
 
     pub(super) fn hard_swish(&mut self, operator: &Operator) -> Result<()> {
