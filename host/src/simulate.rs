@@ -10,7 +10,7 @@ use neji_format::{AlignedBytes, Detector, FrontEnd, Model, PixelFormat, Plan};
 use neji_machine::{Board, Options, Run};
 
 use crate::dataset::grey;
-use crate::tflite;
+use crate::{tensor_file, tflite};
 
 /// A file as the sensor would give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,6 +65,21 @@ pub fn image_files(sources: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         ensure!(files.len() > before, "{}: no PNG, JPEG or BMP images in it", source.display());
     }
     Ok(files)
+}
+
+/// Reads a file as frames for `plan`'s front end: each sample of an int8 `.npy` for a raw one, else as [`read_frame`].
+///
+/// # Errors
+/// As [`read_frame`].
+pub fn read_frames(plan: &Plan<'_>, path: &Path) -> anyhow::Result<Vec<Frame>> {
+    let tensors = matches!(plan.front_end, FrontEnd::Raw) && path.extension().is_some_and(|e| e == "npy");
+    if !tensors {
+        return Ok(vec![read_frame(plan, path)?]);
+    }
+    let samples = tensor_file::read(path, plan.input.shape)?;
+    let frame =
+        |sample: Vec<i8>| Frame { path: path.to_owned(), samples: sample.into_iter().map(i8::cast_unsigned).collect() };
+    Ok(samples.into_iter().map(frame).collect())
 }
 
 /// Reads a file as one frame for `plan`'s front end: an image, or for a raw front end the int8 samples themselves.

@@ -17,7 +17,8 @@ use crate::simulate::{self, Frame};
 pub struct Args {
     /// The blob that `neji quantize` wrote.
     pub blob: PathBuf,
-    /// Folders or image files, in the order in which the sensor sees them.
+    /// Folders or image files, in the order in which the sensor sees them; for a model without a front end int8 .npy files,
+    /// whose first axis counts samples.
     #[arg(long, required = true, num_args = 1..)]
     pub source: Vec<PathBuf>,
     /// `host`, or a board whose firmware is built and run in QEMU.
@@ -53,7 +54,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let model = simulate::model(&args.blob, &bytes)?;
     let plan = *model.plan();
     let files = simulate::image_files(&args.source)?;
-    let frames = files.iter().map(|file| simulate::read_frame(&plan, file)).collect::<anyhow::Result<Vec<_>>>()?;
+    let frames =
+        files.iter().map(|file| simulate::read_frames(&plan, file)).collect::<anyhow::Result<Vec<_>>>()?.concat();
     let host = || -> anyhow::Result<Vec<Verdict>> {
         let mut verdicts = Vec::new();
         simulate::on_host(model, &frames, false, |_, verdict, _| {

@@ -5,30 +5,29 @@
 
 pub mod assemble;
 pub mod cost;
+pub mod judge;
 pub mod lower;
 pub mod scheme;
 
 use anyhow::{Context, Result, ensure};
 use neji_app::frontend::image::ZERO_POINT;
-use neji_app::score;
-use neji_engine::{Engine, Portable};
-use neji_format::{AlignedBytes, Decision, Detector, FrontEnd, Metrics, Model, Provenance};
-use rayon::prelude::*;
+use neji_format::{AlignedBytes, FrontEnd, Metrics, Model, Provenance};
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::calibrate;
 use crate::dataset::{Dataset, Layout, Sample};
-use crate::evaluate::{auroc, quantile_threshold};
-use crate::experiment::{CalibrationName, DecisionSettings, Experiment, ScoreName, Task};
+use crate::evaluate::auroc;
+use crate::experiment::{CalibrationName, Experiment, Task};
 use crate::files::write_whole;
 use crate::fold::fold;
 use crate::frontend;
 use crate::graph::Graph;
 use crate::lowered::Lowered;
-use crate::report::{ScoreRow, scores};
+use crate::report::scores;
 use crate::run::{Run, Trained, hex, split};
 use assemble::{Edges, Memory, assemble, score_unit};
 use cost::{LayerCost, costs};
+use judge::{Levels, decision, levels, residual_weights};
 use lower::lower;
 use scheme::Scheme;
 
@@ -36,8 +35,6 @@ use scheme::Scheme;
 const CALIBRATION_IMAGES: usize = 256;
 /// Images that float and int8 are compared on, layer by layer.
 const COST_IMAGES: usize = 32;
-/// Q14.
-const WEIGHT_ONE: f64 = 16384.0;
 
 /// `quantize.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,8 +131,7 @@ impl<'a> Quantizer<'a> {
             weights: None,
             decision: decision(
                 &experiment.decision,
-                0,
-                0,
+                Levels::default(),
                 score_unit(&lowered, Some(experiment.task), &experiment.detector),
             ),
             provenance: Provenance {
@@ -155,7 +151,8 @@ impl<'a> Quantizer<'a> {
     fn run(mut self) -> Result<(AlignedBytes, Summary)> {
         let classes = self.data.classes.join("\n");
         let bare = self.assemble(&self.edges)?;
-        let weights = self.residual_weights(&model(&bare)?);
+        let normalise = self.experiment.task == Task::Autoencoder && self.experiment.detector.normalise;
+        let weights = normalise.then(|| residual_weights(&model(&bare)?, &self.normal)).transpose()?;
         let separate = assemble(&self.lowered, Memory::Separate, &self.edges)?;
         let layers =
             costs(&self.folded, &self.lowered, model(&separate)?, &self.inputs[..self.inputs.len().min(COST_IMAGES)])?;
@@ -168,8 +165,10 @@ impl<'a> Quantizer<'a> {
         let weighted = self.assemble(&edges)?;
         let rows = scores::int8(model(&weighted)?, &self.held_out)?;
         let unit = edges.decision.score_unit;
-        let (threshold, release) = self.threshold(&rows, unit)?;
-        edges.decision = decision(&self.experiment.decision, threshold, release, unit);
+        let found: Vec<f64> = rows.iter().map(|row| row.score).collect();
+        let experiment = self.experiment;
+        let levels = levels(&found, unit, experiment.task, &experiment.detector, experiment.decision.hysteresis)?;
+        edges.decision = decision(&experiment.decision, levels, unit);
         let judging = self.assemble(&edges)?;
         let (auroc_float, auroc_int8) = self.auroc(model(&judging)?)?;
         let value = |auroc: Option<f64>| auroc.map_or(f32::NAN, |auroc| auroc as f32);
@@ -184,7 +183,7 @@ impl<'a> Quantizer<'a> {
             blob_bytes: blob.bytes().len(),
             arena_bytes: blob.arena_bytes(),
             arena_lower_bound: crate::plan::lower_bound(&lifetimes),
-            threshold: f64::from(threshold) * f64::from(unit),
+            threshold: f64::from(levels.threshold) * f64::from(unit),
             threshold_images: self.held_out.len(),
             auroc_float,
             auroc_int8,
@@ -195,64 +194,6 @@ impl<'a> Quantizer<'a> {
 
     fn assemble(&self, edges: &Edges<'_>) -> Result<AlignedBytes> {
         assemble(&self.lowered, Memory::Planned, edges)
-    }
-
-    /// One over each residual's deviation on normal images, in steps of the input, Q14; none for a classifier.
-    ///
-    /// The square of the deviation is the mean square of the int8 engine's residuals and half of their mean over all
-    /// elements: an element that hardly ever varies would else count for more than anything that is seen.
-    fn residual_weights(&self, model: &Model<'_>) -> Option<Vec<u16>> {
-        let Detector::Reconstruction(params) = model.plan().detector else { return None };
-        if !self.experiment.detector.normalise {
-            return None;
-        }
-        let plan = model.plan();
-        let engine = Engine::<Portable>::new(*model);
-        let squares = |image: &Vec<i8>| -> Vec<u64> {
-            let mut arena = vec![0_i8; model.arena_bytes()];
-            engine.input_mut(&mut arena).copy_from_slice(image);
-            // The arena is as long as the model asks, which is the only thing that could fail.
-            let _ = engine.run(&mut arena);
-            let pairs = engine.input(&arena).iter().zip(engine.output(&arena));
-            let residual = |(&x, &y)| score::residual_i8(&params, &plan.input, &plan.output, x, y);
-            pairs.map(|pair| u64::from(residual(pair).unsigned_abs()).pow(2)).collect()
-        };
-        let elements = plan.input.shape.len();
-        let sums = self
-            .normal
-            .par_iter()
-            .map(squares)
-            .reduce(|| vec![0; elements], |a, b| a.iter().zip(b).map(|(a, b)| a + b).collect());
-        let variances: Vec<f64> = sums.iter().map(|&sum| sum as f64 / self.normal.len() as f64 / 256.0).collect();
-        let mean = variances.iter().sum::<f64>() / elements as f64;
-        let weight = |variance: &f64| {
-            let deviation = (variance + 0.5 * mean).sqrt().max(1e-3);
-            (WEIGHT_ONE / deviation).round().clamp(1.0, f64::from(u16::MAX)) as u16
-        };
-        Some(variances.iter().map(weight).collect())
-    }
-
-    /// Threshold and release level in steps of the score, from the scores of held-out normal images.
-    fn threshold(&self, rows: &[ScoreRow], unit: f32) -> Result<(i32, i32)> {
-        let found: Vec<f64> = rows.iter().map(|row| row.score).collect();
-        let mut threshold = quantile_threshold(&found, self.experiment.detector.false_alarms)?;
-        if self.experiment.task == Task::Cnn && self.experiment.detector.score == ScoreName::Margin {
-            // Below a margin of 0 the normal class is still the most likely one.
-            threshold = threshold.max(0.0);
-        }
-        ensure!(
-            threshold.is_finite(),
-            "more than the share detector.false_alarms = {} of the held-out normal images show no part; look at them with \
-             `neji simulate`, or widen [front_end.alignment]",
-            self.experiment.detector.false_alarms
-        );
-        let mut sorted: Vec<f64> = found.into_iter().filter(|score| score.is_finite()).collect();
-        sorted.sort_by(f64::total_cmp);
-        let median = sorted.get(sorted.len() / 2).copied().unwrap_or(threshold);
-        let release = threshold - f64::from(self.experiment.decision.hysteresis) * (threshold - median).max(0.0);
-        // Scores are whole steps; rounding gives back the step that the score was.
-        let steps = |real: f64| (real / f64::from(unit)).round().clamp(f64::from(i32::MIN), f64::from(i32::MAX)) as i32;
-        Ok((steps(threshold), steps(release)))
     }
 
     /// AUROC of float and int8 on the test part; none where it has not both kinds.
@@ -270,9 +211,4 @@ impl<'a> Quantizer<'a> {
 
 fn model(bytes: &AlignedBytes) -> Result<Model<'_>> {
     Model::parse(bytes.as_slice()).map_err(|error| anyhow::anyhow!("the device would refuse this model: {error}"))
-}
-
-fn decision(settings: &DecisionSettings, threshold: i32, release: i32, score_unit: f32) -> Decision {
-    let smoothing = (settings.smoothing * 32768.0).round().clamp(1.0, 32768.0) as u16;
-    Decision { threshold, release, smoothing, required: settings.required, window: settings.window, score_unit }
 }

@@ -7,6 +7,9 @@ mod builtin;
 mod file;
 mod flat;
 mod lower;
+mod monitor;
+
+pub use monitor::{FrontEndKind, Request, to_monitor};
 
 use anyhow::Result;
 use neji_format::{AlignedBytes, Decision, FrontEnd, Metrics, Provenance};

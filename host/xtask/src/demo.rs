@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use neji_machine::{Board, toolchain};
 use serde_json::Value;
 
+use crate::neji;
 use crate::setup;
 use crate::size::Sizes;
 use crate::step::{step, typed};
@@ -41,8 +42,7 @@ pub(crate) fn run() -> Result<()> {
     let begin = Instant::now();
     setup::boards()?;
     let root = toolchain::root()?;
-    step("build neji (Burn takes minutes, once)", cargo(&root).args(["build", "--package", "neji"]))?;
-    let neji = Neji { binary: binary(&root)?, root };
+    let neji = Neji { binary: neji::build(&root)?, root };
     let out = neji.root.join("runs/demo");
     fs::create_dir_all(&out).with_context(|| format!("making {}", out.display()))?;
 
@@ -77,22 +77,6 @@ pub(crate) fn run() -> Result<()> {
 
 fn text(path: &Path) -> Result<&str> {
     path.to_str().with_context(|| format!("{}: the path is not UTF-8", path.display()))
-}
-
-fn cargo(root: &Path) -> Command {
-    let mut command = toolchain::clean("cargo");
-    command.current_dir(root);
-    command
-}
-
-/// Where cargo put the `neji` binary, whatever target folder the user has chosen.
-fn binary(root: &Path) -> Result<PathBuf> {
-    let mut command = cargo(root);
-    command.args(["metadata", "--no-deps", "--format-version", "1"]).stderr(Stdio::inherit());
-    let out = command.output().context("starting cargo metadata")?;
-    let metadata: Value = serde_json::from_slice(&out.stdout).context("reading cargo metadata")?;
-    let target = metadata["target_directory"].as_str().context("cargo metadata names no target folder")?;
-    Ok(Path::new(target).join("debug/neji").with_extension(std::env::consts::EXE_EXTENSION))
 }
 
 struct Neji {

@@ -1,7 +1,9 @@
 //! The repository's own chores. `cargo xtask --help` lists them.
 #![forbid(unsafe_code)]
 
+mod conformance;
 mod demo;
+mod neji;
 mod setup;
 mod size;
 mod step;
@@ -28,6 +30,9 @@ enum Verb {
     Demo,
     /// Everything that CI runs: format, lints, docs, tests, all firmware, the report in a browser.
     Test,
+    /// Imported models against the answers of TensorFlow Lite's reference kernels: every X.tflite of the folders that has an
+    /// X.in.npy and an X.out.npy.
+    Conformance(conformance::Args),
     /// Flash and RAM of each board: code, constants, statics, the monitor's memory, the stack's high-water mark.
     Size(size::Args),
 }
@@ -37,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Setup => setup::run(),
         Verb::Demo => demo::run(),
         Verb::Test => test::run(),
+        Verb::Conformance(args) => conformance::run(&args),
         Verb::Size(args) => size::run(&args),
     };
     match done {

@@ -1,0 +1,158 @@
+//! An imported model made a monitor: a front end before it, a detector and a decision behind it.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail, ensure};
+use neji_app::Verdict;
+use neji_app::frontend::image::{ZERO_POINT, output_len};
+use neji_format::{AlignedBytes, FrontEnd, Model};
+use sha2::{Digest, Sha256};
+
+use super::{provenance, read};
+use crate::dataset::{Dataset, Layout};
+use crate::experiment::{Experiment, Task};
+use crate::frontend::{extract_all, fit};
+use crate::quantize::assemble::{Edges, Memory, assemble, score_unit};
+use crate::quantize::judge::{Levels, at, decision, levels, residual_weights};
+use crate::simulate::{Frame, on_host, real_score};
+use crate::tensor_file;
+
+/// What stands before an imported model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum FrontEndKind {
+    /// Samples are the input tensor.
+    #[default]
+    Raw,
+    /// Grey images, resized, normalised and aligned.
+    Image,
+}
+
+/// What a model becomes.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    /// Task, front end, detector and decision; the rest of an experiment is not used.
+    pub experiment: &'a Experiment,
+    /// Kind of front end.
+    pub front_end: FrontEndKind,
+    /// Normal samples: a data set's folder of images, or int8 `.npy` with a raw front end.
+    pub normal: Option<&'a Path>,
+    /// Threshold in real units, in place of the normal samples' quantile.
+    pub threshold: Option<f64>,
+    /// Names of a classifier's classes, the normal one first.
+    pub classes: &'a [String],
+}
+
+/// Normal samples as a sensor gives them and as the model takes them.
+struct Normal {
+    frames: Vec<Frame>,
+    inputs: Vec<Vec<i8>>,
+    hash: [u8; 32],
+}
+
+/// Imports a model as a monitor.
+///
+/// Every other normal sample gives the weights of residuals, the rest the threshold; all give both where there is one.
+///
+/// # Errors
+/// A model that can't be imported or does not fit the request; normal samples that are missing or can't be read.
+pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
+    let Request { experiment, front_end, normal, threshold, classes } = *request;
+    let lowered = read(bytes)?;
+    let (input, output) = (lowered.tensors[0], lowered.tensors[lowered.output]);
+    let task = experiment.task;
+    let (front_end, normal) = match (front_end, normal) {
+        (FrontEndKind::Raw, None) => (FrontEnd::Raw, None),
+        (FrontEndKind::Raw, Some(path)) => {
+            let inputs = tensor_file::read(path, input.shape)?;
+            let frame = |input: &Vec<i8>| Frame {
+                path: path.to_owned(),
+                samples: input.iter().map(|&q| q.cast_unsigned()).collect(),
+            };
+            let hash = Sha256::digest(std::fs::read(path)?).into();
+            (FrontEnd::Raw, Some(Normal { frames: inputs.iter().map(frame).collect(), inputs, hash }))
+        }
+        (FrontEndKind::Image, None) => bail!("an image front end is fitted to normal images; give --normal DIR"),
+        (FrontEndKind::Image, Some(root)) => {
+            // Grey levels 0 to 255 become the input's int8 by one offset.
+            let near = (f64::from(input.scale) * 255.0 - 1.0).abs() < 0.01;
+            ensure!(
+                near && i32::from(input.zero_point) == ZERO_POINT,
+                "the model's input has scale {} and zero point {}; images need about 1/255 and {ZERO_POINT}",
+                input.scale,
+                input.zero_point
+            );
+            let data = Dataset::load(root, Layout::Auto)?;
+            let samples: Vec<_> = data.train.iter().filter(|sample| sample.label == 0).collect();
+            let config = fit(&experiment.front_end, &samples)?;
+            let (given, wanted) = (output_len(&config), input.shape.len());
+            ensure!(
+                given == wanted,
+                "the front end gives {given} pixels, the model takes {wanted}; set [front_end] resize or strip in --config"
+            );
+            let inputs: Vec<Vec<i8>> = extract_all(&config, &samples).into_iter().flatten().collect();
+            let frame = |sample: &&crate::dataset::Sample| Frame {
+                path: sample.path.clone(),
+                samples: sample.image.pixels.clone(),
+            };
+            let frames = samples.iter().map(frame).collect();
+            (FrontEnd::Image(config), Some(Normal { frames, inputs, hash: data.hash() }))
+        }
+    };
+    if task == Task::Cnn {
+        let count = output.shape.len();
+        ensure!(classes.is_empty() || classes.len() == count, "{} names for {count} classes", classes.len());
+    }
+    let names = classes.join("\n");
+    let unit = score_unit(&lowered, Some(task), &experiment.detector);
+    let mut edges = Edges {
+        front_end,
+        task: Some(task),
+        detector: experiment.detector,
+        weights: None,
+        decision: decision(&experiment.decision, Levels::default(), unit),
+        provenance: provenance(bytes, &experiment.name),
+    };
+    edges.provenance.classes = &names;
+    edges.provenance.data_hash = normal.as_ref().map_or([0; 32], |normal| normal.hash);
+    let weights = if task == Task::Autoencoder && experiment.detector.normalise {
+        let normal = normal.as_ref().context(
+            "residuals are weighed by normal samples; give --normal, or say normalise = false under [detector] in --config",
+        )?;
+        let bare = assemble(&lowered, Memory::Planned, &edges)?;
+        Some(residual_weights(&parse(&bare)?, &every_other(&normal.inputs, 0))?)
+    } else {
+        None
+    };
+    edges.weights = weights.as_deref();
+    let levels = match (&normal, threshold) {
+        (_, Some(threshold)) => at(threshold, threshold, experiment.decision.hysteresis, unit),
+        (Some(normal), None) => {
+            let weighted = assemble(&lowered, Memory::Planned, &edges)?;
+            let scores = scores(parse(&weighted)?, &every_other(&normal.frames, 1))?;
+            levels(&scores, unit, task, &experiment.detector, experiment.decision.hysteresis)?
+        }
+        (None, None) => bail!("nothing to set the threshold by; give --normal or --threshold"),
+    };
+    edges.decision = decision(&experiment.decision, levels, unit);
+    assemble(&lowered, Memory::Planned, &edges)
+}
+
+/// Every other element from `first` on; all where there is only one.
+fn every_other<T: Clone>(all: &[T], first: usize) -> Vec<T> {
+    if all.len() < 2 { all.to_vec() } else { all.iter().skip(first).step_by(2).cloned().collect() }
+}
+
+/// The monitor's score of each frame by itself, in real units.
+fn scores(model: Model<'_>, frames: &[Frame]) -> Result<Vec<f64>> {
+    let plan = *model.plan();
+    let mut scores = Vec::new();
+    on_host(model, frames, true, |_, Verdict { outcome, .. }, _| {
+        scores.extend(real_score(&plan, &outcome));
+        Ok(())
+    })?;
+    Ok(scores)
+}
+
+fn parse(bytes: &AlignedBytes) -> Result<Model<'_>> {
+    Model::parse(bytes.as_slice()).map_err(|error| anyhow::anyhow!("the device would refuse this model: {error}"))
+}

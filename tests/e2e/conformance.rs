@@ -1,0 +1,47 @@
+//! Imported models against TensorFlow Lite's reference kernels, where their vectors are: `../shared/conformance/tflite` and
+//! `../shared/models` beside the repository, or folders in NEJI_CONFORMANCE, separated by colons.
+
+use std::env;
+use std::path::PathBuf;
+
+use neji::conformance::{Case, models};
+use neji_machine::Board;
+use neji_tests::root;
+
+/// Of the cases, boards get every so many: the whole comparison is a verb of xtask.
+const BOARDS_GET_EVERY: usize = 9;
+
+#[test]
+fn imported_models_give_the_bytes_of_tensorflow_lite() {
+    let folders = match env::var_os("NEJI_CONFORMANCE") {
+        Some(folders) => env::split_paths(&folders).collect(),
+        None => ["conformance/tflite", "models", "models/cut"].map(|name| root().join("../shared").join(name)).to_vec(),
+    };
+    let (there, missing): (Vec<PathBuf>, Vec<PathBuf>) = folders.into_iter().partition(|folder| folder.is_dir());
+    for folder in missing {
+        println!("skipped: no models at {}", folder.display());
+    }
+    let paths = there.iter().flat_map(|folder| models(folder).expect("models"));
+    let cases: Vec<Case> = paths.filter_map(|path| Case::load(&path).expect("an import")).collect();
+    for case in &cases {
+        let found = case.on_host().expect("runs");
+        assert_eq!(found.differing, 0, "{}: {found:?}", case.path.display());
+    }
+    if cases.is_empty() {
+        return;
+    }
+    let boards = Board::all(&root()).expect("the boards");
+    std::thread::scope(|scope| {
+        for board in &boards {
+            let cases = cases.iter().step_by(BOARDS_GET_EVERY).filter(|case| case.fits(board));
+            scope.spawn(move || {
+                let elf = board.build().expect("firmware");
+                for case in cases {
+                    let found = case.on_board(board, &elf).expect("runs");
+                    assert_eq!(found.differing, 0, "{} on {}: {found:?}", case.path.display(), board.package);
+                }
+            });
+        }
+    });
+    println!("{} models, not one byte differs", cases.len());
+}
