@@ -29,13 +29,13 @@ impl<'a> Model<'a> {
             return Err(DecodeError::Misaligned { remainder: remainder as u8 });
         }
         // Header::parse has compared the sections with each other and with the length of the slice.
-        let bytes = &bytes[..header.total_bytes as usize];
+        let bytes = bytes.get(..header.total_bytes as usize).unwrap_or(&[]);
         let computed = checksum(bytes);
         if computed != header.crc32 {
             return Err(DecodeError::Checksum { stored: header.crc32, computed });
         }
-        let (head, constants) = bytes.split_at(header.constants_offset as usize);
-        let section = &head[HEADER_BYTES..HEADER_BYTES + header.plan_bytes as usize];
+        let (head, constants) = bytes.split_at_checked(header.constants_offset as usize).unwrap_or((bytes, &[]));
+        let section = head.get(HEADER_BYTES..).and_then(|rest| rest.get(..header.plan_bytes as usize)).unwrap_or(&[]);
         let (plan, operators) = postcard::take_from_bytes::<Plan<'a>>(section).map_err(|_| DecodeError::Plan)?;
         let mut rest = operators;
         for operator in 0..plan.operator_count {

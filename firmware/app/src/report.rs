@@ -13,6 +13,8 @@ use crate::monitor::Verdict;
 
 /// Longest message before stuffing, the checksum included.
 const MESSAGE_BYTES_MAX: usize = 128;
+/// Longest message without its checksum.
+const BODY_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 4;
 /// Longest frame: one byte of stuffing for messages below 254 bytes, and the zero.
 pub const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 2;
 /// Longest reason of a refusal in bytes.
@@ -93,15 +95,16 @@ impl Report {
     /// Encodes a frame with its closing zero.
     pub fn to_frame<'b>(&self, buffer: &'b mut [u8; FRAME_BYTES_MAX]) -> &'b [u8] {
         let mut message = [0; MESSAGE_BYTES_MAX];
-        let length = match postcard::to_slice(self, &mut message[..MESSAGE_BYTES_MAX - 4]) {
-            Ok(body) => body.len(),
+        let length = match postcard::to_slice(self, &mut message[..BODY_BYTES_MAX]) {
+            // It cannot be longer; said, so that the compiler knows.
+            Ok(body) => body.len().min(BODY_BYTES_MAX),
             // No report is longer than its refusal, which fits.
             Err(_) => 0,
         };
         let checksum = CRC.checksum(&message[..length]).to_le_bytes();
         message[length..length + 4].copy_from_slice(&checksum);
         let stuffed = stuff(&message[..length + 4], buffer);
-        &buffer[..stuffed]
+        buffer.get(..stuffed).unwrap_or(&[])
     }
 
     /// Decodes what lies between two zeros.
@@ -125,19 +128,15 @@ impl Report {
 
 /// COBS of fewer than 254 bytes with the closing zero; the number of bytes written.
 fn stuff(message: &[u8], frame: &mut [u8; FRAME_BYTES_MAX]) -> usize {
-    let (mut code, mut next) = (0, 1);
-    for &byte in message.iter().take(MESSAGE_BYTES_MAX) {
-        if byte == 0 {
-            frame[code] = (next - code) as u8;
-            code = next;
-        } else {
-            frame[next] = byte;
-        }
-        next += 1;
+    // What lies between zeros, each run after its length and one.
+    let runs = message.split(|&byte| byte == 0);
+    let stuffed = runs.flat_map(|run| core::iter::once(run.len() as u8 + 1).chain(run.iter().copied()));
+    let mut length = 0;
+    for (to, byte) in frame.iter_mut().zip(stuffed.chain([0])) {
+        *to = byte;
+        length += 1;
     }
-    frame[code] = (next - code) as u8;
-    frame[next] = 0;
-    next + 1
+    length
 }
 
 /// Undoes [`stuff`]; the number of bytes written.
@@ -201,7 +200,7 @@ impl<W: embedded_io::Write> ReportWriter<W> {
     /// # Errors
     /// The writer's.
     pub fn new(mut writer: W) -> Result<Self, W::Error> {
-        writer.write_all(&[0])?;
+        send(&mut writer, &[0])?;
         Ok(Self { writer })
     }
 
@@ -211,7 +210,7 @@ impl<W: embedded_io::Write> ReportWriter<W> {
     /// The writer's.
     pub fn write(&mut self, report: &Report) -> Result<(), W::Error> {
         let mut buffer = [0; FRAME_BYTES_MAX];
-        self.writer.write_all(report.to_frame(&mut buffer))?;
+        send(&mut self.writer, report.to_frame(&mut buffer))?;
         self.writer.flush()
     }
 
@@ -219,6 +218,18 @@ impl<W: embedded_io::Write> ReportWriter<W> {
     pub fn into_inner(self) -> W {
         self.writer
     }
+}
+
+/// Writes all of `bytes`. Where a writer takes nothing, which its trait forbids, the rest is lost: `write_all` would
+/// panic, and the reader finds out that the frame is broken.
+fn send<W: embedded_io::Write>(writer: &mut W, mut bytes: &[u8]) -> Result<(), W::Error> {
+    while !bytes.is_empty() {
+        match writer.write(bytes)? {
+            0 => break,
+            count => bytes = bytes.get(count..).unwrap_or(&[]),
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -277,6 +288,37 @@ mod tests {
                     assert!(result.is_err(), "byte {index} changed by {change}: {result:?}");
                 }
             }
+        }
+    }
+
+    /// Takes one byte at a time, and none after `room`.
+    struct Slow {
+        taken: heapless::Vec<u8, FRAME_BYTES_MAX>,
+        room: usize,
+    }
+    impl embedded_io::ErrorType for Slow {
+        type Error = core::convert::Infallible;
+    }
+    impl embedded_io::Write for Slow {
+        fn write(&mut self, bytes: &[u8]) -> Result<usize, Self::Error> {
+            let count = bytes.len().min(1).min(self.room - self.taken.len());
+            self.taken.extend_from_slice(&bytes[..count]).unwrap();
+            Ok(count)
+        }
+        fn flush(&mut self) -> Result<(), Self::Error> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_writer_may_take_little_and_one_that_takes_nothing_ends_the_frame() {
+        for room in [FRAME_BYTES_MAX, 3] {
+            let Ok(mut writer) = ReportWriter::new(Slow { taken: heapless::Vec::new(), room });
+            let Ok(()) = writer.write(&Report::Done { frames: 3 });
+            let mut buffer = [0; FRAME_BYTES_MAX];
+            let frame = Report::Done { frames: 3 }.to_frame(&mut buffer);
+            let taken = writer.into_inner().taken;
+            assert_eq!((taken[0], &taken[1..]), (0, &frame[..frame.len().min(room - 1)]));
         }
     }
 

@@ -69,20 +69,27 @@ fn smooth(map: &mut [u32], width: usize, radius: usize, rows: &mut [u32]) {
     }
     let height = map.len() / width;
     for y in 0..height {
-        let slot = y % kept * width;
-        rows[slot..slot + width].copy_from_slice(&map[y * width..(y + 1) * width]);
+        let keep = rows.chunks_exact_mut(width).nth(y % kept).into_iter().flatten();
+        keep.zip(row(map, y, width)).for_each(|(to, &from)| *to = from);
         let (top, bottom) = (y.saturating_sub(radius), (y + radius).min(height - 1));
         for x in 0..width {
             let (left, right) = (x.saturating_sub(radius), (x + radius).min(width - 1));
             let mut sum = 0u32;
             for from in top..=bottom {
-                let row = if from <= y { &rows[from % kept * width..] } else { &map[from * width..] };
-                sum += row[left..=right].iter().sum::<u32>();
+                let row = if from <= y { row(rows, from % kept, width) } else { row(map, from, width) };
+                sum += row.get(left..=right).unwrap_or(&[]).iter().sum::<u32>();
             }
             let count = (bottom - top + 1) * (right - left + 1);
-            map[y * width + x] = sum / count as u32;
+            if let Some(mean) = map.get_mut(y * width + x) {
+                *mean = sum / (count as u32).max(1);
+            }
         }
     }
+}
+
+/// Row `y` of rows of `width`; empty where there is none.
+fn row(rows: &[u32], y: usize, width: usize) -> &[u32] {
+    rows.get(y * width..).and_then(|rest| rest.get(..width)).unwrap_or(&[])
 }
 
 /// Mean of the `count` largest values, of all where `count` is 0; 0 of an empty map.

@@ -85,14 +85,16 @@ fn accumulators(
     constant(model, place, shift, Some(channels.into()))?;
 
     let weights = model.constant_i8(weights);
-    let each = weights.len() / channels as usize;
+    // geometry and shapes have refused tensors without channels.
+    let count = (channels as usize).max(1);
+    let each = weights.len() / count;
     let reach = sum::reach(input);
     let biases = model.constant_i32(bias).iter();
     let multipliers = model.constant_i32(multiplier).iter().zip(model.constant_i8(shift));
     for (channel, (&bias, (&multiplier, &shift))) in (0_u32..).zip(biases.zip(multipliers)) {
         let magnitude = match order {
             Order::ChannelFirst => magnitude(weights.iter().skip(channel as usize * each).take(each)),
-            Order::ChannelLast => magnitude(weights.iter().skip(channel as usize).step_by(channels as usize)),
+            Order::ChannelLast => magnitude(weights.iter().skip(channel as usize).step_by(count)),
         };
         let worst = u64::from(bias.unsigned_abs()) + magnitude * reach;
         sum::check(operator, channel, worst, Multiplier { multiplier, shift })?;

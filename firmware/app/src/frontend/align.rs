@@ -51,9 +51,9 @@ fn principal_axis(xx: i128, xy: i128, yy: i128) -> (i64, i64) {
     let bits = 128 - magnitude.leading_zeros() as i32;
     let scale = |value: i128| if bits > 28 { (value >> (bits - 28)) as i64 } else { (value << (28 - bits)) as i64 };
     let (a, b) = (scale(a), scale(b));
-    let r = (a * a + b * b).isqrt();
+    let r = (a * a + b * b).unsigned_abs().isqrt().cast_signed();
     let (x, y) = if a >= 0 { (r + a, b) } else { (b, r - a) };
-    let length = (x * x + y * y).isqrt().max(1);
+    let length = (x * x + y * y).unsigned_abs().isqrt().cast_signed().max(1);
     ((x << AXIS_BITS) / length, (y << AXIS_BITS) / length)
 }
 
@@ -77,7 +77,8 @@ pub fn pose(mask: &[u16], width: usize, thick_end_first: bool) -> Option<Pose> {
     let central =
         |second: i64, a: i64, b: i64| i128::from(second) * i128::from(m.count) - i128::from(a) * i128::from(b);
     let mut axis = principal_axis(central(m.xx, m.x, m.x), central(m.xy, m.x, m.y), central(m.yy, m.y, m.y));
-    let centroid = ((m.x * 256 + m.count / 2) / m.count, (m.y * 256 + m.count / 2) / m.count);
+    let count = m.count.max(1);
+    let centroid = ((m.x * 256 + count / 2) / count, (m.y * 256 + count / 2) / count);
     let project = |axis: (i64, i64), (x, y): (i64, i64)| {
         let (dx, dy) = (x * 256 - centroid.0, y * 256 - centroid.1);
         ((dx * axis.0 + dy * axis.1) >> AXIS_BITS, (dy * axis.0 - dx * axis.1) >> AXIS_BITS)
@@ -112,9 +113,10 @@ pub fn pose(mask: &[u16], width: usize, thick_end_first: bool) -> Option<Pose> {
 /// Bilinear sample at a position in Q16, clamped to the image; 8-bit weights.
 fn sample(image: &[u8], size: Size, x: i64, y: i64) -> u32 {
     let clamp = |value: i64, len: u16| {
-        let value = value.clamp(0, (i64::from(len) - 1) << 16) as u64;
+        // An image without pixels has no last one, for which `clamp` would panic.
+        let value = value.min((i64::from(len) - 1) << 16).max(0) as u64;
         let whole = (value >> 16) as usize;
-        (whole, (whole + 1).min(usize::from(len) - 1), ((value >> 8) & 255) as u32)
+        (whole, (whole + 1).min(usize::from(len).saturating_sub(1)), ((value >> 8) & 255) as u32)
     };
     let ((x0, x1, fx), (y0, y1, fy)) = (clamp(x, size.width), clamp(y, size.height));
     let width = usize::from(size.width);
@@ -131,11 +133,12 @@ fn sample(image: &[u8], size: Size, x: i64, y: i64) -> u32 {
 pub fn strip(image: &[u8], size: Size, pose: &Pose, alignment: &Alignment, mut put: impl FnMut(usize, u8)) {
     let (columns, rows) = (i64::from(alignment.strip.width), i64::from(alignment.strip.height));
     let (length, breadth) = (i64::from(alignment.length), i64::from(alignment.breadth));
-    let samples = |extent: i64, count: i64| (extent + 512 * count - 1).div_euclid((512 * count).max(1)).clamp(1, 4);
-    let (samples_u, samples_v) = (samples(length, columns), samples(breadth, rows));
-    let total = (samples_u * samples_v) as u32;
+    let samples = |extent: u32, count: u16| i64::from(extent.div_ceil(512 * u32::from(count.max(1))).clamp(1, 4));
+    let samples_u = samples(alignment.length, alignment.strip.width);
+    let samples_v = samples(alignment.breadth, alignment.strip.height);
+    let total = ((samples_u * samples_v) as u32).max(1);
     // Offset of a sample from the middle in Q16 pixels: extents are in Q8.
-    let offset = |index: i64, count: i64, extent: i64| (((2 * index + 1) * extent) << 7) / count - (extent << 7);
+    let offset = |index: i64, count: i64, extent: i64| (((2 * index + 1) * extent) << 7) / count.max(1) - (extent << 7);
     let (ax, ay) = (i64::from(pose.axis.0), i64::from(pose.axis.1));
     let (cx, cy) = (i64::from(pose.center.0) << 8, i64::from(pose.center.1) << 8);
     let mut index = 0;

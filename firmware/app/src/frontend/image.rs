@@ -113,7 +113,7 @@ pub fn prepare(config: &ImageFrontEnd, image: &mut [u8], labels: &mut [u32]) -> 
         return Err(too_small(4 * layout.label_words, 4 * labels.len()));
     };
     let labels: &mut [u16] = bytemuck::cast_slice_mut(labels);
-    let labels = &mut labels[..image.len()];
+    let labels = labels.get_mut(..image.len()).unwrap_or(&mut []);
     let cut = Cut::of(image, width, alignment.polarity, alignment.threshold);
     let area = largest_component(image, width, cut, labels, nodes);
     if area == 0 || area < alignment.area_min || area > alignment.area_max {

@@ -22,7 +22,7 @@ pub fn otsu(histogram: &[u32; 256]) -> u8 {
             continue;
         }
         let difference = u128::from((sum * dark).abs_diff(dark_sum * count));
-        let variance = difference * difference / u128::from(dark * light);
+        let variance = difference * difference / u128::from(dark * light).max(1);
         if variance > best {
             (best, first, last) = (variance, grey, grey);
         } else if variance == best && last + 1 == grey {
@@ -87,14 +87,16 @@ pub const fn labels_max(width: usize, height: usize) -> usize {
 const ROOT: u32 = 1 << 31;
 
 fn find(nodes: &mut [u32], mut label: usize) -> usize {
+    // A label without a node, which `labels_max` excludes, is its own root.
+    let node = |nodes: &[u32], label: usize| nodes.get(label).copied().unwrap_or(ROOT);
     loop {
-        let parent = nodes[label];
+        let parent = node(nodes, label);
         if parent & ROOT != 0 {
             return label;
         }
-        let grandparent = nodes[parent as usize];
-        if grandparent & ROOT == 0 {
-            nodes[label] = grandparent;
+        let grandparent = node(nodes, parent as usize);
+        if let (0, Some(node)) = (grandparent & ROOT, nodes.get_mut(label)) {
+            *node = grandparent;
         }
         label = parent as usize;
     }
@@ -106,8 +108,10 @@ fn unite(nodes: &mut [u32], a: usize, b: usize) -> usize {
         return a;
     }
     let (keep, join) = (a.min(b), a.max(b));
-    nodes[keep] += nodes[join] & !ROOT;
-    nodes[join] = keep as u32;
+    if let Ok([kept, joined]) = nodes.get_disjoint_mut([keep, join]) {
+        *kept += *joined & !ROOT;
+        *joined = keep as u32;
+    }
     keep
 }
 
@@ -118,30 +122,35 @@ fn unite(nodes: &mut [u32], a: usize, b: usize) -> usize {
 /// areas live in the roots.)
 pub fn largest_component(image: &[u8], width: usize, cut: Cut, labels: &mut [u16], nodes: &mut [u32]) -> u32 {
     let mut count = 1;
-    for index in 0..image.len() {
-        if !cut.is_part(image[index]) {
-            labels[index] = 0;
+    let mut x = 0;
+    for (index, &grey) in image.iter().enumerate() {
+        let (left, right, inner) = (x > 0, x + 1 < width, index >= width);
+        x = if right { x + 1 } else { 0 };
+        let Some((before, [here, ..])) = labels.split_at_mut_checked(index) else { break };
+        *here = 0;
+        if !cut.is_part(grey) {
             continue;
         }
-        let (x, inner) = (index % width, index >= width);
         let mut label = 0;
         let mut look = |there: bool, back: usize| {
-            let neighbour = if there { usize::from(labels[index - back]) } else { 0 };
+            let neighbour = before.get(index.wrapping_sub(back)).filter(|_| there).map_or(0, |&label| label.into());
             if neighbour != 0 {
                 label = if label == 0 { find(nodes, neighbour) } else { unite(nodes, label, neighbour) };
             }
         };
-        look(x > 0, 1);
-        look(inner && x > 0, width + 1);
+        look(left, 1);
+        look(inner && left, width + 1);
         look(inner, width);
-        look(inner && x + 1 < width, width.saturating_sub(1));
-        if label == 0 {
+        look(inner && right, width.saturating_sub(1));
+        let new = label == 0;
+        if new {
             label = count;
-            nodes[label] = ROOT;
             count += 1;
         }
-        nodes[label] += 1;
-        labels[index] = label as u16;
+        if let Some(node) = nodes.get_mut(label) {
+            *node = if new { ROOT | 1 } else { *node + 1 };
+            *here = label as u16;
+        }
     }
     let (mut best, mut area) = (0, 0);
     for (label, &node) in nodes.iter().enumerate().take(count).skip(1) {

@@ -174,9 +174,9 @@ impl AreaResize {
             return;
         }
         let width = self.width as usize;
-        let total = self.crop_width * self.crop_height;
+        let total = (self.crop_width * self.crop_height).max(1);
         let (upper, lower) = sums.split_at_mut(width.min(sums.len()));
-        let row = image.chunks_exact_mut(width).nth(self.out_y as usize);
+        let row = image.chunks_exact_mut(width.max(1)).nth(self.out_y as usize);
         for (pixel, sum) in row.into_iter().flatten().zip(upper.iter()) {
             *pixel = ((sum + total / 2) / total).min(255) as u8;
         }

@@ -5,6 +5,7 @@ use neji_format::{Shape, Window};
 use crate::isa::Isa;
 use crate::kernels::Channels;
 use crate::kernels::mat_mul::mat_vec;
+use crate::kernels::movement::copy;
 use crate::kernels::window::{Axis, Span, run};
 
 /// Longest kernel (height x width x channels) whose patch is gathered on the stack.
@@ -114,11 +115,7 @@ impl View<'_> {
         if rows.taps < self.vertical.kernel || columns.taps < self.horizontal.kernel {
             patch.fill(zero_point);
         }
-        self.runs(rows, columns, |offset, input| {
-            if let Some(target) = patch.get_mut(offset..offset.saturating_add(input.len())) {
-                target.copy_from_slice(input);
-            }
-        });
+        self.runs(rows, columns, |offset, input| copy(input, patch, offset));
     }
 
     /// The sum over one output channel's kernel.

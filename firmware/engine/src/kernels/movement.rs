@@ -19,7 +19,7 @@ pub(crate) fn pad(input: &[i8], pad: &Pad, value: i8, output: &mut [i8]) {
 
 /// Copies `source` to `target` at `start`; nothing where it does not fit.
 pub(crate) fn copy(source: &[i8], target: &mut [i8], start: usize) {
-    if let Some(target) = target.get_mut(start..start.saturating_add(source.len())) {
+    if let Some(target) = target.get_mut(start..).and_then(|rest| rest.get_mut(..source.len())) {
         target.copy_from_slice(source);
     }
 }
