@@ -4,6 +4,7 @@
 mod conformance;
 mod demo;
 mod neji;
+mod no_panic;
 mod setup;
 mod size;
 mod step;
@@ -33,6 +34,8 @@ enum Verb {
     /// Imported models against the answers of TensorFlow Lite's reference kernels: every X.tflite of the folders that has an
     /// X.in.npy and an X.out.npy.
     Conformance(conformance::Args),
+    /// Show by the linker that nothing from the model's parser on can panic.
+    NoPanic,
     /// Flash and RAM of each board: code, constants, statics, the monitor's memory, the stack's high-water mark.
     Size(size::Args),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
         Verb::Demo => demo::run(),
         Verb::Test => test::run(),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::NoPanic => no_panic::run(),
         Verb::Size(args) => size::run(&args),
     };
     match done {

@@ -7,8 +7,8 @@ use anyhow::Result;
 use neji_machine::Board;
 use neji_machine::toolchain::{self, TARGETS};
 
-use crate::setup;
 use crate::step::step;
+use crate::{no_panic, setup};
 
 /// The crates that run on devices.
 const DEVICE: [&str; 6] = ["-p", "neji-format", "-p", "neji-engine", "-p", "neji-app"];
@@ -58,6 +58,11 @@ pub(crate) fn run() -> Result<()> {
         build.current_dir(&boards).arg("--target-dir").arg(boards.join("target"));
         step(&format!("firmware of {}", board.package), &mut build)?;
     }
+
+    let mut lints = firmware(TARGETS[0], &["clippy", "--locked", "--release", "-p", "no-panic"])?;
+    lints.current_dir(&boards).arg("--target-dir").arg(boards.join("target")).args(["--", "-D", "warnings"]);
+    step("lints of no-panic", &mut lints)?;
+    no_panic::run()?;
 
     step("lints", &mut host(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("docs", host(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;

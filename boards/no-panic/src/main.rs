@@ -1,0 +1,172 @@
+//! Links only where nothing from the model's parser on can panic: the panic handler calls a function that is nowhere.
+//! `cargo xtask no-panic` links it for every target; it is never run.
+//!
+//! [`_start`] hands what it was given to one function a stage. Each takes what the earlier ones made as if it could be
+//! anything, so that no stage profits from what the compiler saw of another. Where the linker complains, link with
+//! `-Clink-arg=--defsym=neji_panic_is_reachable=0` and look for the panic's callers in a disassembly.
+#![no_std]
+#![no_main]
+
+use core::convert::Infallible;
+use core::hint::black_box;
+use core::panic::PanicInfo;
+
+use embedded_hal::digital::{ErrorType, OutputPin};
+use neji_app::{AlarmPin, Monitor, MonitorError, Report, ReportWriter, Sensor, Station};
+use neji_engine::Engine;
+use neji_format::{DecodeError, Model};
+
+/// The kernels that are checked.
+#[cfg(not(feature = "control"))]
+type Isa = neji_engine::Portable;
+
+/// Kernels of which the check must complain.
+#[cfg(feature = "control")]
+type Isa = Faulty;
+
+/// Reads beyond the input where there are more weights.
+#[cfg(feature = "control")]
+struct Faulty;
+
+#[cfg(feature = "control")]
+impl neji_engine::Isa for Faulty {
+    fn dot_s8(acc: i32, input: &[i8], _: i32, weights: &[i8]) -> i32 {
+        acc.wrapping_add(input[weights.len()].into())
+    }
+}
+
+#[panic_handler]
+fn panic(_: &PanicInfo<'_>) -> ! {
+    unsafe extern "C" {
+        safe fn neji_panic_is_reachable() -> !;
+    }
+    neji_panic_is_reachable()
+}
+
+/// A pin, a sensor and a line of which the compiler knows nothing.
+struct Unknown;
+
+impl ErrorType for Unknown {
+    type Error = Infallible;
+}
+
+impl OutputPin for Unknown {
+    fn set_low(&mut self) -> Result<(), Infallible> {
+        black_box(false);
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Infallible> {
+        black_box(true);
+        Ok(())
+    }
+}
+
+impl Sensor for Unknown {
+    type Error = Infallible;
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
+        Ok(black_box(black_box(buffer).len()))
+    }
+}
+
+impl embedded_io::ErrorType for Unknown {
+    type Error = Infallible;
+}
+
+impl embedded_io::Write for Unknown {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        Ok(black_box(black_box(bytes).len()))
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// What a device holds, in any state.
+struct Device {
+    flash: &'static [u8],
+    samples: &'static [u8],
+    arena: &'static mut [i8],
+    memory: Option<&'static mut [u8]>,
+    model: Result<Model<'static>, DecodeError>,
+    monitor: Result<Monitor<'static, Isa>, MonitorError>,
+    station: Station<'static, Isa, Unknown, Unknown, Unknown>,
+    alarm: AlarmPin<Unknown>,
+    reports: ReportWriter<Unknown>,
+}
+
+/// Where the linker begins: all stages.
+#[unsafe(no_mangle)]
+fn _start(device: &mut Device) {
+    load(device);
+    refuse(device);
+    set_up(device);
+    infer(device);
+    push(device);
+    look_back(device);
+    report(device);
+    watch(device);
+}
+
+#[inline(never)]
+fn load(device: &mut Device) {
+    device.model = Model::parse(device.flash);
+}
+
+#[inline(never)]
+fn refuse(device: &mut Device) {
+    if let Err(error) = device.model {
+        let Ok(()) = device.reports.write(&Report::refused(error));
+    }
+    if let Err(error) = device.monitor {
+        let Ok(()) = device.reports.write(&Report::refused(error));
+    }
+}
+
+#[inline(never)]
+fn set_up(device: &mut Device) {
+    if let (Ok(model), Some(memory)) = (device.model, device.memory.take()) {
+        black_box(Monitor::<Isa>::memory_bytes(&model));
+        device.monitor = Monitor::new(model, memory);
+    }
+}
+
+#[inline(never)]
+fn infer(device: &mut Device) {
+    if let Ok(model) = device.model {
+        let engine = Engine::<Isa>::new(model);
+        black_box(engine.input_mut(device.arena));
+        black_box(engine.run(device.arena).is_ok());
+        black_box((engine.input(device.arena), engine.output(device.arena)));
+    }
+}
+
+#[inline(never)]
+fn push(device: &mut Device) {
+    if let Ok(monitor) = &mut device.monitor {
+        black_box(monitor.push(&mut device.samples));
+        black_box(monitor.end_of_frame());
+        monitor.reset();
+    }
+}
+
+#[inline(never)]
+fn look_back(device: &mut Device) {
+    if let Ok(monitor) = &device.monitor {
+        black_box((monitor.map(), monitor.input(), monitor.output(), monitor.alarm()));
+    }
+}
+
+#[inline(never)]
+fn report(device: &mut Device) {
+    let Ok(high) = device.alarm.set(black_box(true));
+    let report = Report::AlarmChanged { high, sequence: black_box(0) };
+    let Ok(()) = device.reports.write(black_box(&report));
+}
+
+#[inline(never)]
+fn watch(device: &mut Device) {
+    black_box(device.station.run().is_ok());
+}
