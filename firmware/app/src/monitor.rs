@@ -121,6 +121,8 @@ impl<'a, I: Isa> Monitor<'a, I> {
 
     /// Takes samples off the front of `samples`, up to the end of a frame; its verdict, or `None` when all samples are
     /// taken and the frame is not yet complete. How the stream is cut makes no difference.
+    // A function of its own in every image, so that what it takes of the stack can be read there.
+    #[inline(never)]
     pub fn push(&mut self, samples: &mut &[u8]) -> Option<Verdict> {
         let plan = *self.model.plan();
         match &plan.front_end {

@@ -33,6 +33,8 @@ impl<'a, I: Isa> Engine<'a, I> {
     ///
     /// # Errors
     /// [`ArenaTooSmall`], before anything is written.
+    // A function of its own in every image, so that what it takes of the stack can be read there.
+    #[inline(never)]
     pub fn run(&self, arena: &mut [i8]) -> Result<(), ArenaTooSmall> {
         let needed = self.model.arena_bytes();
         let given = arena.len();

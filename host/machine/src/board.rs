@@ -31,6 +31,8 @@ pub struct Settings {
     pub ram_bytes: u64,
     /// What of it the firmware keeps for the monitor: arena, front end, frame.
     pub memory_bytes: u64,
+    /// What is left of it for the stack, at least: the firmware never needs more.
+    pub stack_bytes: u64,
     /// Clock of SysTick.
     pub systick_hz: u64,
     /// QEMU's trace event for writes to the register of the pins.
@@ -142,7 +144,7 @@ mod tests {
 
     const TABLE: &str = r#"{"packages":[{"name":"lib","metadata":null},{"name":"b","metadata":{"neji":{"name":"B",
         "target":"thumbv6m-none-eabi","machine":"microbit","args":["-s"],"model_address":131072,"model_bytes":4096,
-        "flash_bytes":8192,"ram_bytes":1024,"memory_bytes":512,"systick_hz":16000000,"pin_trace":"x","alarm_mask":1,"fault_mask":2}}}]}"#;
+        "flash_bytes":8192,"ram_bytes":1024,"memory_bytes":512,"stack_bytes":512,"systick_hz":16000000,"pin_trace":"x","alarm_mask":1,"fault_mask":2}}}]}"#;
 
     #[test]
     fn boards_are_the_packages_with_a_table() {

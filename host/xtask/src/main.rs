@@ -7,8 +7,10 @@ mod neji;
 mod no_panic;
 mod setup;
 mod size;
+mod stack;
 mod step;
 mod test;
+mod thumb;
 
 use std::process::ExitCode;
 
@@ -36,7 +38,7 @@ enum Verb {
     Conformance(conformance::Args),
     /// Show by the linker that nothing from the model's parser on can panic.
     NoPanic,
-    /// Flash and RAM of each board: code, constants, statics, the monitor's memory, the stack's high-water mark.
+    /// Flash and RAM of each board: code, constants, statics, the monitor's memory; the stack's bound, used and promised.
     Size(size::Args),
 }
 

@@ -8,7 +8,7 @@ use neji_machine::Board;
 use neji_machine::toolchain::{self, TARGETS};
 
 use crate::step::step;
-use crate::{no_panic, setup};
+use crate::{no_panic, setup, size};
 
 /// The crates that run on devices.
 const DEVICE: [&str; 6] = ["-p", "neji-format", "-p", "neji-engine", "-p", "neji-app"];
@@ -63,6 +63,8 @@ pub(crate) fn run() -> Result<()> {
     lints.current_dir(&boards).arg("--target-dir").arg(boards.join("target")).args(["--", "-D", "warnings"]);
     step("lints of no-panic", &mut lints)?;
     no_panic::run()?;
+    eprintln!("--- flash, RAM and stack of the boards");
+    size::run(&size::Args::default())?;
 
     step("lints", &mut host(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step("docs", host(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
