@@ -1,16 +1,16 @@
 //! Imported models against the answers of TensorFlow Lite's reference kernels, byte by byte.
 //!
-//! A case is `X.tflite` with `X.in.npy` and `X.out.npy`: int8, the first axis counts samples.
+//! A case is `X.tflite` with `X.in.npy` and `X.out.npy`: int8 or int16, the first axis counts samples.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use neji_app::Monitor;
 use neji_engine::Portable;
-use neji_format::{AlignedBytes, Model};
+use neji_format::{AlignedBytes, Element, Model};
 use neji_machine::{Board, Options};
 
-use crate::{tensor_file, tflite};
+use crate::{element, tensor_file, tflite};
 
 /// A model with inputs and the outputs that it must give.
 #[derive(Debug, Clone)]
@@ -19,6 +19,7 @@ pub struct Case {
     pub path: PathBuf,
     /// The imported model.
     pub blob: AlignedBytes,
+    element: Element,
     /// How long the import took, in microseconds.
     pub import_us: u128,
     inputs: Vec<Vec<i8>>,
@@ -32,8 +33,8 @@ pub struct Difference {
     pub bytes: usize,
     /// Bytes that differ.
     pub differing: usize,
-    /// The largest difference.
-    pub largest: u8,
+    /// The largest difference of two values.
+    pub largest: u32,
 }
 
 /// The models of a folder, by name.
@@ -71,11 +72,13 @@ impl Case {
         let blob = tflite::to_blob(&bytes, &name).with_context(|| path.display().to_string())?;
         let import_us = begin.elapsed().as_micros();
         let model = parse(&blob)?;
-        let inputs = tensor_file::read(&vectors("in"), model.plan().input.shape)?;
-        let expected = tensor_file::read(&vectors("out"), model.plan().output.shape)?;
+        let plan = *model.plan();
+        let inputs = tensor_file::read(&vectors("in"), plan.element, plan.input.shape)?;
+        let expected = tensor_file::read(&vectors("out"), plan.element, plan.output.shape)?;
         let (given, wanted) = (inputs.len(), expected.len());
         ensure!(given == wanted, "{}: {given} inputs, {wanted} outputs", stem.display());
-        Ok(Some(Self { path: stem, blob, import_us, inputs, expected }))
+        let element = plan.element;
+        Ok(Some(Self { path: stem, blob, element, import_us, inputs, expected }))
     }
 
     /// Runs on the host.
@@ -91,7 +94,9 @@ impl Case {
     pub fn fits(&self, board: &Board) -> bool {
         // Beside the monitor's memory there is the stack.
         let memory = parse(&self.blob).map_or(usize::MAX, |model| Monitor::<Portable>::memory_bytes(&model));
-        memory as u64 <= board.settings.memory_bytes && self.blob.as_slice().len() as u64 <= board.settings.model_bytes
+        (self.element == Element::I8 || board.settings.int16)
+            && memory as u64 <= board.settings.memory_bytes
+            && self.blob.as_slice().len() as u64 <= board.settings.model_bytes
     }
 
     /// Runs on an emulated board, whose firmware is `elf`.
@@ -111,12 +116,14 @@ impl Case {
     }
 
     fn compare(&self, outputs: &[i8]) -> Difference {
-        let pairs = outputs.iter().zip(self.expected.iter().flatten());
-        pairs.fold(Difference::default(), |found, (&a, &b)| Difference {
-            bytes: found.bytes + 1,
-            differing: found.differing + usize::from(a != b),
-            largest: found.largest.max(a.abs_diff(b)),
-        })
+        let expected = self.expected.concat();
+        let values = |bytes| element::values(self.element, bytes);
+        let pairs = || values(outputs).into_iter().zip(values(&expected));
+        Difference {
+            bytes: expected.len(),
+            differing: outputs.iter().zip(&expected).filter(|(a, b)| a != b).count(),
+            largest: pairs().map(|(a, b)| a.abs_diff(b)).max().unwrap_or(0),
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
+use neji_format::Element;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -265,12 +266,35 @@ pub enum CalibrationName {
     Mse,
 }
 
+/// What activations are quantized to; weights are int8 with either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum ActivationsName {
+    /// 8 bits: half the memory, the faster kernels.
+    #[default]
+    Int8,
+    /// 16 bits, for detectors whose reconstruction error drowns in 8.
+    Int16,
+}
+
+impl ActivationsName {
+    /// The blob's word for it.
+    pub fn element(self) -> Element {
+        match self {
+            Self::Int8 => Element::I8,
+            Self::Int16 => Element::I16,
+        }
+    }
+}
+
 /// `[quantize]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
 pub struct QuantizeSettings {
     /// Ranges of activations.
     pub calibration: CalibrationName,
+    /// What activations are.
+    pub activations: ActivationsName,
 }
 
 /// A checked experiment.

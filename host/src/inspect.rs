@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use neji_app::Monitor;
 use neji_engine::Portable;
 use neji_format::{
-    Classifier, ClassifierScore, Constant, Detector, FrontEnd, MaskThreshold, Model, Operator, Photometric,
+    Classifier, ClassifierScore, Constant, Detector, Element, FrontEnd, MaskThreshold, Model, Operator, Photometric,
     Requantization, Shape,
 };
 use serde::Serialize;
@@ -33,6 +33,8 @@ pub struct Inspection {
     pub name: String,
     /// Version of neji that wrote the blob.
     pub neji_version: String,
+    /// What activations are.
+    pub activations: &'static str,
     /// Operators in order.
     pub operators: Vec<OperatorRow>,
     /// Sum over the operators.
@@ -112,6 +114,7 @@ pub fn constant_bytes(operator: &Operator) -> u64 {
         Operator::Lut(op) => bytes(op.table),
         Operator::ResizeNearest(op) => bytes(op.rows) + bytes(op.columns),
         Operator::Load(op) => bytes(op.values),
+        Operator::Sigmoid(op) => bytes(op.table),
         _ => 0,
     }
 }
@@ -134,6 +137,10 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
     Inspection {
         name: provenance.name.to_owned(),
         neji_version: provenance.neji_version.to_owned(),
+        activations: match plan.element {
+            Element::I8 => "int8",
+            Element::I16 => "int16",
+        },
         macs: operators.iter().map(|row| row.macs).sum(),
         operators,
         flash_bytes: model.bytes().len(),
@@ -228,6 +235,7 @@ pub fn text(found: &Inspection) -> String {
     for (name, value) in [
         ("flash", format!("{} bytes: the blob", found.flash_bytes)),
         ("RAM", format!("{} bytes: arena {}, the rest frame, front end, map", found.memory_bytes, found.arena_bytes)),
+        ("numbers", format!("{} activations, int8 weights", found.activations)),
         ("front end", found.front_end.clone()),
         ("detector", found.detector.clone()),
         ("threshold", format!("{:.6}", found.threshold)),

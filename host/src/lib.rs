@@ -8,6 +8,7 @@ pub mod calibrate;
 pub mod cli;
 pub mod conformance;
 pub mod dataset;
+pub mod element;
 pub mod evaluate;
 pub mod experiment;
 #[cfg(feature = "train")]

@@ -2,15 +2,16 @@
 
 use anyhow::{Result, ensure};
 use neji_format::operator::{CONCAT_INPUTS_MAX, Concat};
-use neji_format::{Add, Lut, LutFunction, Multiplier, Operator, Reshape, Shape, Softmax, Tensor, push_constant};
+use neji_format::{
+    Add, Element, Lut, LutFunction, Multiplier, Operator, Pool2d, PoolKind, Reshape, Shape, Sigmoid, Softmax, Tensor,
+    Window, push_constant,
+};
 
 use crate::plan::Use;
 use crate::quantize::scheme::{Scheme, multiplier};
 
 /// Bits left of the point in softmax's differences, TensorFlow Lite's.
 const SOFTMAX_INTEGER_BITS: u32 = 5;
-/// Shift of the inputs of a sum or difference, TensorFlow Lite's for int8.
-const ADD_LEFT_SHIFT: u8 = 20;
 
 /// A step of the plan.
 #[derive(Debug, Clone, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Step {
 /// An int8 model without offsets.
 #[derive(Debug, Clone, Default)]
 pub struct Lowered {
+    /// What all activations are.
+    pub element: Element,
     /// All tensors; number 0 is the input.
     pub tensors: Vec<Tensor>,
     /// Operators in order.
@@ -59,7 +62,12 @@ impl Lowered {
         let index = |tensor: &Tensor| tensor.offset as usize;
         let in_place = matches!(
             operator,
-            Operator::Add(_) | Operator::Sub(_) | Operator::Mul(_) | Operator::Reshape(_) | Operator::Lut(_)
+            Operator::Add(_)
+                | Operator::Sub(_)
+                | Operator::Mul(_)
+                | Operator::Reshape(_)
+                | Operator::Lut(_)
+                | Operator::Sigmoid(_)
         );
         let inputs = operator.inputs().map(index).collect();
         let tensors = Use { inputs, output: index(operator.output()), in_place };
@@ -84,7 +92,43 @@ impl Lowered {
     /// Appends a change of scale and zero point.
     pub fn push_requantize(&mut self, name: &str, input: usize, output: usize) {
         let (from, to) = (self.scheme(input), self.scheme(output));
-        self.push_table(name, input, output, LutFunction::Quantize, |q| to.quantize(from.real(q)));
+        match self.element {
+            Element::I8 => {
+                self.push_table(name, input, output, LutFunction::Quantize, |q| to.quantize(from.real(q)));
+            }
+            Element::I16 => {
+                let factor = multiplier(f64::from(from.scale) / f64::from(to.scale));
+                self.push_scaled(name, input, output, factor, Element::I16.range());
+            }
+        }
+    }
+
+    /// Appends `clamp(zero_point + requantize(q - zero_point))`: a sum over windows of one element.
+    pub fn push_scaled(&mut self, name: &str, input: usize, output: usize, factor: Multiplier, bounds: (i16, i16)) {
+        let pool = Pool2d {
+            kind: PoolKind::Sum,
+            input: self.tensors[input],
+            output: self.tensors[output],
+            window: POINT,
+            multiplier: factor,
+            activation_min: bounds.0,
+            activation_max: bounds.1,
+        };
+        self.push(name, Operator::Pool2d(pool));
+    }
+
+    /// Appends the logistic function or tanh of int16.
+    ///
+    /// # Errors
+    /// Inputs so coarse that TensorFlow Lite's 32 bits do not hold them.
+    pub fn push_sigmoid(&mut self, name: &str, input: usize, output: usize, function: LutFunction) -> Result<()> {
+        let scale = self.scheme(input).scale;
+        let (multiplier, shift) = sigmoid_multiplier(scale, function == LutFunction::Tanh)?;
+        let table: Vec<u8> = sigmoid_points().into_iter().flat_map(u16::to_le_bytes).collect();
+        let table = push_constant(&mut self.constants, &table);
+        let (input, output) = (self.tensors[input], self.tensors[output]);
+        self.push(name, Operator::Sigmoid(Sigmoid { input, output, function, multiplier, shift, table }));
+        Ok(())
     }
 
     /// Appends a change of shape.
@@ -122,8 +166,59 @@ impl Lowered {
     }
 }
 
-/// TensorFlow Lite's factors of an int8 sum or difference, clamped to `bounds`.
-pub fn add(input_a: Tensor, input_b: Tensor, output: Tensor, bounds: (i8, i8)) -> Add {
+/// A window of one element.
+pub const POINT: Window = Window {
+    kernel_height: 1,
+    kernel_width: 1,
+    stride_height: 1,
+    stride_width: 1,
+    dilation_height: 1,
+    dilation_width: 1,
+    padding_top: 0,
+    padding_left: 0,
+    padding_bottom: 0,
+    padding_right: 0,
+};
+
+/// The table of [`Sigmoid`], `65536 * logistic(i / 24)` with what TensorFlow Lite's table adds so that the chords between its
+/// points lie about the curve: an eighth of the second derivative times the square of their distance, of which it takes two
+/// thirds.
+fn sigmoid_points() -> Vec<u16> {
+    let point = |i: u32| {
+        let s = 1.0 / (1.0 + (-f64::from(i) / 24.0).exp());
+        (65536.0 * (s + s * (1.0 - s) * (2.0 * s - 1.0) / 9216.0)).round()
+    };
+    (0..255).map(|i| point(i) as u16).chain([u16::MAX]).collect()
+}
+
+/// Multiplier and shift that bring an input of `scale` to the table's steps: TensorFlow Lite's `SigmoidPrepare`, `TanhPrepare`.
+fn sigmoid_multiplier(scale: f32, tanh: bool) -> Result<(u16, u8)> {
+    // A power of two that needs no rounding goes straight.
+    let exponent = f64::from(scale).log2() + 12.0;
+    let straight = if tanh { 0.0..=1.0 } else { 0.0..=0.0 };
+    if exponent == exponent.round() && straight.contains(&exponent) {
+        return Ok((3 << exponent as u16, 0));
+    }
+    let mut multiplier = f64::from(scale) * 4096.0 * 3.0;
+    ensure!(
+        multiplier <= 65535.0,
+        "an input scale of {scale} is too coarse for the logistic function and tanh of int16"
+    );
+    let mut shift = 0;
+    while multiplier <= 32767.0 / 2.0 && shift <= 30 {
+        multiplier *= 2.0;
+        shift += 1;
+    }
+    ensure!(shift <= 30, "an input scale of {scale} is too fine for the logistic function and tanh of int16");
+    Ok((multiplier as u16, shift))
+}
+
+/// TensorFlow Lite's factors of a sum or difference, clamped to `bounds`.
+pub fn add(element: Element, input_a: Tensor, input_b: Tensor, output: Tensor, bounds: (i16, i16)) -> Add {
+    let left_shift = match element {
+        Element::I8 => 20,
+        Element::I16 => 15,
+    };
     let (a, b) = (f64::from(input_a.scale), f64::from(input_b.scale));
     let twice_larger = 2.0 * a.max(b);
     let (activation_min, activation_max) = bounds;
@@ -131,10 +226,10 @@ pub fn add(input_a: Tensor, input_b: Tensor, output: Tensor, bounds: (i8, i8)) -
         input_a,
         input_b,
         output,
-        left_shift: ADD_LEFT_SHIFT,
+        left_shift,
         multiplier_a: multiplier(a / twice_larger),
         multiplier_b: multiplier(b / twice_larger),
-        output_multiplier: multiplier(twice_larger / (f64::from(1 << ADD_LEFT_SHIFT) * f64::from(output.scale))),
+        output_multiplier: multiplier(twice_larger / (f64::from(1 << left_shift) * f64::from(output.scale))),
         activation_min,
         activation_max,
     }

@@ -67,7 +67,7 @@ pub fn image_files(sources: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Reads a file as frames for `plan`'s front end: each sample of an int8 `.npy` for a raw one, else as [`read_frame`].
+/// Reads a file as frames for `plan`'s front end: each sample of an `.npy` for a raw one, else as [`read_frame`].
 ///
 /// # Errors
 /// As [`read_frame`].
@@ -76,7 +76,7 @@ pub fn read_frames(plan: &Plan<'_>, path: &Path) -> anyhow::Result<Vec<Frame>> {
     if !tensors {
         return Ok(vec![read_frame(plan, path)?]);
     }
-    let samples = tensor_file::read(path, plan.input.shape)?;
+    let samples = tensor_file::read(path, plan.element, plan.input.shape)?;
     let frame =
         |sample: Vec<i8>| Frame { path: path.to_owned(), samples: sample.into_iter().map(i8::cast_unsigned).collect() };
     Ok(samples.into_iter().map(frame).collect())
@@ -90,8 +90,8 @@ pub fn read_frame(plan: &Plan<'_>, path: &Path) -> anyhow::Result<Frame> {
     let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let samples = match &plan.front_end {
         FrontEnd::Raw => {
-            let (given, wanted) = (bytes.len(), plan.input.shape.len());
-            ensure!(given == wanted, "{}: {given} bytes, the model takes {wanted} raw samples", path.display());
+            let (given, wanted) = (bytes.len(), plan.element.bytes_of(&plan.input));
+            ensure!(given == wanted, "{}: {given} bytes, the model takes {wanted} of raw samples", path.display());
             bytes
         }
         FrontEnd::Image(config) => {

@@ -1,4 +1,4 @@
-//! int8 tensors in NumPy's `.npy` files, first axis samples.
+//! Tensors in NumPy's `.npy` files, first axis samples.
 
 use std::fs::File;
 use std::io::{BufReader, Cursor};
@@ -8,20 +8,35 @@ use anyhow::{Context, Result, ensure};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
 use neji_engine::{Engine, Portable};
-use neji_format::{Model, Shape};
+use neji_format::{Element, Model, Shape};
 use rayon::prelude::*;
 
+use crate::element::{self, ArenaBuffer};
 use crate::files::write_whole;
 use crate::inspect::show;
 
-/// Reads samples of `shape`: an int8 array `[samples, ...]` whose other axes have as many elements together.
+/// Reads samples of `shape` as the bytes of `element`s: an int8 or int16 array `[samples, ...]` whose other axes have as many
+/// elements together.
 ///
 /// # Errors
-/// The file can't be read, is no `.npy` of int8, or has samples of another length; the message names both.
-pub fn read(path: &Path, shape: Shape) -> Result<Vec<Vec<i8>>> {
-    let what = || format!("reading {}: give an .npy file of int8", path.display());
-    let array = ArrayD::<i8>::read_npy(BufReader::new(File::open(path).with_context(what)?)).with_context(what)?;
-    let dims = array.shape().to_vec();
+/// The file can't be read, is no `.npy` of these elements, or has samples of another length; the message names both.
+pub fn read(path: &Path, element: Element, shape: Shape) -> Result<Vec<Vec<i8>>> {
+    let kind = match element {
+        Element::I8 => "int8",
+        Element::I16 => "int16",
+    };
+    let what = || format!("reading {}: give an .npy file of {kind}", path.display());
+    let file = BufReader::new(File::open(path).with_context(what)?);
+    let (dims, values): (Vec<usize>, Vec<i32>) = match element {
+        Element::I8 => {
+            let array = ArrayD::<i8>::read_npy(file).with_context(what)?;
+            (array.shape().to_vec(), array.iter().map(|&value| value.into()).collect())
+        }
+        Element::I16 => {
+            let array = ArrayD::<i16>::read_npy(file).with_context(what)?;
+            (array.shape().to_vec(), array.iter().map(|&value| value.into()).collect())
+        }
+    };
     let samples = dims.first().copied().unwrap_or(0);
     ensure!(samples > 0, "{}: shape {dims:?} holds no samples; the first axis counts them", path.display());
     let given: usize = dims[1..].iter().product();
@@ -32,38 +47,45 @@ pub fn read(path: &Path, shape: Shape) -> Result<Vec<Vec<i8>>> {
         shape.len(),
         show(shape)
     );
-    let values: Vec<i8> = array.iter().copied().collect();
-    Ok(values.chunks_exact(given).map(<[i8]>::to_vec).collect())
+    Ok(values.chunks_exact(given).map(|sample| element::bytes(element, sample.iter().copied())).collect())
 }
 
-/// Writes samples of `shape` as `[samples, height, width, channels]`, or `[samples, channels]` for vectors.
+/// Writes samples, bytes of `element`s of `shape`, as `[samples, height, width, channels]`, or `[samples, channels]` for
+/// vectors.
 ///
 /// # Errors
 /// The file can't be written.
-pub fn write(path: &Path, shape: Shape, samples: &[Vec<i8>]) -> Result<()> {
+pub fn write(path: &Path, element: Element, shape: Shape, samples: &[Vec<i8>]) -> Result<()> {
     let (height, width, channels) = (shape.height as usize, shape.width as usize, shape.channels as usize);
-    let dims = match (height, width) {
+    let dims = IxDyn(&match (height, width) {
         (1, 1) => vec![samples.len(), channels],
         _ => vec![samples.len(), height, width, channels],
-    };
-    let array = ArrayD::from_shape_vec(IxDyn(&dims), samples.concat()).context("samples of one length")?;
+    });
     let mut bytes = Cursor::new(Vec::new());
-    array.write_npy(&mut bytes).context("encoding .npy")?;
+    match element {
+        Element::I8 => ArrayD::from_shape_vec(dims, samples.concat())?.write_npy(&mut bytes),
+        Element::I16 => {
+            let values = element::values(element, &samples.concat()).into_iter().map(|value| value as i16);
+            ArrayD::from_shape_vec(dims, values.collect::<Vec<_>>())?.write_npy(&mut bytes)
+        }
+    }
+    .context("encoding .npy")?;
     write_whole(path, bytes.get_ref())
 }
 
-/// Runs the engine on each sample.
+/// Runs the engine on each sample, bytes in and out.
 ///
 /// # Panics
 /// Where a sample has another length than the model's input.
 pub fn run(model: Model<'_>, inputs: &[Vec<i8>]) -> Vec<Vec<i8>> {
     let engine = Engine::<Portable>::new(model);
-    let one = |arena: &mut Vec<i8>, input: &Vec<i8>| {
+    let one = |arena: &mut ArenaBuffer, input: &Vec<i8>| {
+        let arena = arena.bytes();
         engine.input_mut(arena).copy_from_slice(input);
         engine.run(arena).expect("the arena is as long as the model asks");
         engine.output(arena).to_vec()
     };
-    inputs.par_iter().map_init(|| vec![0_i8; model.arena_bytes()], one).collect()
+    inputs.par_iter().map_init(|| ArenaBuffer::new(&model), one).collect()
 }
 
 #[cfg(test)]
@@ -75,11 +97,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("x.npy");
         let samples = vec![vec![1, -2, 3, -4, 5, -128], vec![0, 0, 7, 8, 9, 127]];
-        write(&path, Shape::new(1, 2, 3), &samples).expect("written");
-        assert_eq!(read(&path, Shape::new(3, 2, 1)).expect("read"), samples);
-        let error = read(&path, Shape::new(1, 1, 5)).expect_err("another length").to_string();
+        write(&path, Element::I8, Shape::new(1, 2, 3), &samples).expect("written");
+        assert_eq!(read(&path, Element::I8, Shape::new(3, 2, 1)).expect("read"), samples);
+        let error = read(&path, Element::I8, Shape::new(1, 1, 5)).expect_err("another length").to_string();
         assert!(error.contains("[2, 1, 2, 3]") && error.contains("takes 5 (1x1x5)"), "{error}");
+        assert!(format!("{:#}", read(&path, Element::I16, Shape::new(1, 1, 6)).expect_err("int8")).contains("int16"));
         std::fs::write(&path, b"\x93NUMPY").expect("written");
-        assert!(format!("{:#}", read(&path, Shape::new(1, 1, 5)).expect_err("cut")).contains("x.npy"));
+        assert!(format!("{:#}", read(&path, Element::I8, Shape::new(1, 1, 5)).expect_err("cut")).contains("x.npy"));
+        let wide = vec![element::bytes(Element::I16, [1, -300, 32767])];
+        write(&path, Element::I16, Shape::new(1, 1, 3), &wide).expect("written");
+        assert_eq!(read(&path, Element::I16, Shape::new(1, 1, 3)).expect("read"), wide);
     }
 }

@@ -90,6 +90,16 @@ impl<'a> Model<'a> {
         bytemuck::try_cast_slice(self.constant(constant)).unwrap_or(&[])
     }
 
+    /// A constant as little-endian i64; empty where it is not aligned, which [`Model::parse`] has excluded.
+    pub fn constant_i64(&self, constant: Constant) -> &'a [i64] {
+        bytemuck::try_cast_slice(self.constant(constant)).unwrap_or(&[])
+    }
+
+    /// A constant as little-endian i16; empty where it is not aligned, which [`Model::parse`] has excluded.
+    pub fn constant_i16(&self, constant: Constant) -> &'a [i16] {
+        bytemuck::try_cast_slice(self.constant(constant)).unwrap_or(&[])
+    }
+
     /// A constant as little-endian u16; empty where it is not aligned.
     pub fn constant_u16(&self, constant: Constant) -> &'a [u16] {
         bytemuck::try_cast_slice(self.constant(constant)).unwrap_or(&[])

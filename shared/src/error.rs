@@ -177,6 +177,12 @@ pub enum DecodeError {
         /// Whose tensor.
         place: Place,
     },
+    /// An operator that these activations do not have, an offset or arena length that cuts an element, or a zero point other
+    /// than 0 of int16.
+    Element {
+        /// Whose.
+        place: Place,
+    },
     /// A scale that is not a positive finite number.
     Scale {
         /// Whose tensor.
@@ -320,6 +326,11 @@ impl fmt::Display for DecodeError {
             Self::EmptyTensor { place } => {
                 write!(f, "{place}: a tensor without elements; every dimension must be at least 1")
             }
+            Self::Element { place } => write!(
+                f,
+                "{place}: not possible with the plan's activations; int16 has even offsets, zero points of 0 and no Lut or \
+                 Softmax, int8 has no Sigmoid"
+            ),
             Self::Scale { place } => write!(f, "{place}: the scale of a tensor must be finite and positive"),
             Self::Overlap { operator } => {
                 write!(f, "operator {operator}: the output lies over an input; give it memory of its own")

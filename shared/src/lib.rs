@@ -23,6 +23,7 @@
 //!     front_end: FrontEnd::Raw,
 //!     detector: Detector::None,
 //!     decision: Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 },
+//!     element: Element::I8,
 //!     input: tensor(0),
 //!     output: tensor(16),
 //!     operator_count: 0, // set by `encode`
@@ -69,8 +70,8 @@ pub use front_end::{
 pub use header::Header;
 pub use operator::{
     Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
-    PoolKind, Reshape, ResizeNearest, Softmax, TransposeConv2d, Window,
+    PoolKind, Reshape, ResizeNearest, Sigmoid, Softmax, TransposeConv2d, Window,
 };
 pub use plan::{Metrics, Plan, Provenance};
 pub use quant::{Multiplier, Requantization};
-pub use tensor::{Constant, Shape, Tensor};
+pub use tensor::{Constant, Element, Shape, Tensor};

@@ -126,9 +126,9 @@ pub struct Pool2d {
     /// `scale_input / scale_output`, used by [`PoolKind::Sum`] only.
     pub multiplier: Multiplier,
     /// Lower bound of the output, inclusive.
-    pub activation_min: i8,
+    pub activation_min: i16,
     /// Upper bound of the output, inclusive.
-    pub activation_max: i8,
+    pub activation_max: i16,
 }
 
 /// Mean over height and width: `zero_point_out + requantize(sum(q - zero_point_in), multiplier)`, clamped to int8.
@@ -164,9 +164,9 @@ pub struct Add {
     /// `2 * max(scale_a, scale_b) / (2^left_shift * scale_output)`.
     pub output_multiplier: Multiplier,
     /// Lower bound of the output, inclusive.
-    pub activation_min: i8,
+    pub activation_min: i16,
     /// Upper bound of the output, inclusive.
-    pub activation_max: i8,
+    pub activation_max: i16,
 }
 
 /// Elementwise product: `zero_point + requantize((a - zero_point_a) (b - zero_point_b), multiplier)`, clamped.
@@ -182,9 +182,9 @@ pub struct Mul {
     /// `scale_a * scale_b / scale_output`.
     pub multiplier: Multiplier,
     /// Lower bound of the output, inclusive.
-    pub activation_min: i8,
+    pub activation_min: i16,
     /// Upper bound of the output, inclusive.
-    pub activation_max: i8,
+    pub activation_max: i16,
 }
 
 /// Copies a constant from flash to the arena, for operators that read a tensor where the model has numbers.
@@ -192,7 +192,7 @@ pub struct Mul {
 pub struct Load {
     /// Where it goes.
     pub output: Tensor,
-    /// int8, one an element of the output.
+    /// One value an element of the output.
     pub values: Constant,
 }
 
@@ -270,7 +270,7 @@ pub enum LutFunction {
     ReluN1To1,
 }
 
-/// Any function of one int8 element, as a table of 256 bytes indexed by `q + 128`.
+/// Any function of one int8 element, as a table of 256 bytes indexed by `q + 128`; not for int16.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Lut {
     /// Any shape.
@@ -280,6 +280,26 @@ pub struct Lut {
     /// What the table holds.
     pub function: LutFunction,
     /// 256 int8 values.
+    pub table: Constant,
+}
+
+/// Logistic function or hyperbolic tangent of int16 elements, as TensorFlow Lite interpolates them.
+///
+/// `d = (q * multiplier + round) >> shift` is the input in steps of 3/4096 of the table's; `table` holds the logistic function
+/// at 256 points from 0 on, in 1/65536, and the other half follows by symmetry. Input and output lie apart or in one place.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sigmoid {
+    /// int16.
+    pub input: Tensor,
+    /// The same shape, scale 1/32768.
+    pub output: Tensor,
+    /// [`LutFunction::Logistic`] or [`LutFunction::Tanh`].
+    pub function: LutFunction,
+    /// 1 to 65,535.
+    pub multiplier: u16,
+    /// 0 to 30.
+    pub shift: u8,
+    /// 256 u16 little-endian.
     pub table: Constant,
 }
 
@@ -317,6 +337,7 @@ pub enum Operator {
     Sub(Add),
     Mul(Mul),
     Load(Load),
+    Sigmoid(Sigmoid),
 }
 
 impl Operator {
@@ -338,6 +359,7 @@ impl Operator {
             Self::ResizeNearest(resize) => (core::slice::from_ref(&resize.input), None),
             Self::Lut(lut) => (core::slice::from_ref(&lut.input), None),
             Self::Softmax(softmax) => (core::slice::from_ref(&softmax.input), None),
+            Self::Sigmoid(sigmoid) => (core::slice::from_ref(&sigmoid.input), None),
         };
         first.iter().chain(rest)
     }
@@ -360,6 +382,7 @@ impl Operator {
             Self::ResizeNearest(resize) => &resize.output,
             Self::Lut(lut) => &lut.output,
             Self::Softmax(softmax) => &softmax.output,
+            Self::Sigmoid(sigmoid) => &sigmoid.output,
         }
     }
 
@@ -382,6 +405,7 @@ impl Operator {
             Self::Sub(_) => "Sub",
             Self::Mul(_) => "Mul",
             Self::Load(_) => "Load",
+            Self::Sigmoid(_) => "Sigmoid",
         }
     }
 
@@ -412,6 +436,7 @@ impl Operator {
             Self::ResizeNearest(op) => [&mut op.input, &mut op.output],
             Self::Lut(op) => [&mut op.input, &mut op.output],
             Self::Softmax(op) => [&mut op.input, &mut op.output],
+            Self::Sigmoid(op) => [&mut op.input, &mut op.output],
         };
         change(input);
         change(output);

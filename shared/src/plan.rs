@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detector::{Decision, Detector};
 use crate::front_end::FrontEnd;
-use crate::tensor::Tensor;
+use crate::tensor::{Element, Tensor};
 
 /// Figures measured when the blob was made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -46,6 +46,8 @@ pub struct Plan<'a> {
     pub detector: Detector,
     /// Scores to alarm.
     pub decision: Decision,
+    /// What all activations are.
+    pub element: Element,
     /// The model's input.
     pub input: Tensor,
     /// The model's output.

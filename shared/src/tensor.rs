@@ -38,7 +38,41 @@ impl Shape {
     }
 }
 
-/// An int8 activation: `real = scale * (q - zero_point)`, stored in the arena at `offset`, row-major NHWC.
+/// What the activations of a model are. Weights are int8 with either.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Element {
+    /// int8 with scale and zero point.
+    #[default]
+    I8,
+    /// int16 with scale; the zero point is 0 (TensorFlow Lite's 16x8).
+    I16,
+}
+
+impl Element {
+    /// Bytes of one element.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::I8 => 1,
+            Self::I16 => 2,
+        }
+    }
+
+    /// Bytes of a tensor in the arena; saturates.
+    pub const fn bytes_of(self, tensor: &Tensor) -> usize {
+        tensor.shape.len().saturating_mul(self.bytes())
+    }
+
+    /// Smallest and largest value.
+    pub const fn range(self) -> (i16, i16) {
+        match self {
+            Self::I8 => (i8::MIN as i16, i8::MAX as i16),
+            Self::I16 => (i16::MIN, i16::MAX),
+        }
+    }
+}
+
+/// An activation: `real = scale * (q - zero_point)`, stored in the arena at `offset`, row-major NHWC, int8 or little-endian
+/// int16 as [`Plan::element`](crate::Plan::element) says.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Tensor {
     /// Byte offset in the arena.

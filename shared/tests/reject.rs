@@ -4,10 +4,11 @@ mod samples;
 
 use neji_format::header::{ARENA_BYTES_MAX, CRC_OFFSET};
 use neji_format::{
-    AlignedBytes, Blob, ClassifierScore, DecisionFault, DecodeError, Detector, DetectorFault, FrontEnd, FrontEndFault,
-    ImageFrontEnd, Model, Multiplier, Operator, Photometric, Place, PoolKind, Reconstruction, Shape, Tensor,
+    AlignedBytes, Blob, ClassifierScore, DecisionFault, DecodeError, Detector, DetectorFault, Element, FrontEnd,
+    FrontEndFault, ImageFrontEnd, Model, Multiplier, Operator, Photometric, Place, PoolKind, Reconstruction, Shape,
+    Tensor,
 };
-use samples::{autoencoder, classifier, operators, with_checksum};
+use samples::{autoencoder, classifier, int16, operators, with_checksum};
 
 const fn at(operator: u16) -> Place {
     Place::Operator(operator)
@@ -449,6 +450,72 @@ fn detector() {
     assert_eq!(error, fault(DetectorFault::NormalClass));
     let error = refusal(autoencoder(), |b| b.plan.detector = classifier().plan.detector);
     assert_eq!(error, fault(DetectorFault::Classes));
+}
+
+#[test]
+fn int16_activations() {
+    let element = |operator| DecodeError::Element { place: at(operator) };
+    assert_eq!(refusal(int16(), |b| step!(b, 3, Pool2d).output.offset = 1), element(3));
+    assert_eq!(refusal(int16(), |b| step!(b, 1, DepthwiseConv2d).output.zero_point = 1), element(1));
+    assert_eq!(refusal(int16(), |b| b.arena_bytes = 129), DecodeError::Element { place: Place::Input });
+    // What int8 alone has, and int16 alone.
+    let error = refusal(int16(), |b| {
+        let (input, output) = (step!(b, 4, Sigmoid).input, step!(b, 4, Sigmoid).output);
+        let mut samples = operators();
+        let lut = neji_format::Lut { input, output, ..*step!(samples, 10, Lut) };
+        b.operators[4] = Operator::Lut(lut);
+    });
+    assert_eq!(error, element(4));
+    let error = refusal(int16(), |b| {
+        b.plan.element = Element::I8;
+        let sigmoid = b.operators[4].clone();
+        b.operators = vec![sigmoid];
+        b.plan.input = step!(b, 0, Sigmoid).input;
+    });
+    assert_eq!(error, element(0));
+    // 8-byte biases are for int16.
+    let error = refusal(int16(), |b| {
+        b.plan.element = Element::I8;
+        b.operators.truncate(1);
+        step!(b, 0, Conv2d).requantization.activation_min = -128;
+        step!(b, 0, Conv2d).requantization.activation_max = 127;
+    });
+    assert_eq!(error, DecodeError::ConstantLength { place: at(0), needed: 8, given: 16 });
+    let error = refusal(classifier(), |b| step!(b, 0, Conv2d).requantization.activation_max = 128);
+    assert_eq!(error, DecodeError::Activation { operator: 0 });
+    assert_eq!(refusal(int16(), |b| step!(b, 4, Sigmoid).multiplier = 0), DecodeError::Parameter { operator: 4 });
+    assert_eq!(refusal(int16(), |b| step!(b, 4, Sigmoid).shift = 31), DecodeError::Parameter { operator: 4 });
+    let tanh = neji_format::LutFunction::Relu;
+    assert_eq!(refusal(int16(), |b| step!(b, 4, Sigmoid).function = tanh), DecodeError::Parameter { operator: 4 });
+}
+
+/// Sums of 64 bits from both sides: 48 bits of magnitude, 32 of the result, a shift of at most 7.
+#[test]
+fn wide_sums() {
+    let bias = |value: i64| {
+        let mut blob = int16();
+        let start = step!(blob, 0, Conv2d).requantization.bias.offset as usize;
+        blob.constants[start..start + 8].copy_from_slice(&value.to_le_bytes());
+        Model::parse(AlignedBytes::new(&blob.encode()).as_slice()).err()
+    };
+    let overflow = Some(DecodeError::AccumulatorOverflow { operator: 0, channel: 0 });
+    // With a shift of -6 the bound of the result is the sum / 2^6, at most 2^31 - 8192.
+    let reach = 32768 * int16_weights();
+    let edge = ((1_i64 << 31) - 8192 + 1) * 64 - 1 - reach;
+    assert_eq!((bias(edge), bias(-edge), bias(edge + 1), bias(-edge - 1)), (None, None, overflow, overflow));
+    assert_eq!((bias(i64::MAX), bias(i64::MIN)), (overflow, overflow));
+    let error = refusal(int16(), |b| {
+        let start = step!(b, 7, FullyConnected).requantization.shift.offset as usize;
+        b.constants[start + 2] = 8;
+    });
+    assert_eq!(error, DecodeError::Multiplier { operator: 7, channel: 2 });
+}
+
+/// Sum of the magnitudes of the first convolution's weights for its first channel.
+fn int16_weights() -> i64 {
+    let mut blob = int16();
+    let start = step!(blob, 0, Conv2d).weights.offset as usize;
+    blob.constants[start..start + 18].iter().map(|&weight| i64::from(weight.cast_signed()).abs()).sum()
 }
 
 #[test]

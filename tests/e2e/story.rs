@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 use neji::render::Layout;
 use neji::run::Run;
 use neji::train::Ended;
+use neji_format::{Element, Shape};
 use neji_tests::{blob, data, models, train_into};
 use tempfile::TempDir;
 
@@ -173,11 +174,11 @@ fn the_tour_of_the_readme_and_what_goes_wrong_on_the_way() {
 /// `neji run` on tensors of the right and of a wrong shape.
 fn raw_tensors(blob: &str, x: &str, y: &str) {
     use neji::tensor_file::{read, write};
-    let shape = neji_format::Shape::new(12, 40, 1);
+    let shape = Shape::new(12, 40, 1);
     let samples: Vec<Vec<i8>> = (0..3).map(|n| (0..480).map(|i| (i * (n + 3)) as i8).collect()).collect();
-    write(x.as_ref(), shape, &samples).expect("written");
+    write(x.as_ref(), Element::I8, shape, &samples).expect("written");
     does(&["run", blob, "--input", x, "--output", y]);
-    assert_eq!(read(y.as_ref(), shape).expect("read").len(), 3);
-    write(x.as_ref(), neji_format::Shape::new(1, 1, 7), &[vec![0; 7]]).expect("written");
+    assert_eq!(read(y.as_ref(), Element::I8, shape).expect("read").len(), 3);
+    write(x.as_ref(), Element::I8, Shape::new(1, 1, 7), &[vec![0; 7]]).expect("written");
     refuses(&["run", blob, "--input", x, "--output", y], &["x.npy", "takes 480"]);
 }

@@ -3,11 +3,11 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use neji_engine::Portable;
+use neji_engine::{Int8Only, Portable};
 use neji_qemu::{Board, Pin, run};
 
-/// The kernels of this core.
-type Isa = Portable;
+/// The kernels of this core; its flash is too short for those of int16 activations.
+type Isa = Int8Only<Portable>;
 
 /// Arena, front end and frame buffer.
 const MEMORY_BYTES: usize = 8 * 1024;

@@ -4,7 +4,7 @@
 //! for the labels while the part is looked for, then for the arena and the anomaly map.
 
 use neji_engine::{Engine, Isa};
-use neji_format::{Detector, FrontEnd, ImageFrontEnd, Model, Size};
+use neji_format::{Detector, Element, FrontEnd, ImageFrontEnd, Model, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::decide::Decider;
@@ -105,6 +105,9 @@ impl<'a, I: Isa> Monitor<'a, I> {
     /// Where the memory is smaller than [`Monitor::memory_bytes`] or the model's parts do not fit together.
     pub fn new(model: Model<'a>, memory: &'a mut [u8]) -> Result<Self, MonitorError> {
         check(&model)?;
+        if model.plan().element == Element::I16 && !I::INT16 {
+            return Err(MonitorError::Int8Only);
+        }
         let regions = Regions::of(&model);
         let small = SetupError::MemoryTooSmall { needed: Self::memory_bytes(&model), given: memory.len() };
         let (_, words, _) = bytemuck::pod_align_to_mut::<u8, u32>(memory);
@@ -200,12 +203,12 @@ impl<'a, I: Isa> Monitor<'a, I> {
         self.has_map.then_some((map, size))
     }
 
-    /// The model's input as the last inference left it: itself where the plan keeps it to the end.
+    /// The bytes of the model's input as the last inference left it: itself where the plan keeps it to the end.
     pub fn input(&self) -> &[i8] {
         self.engine.input(self.arena())
     }
 
-    /// The model's output.
+    /// The bytes of the model's output.
     pub fn output(&self) -> &[i8] {
         self.engine.output(self.arena())
     }
@@ -234,7 +237,8 @@ impl<'a, I: Isa> Monitor<'a, I> {
         match image::prepare(config, image, work) {
             Ok(pose) => {
                 let arena = bytemuck::cast_slice_mut(work);
-                image::emit(config, image, pose.as_ref(), self.engine.input_mut(arena));
+                let element = self.model.plan().element;
+                image::emit(config, image, pose.as_ref(), element, self.engine.input_mut(arena));
                 self.infer()
             }
             Err(Rejection::SensorFault(fault)) => Outcome::SensorFault(fault),
@@ -252,20 +256,30 @@ impl<'a, I: Isa> Monitor<'a, I> {
         // `new` has checked the only reason why this could fail, the arena's length.
         let _ = self.engine.run(arena);
         let (input, output) = (self.engine.input(arena), self.engine.output(arena));
+        let wide = I::INT16 && plan.element == Element::I16;
         let (score, class) = match &plan.detector {
             Detector::None => (0, None),
             Detector::Reconstruction(params) => {
                 let weights = params.weights.map_or(&[][..], |constant| self.model.constant_u16(constant));
-                let residual = |index: usize| match (input.get(index), output.get(index)) {
-                    (Some(&x), Some(&y)) => score::residual_i8(params, &plan.input, &plan.output, x, y),
-                    _ => 0,
+                let residual = |index: usize| {
+                    let found = if wide {
+                        at_i16(input, index).zip(at_i16(output, index)).map(|(x, y)| score::residual_i16(params, x, y))
+                    } else {
+                        let pair = input.get(index).zip(output.get(index));
+                        pair.map(|(&x, &y)| score::residual_i8(params, &plan.input, &plan.output, x, y))
+                    };
+                    found.unwrap_or(0)
                 };
                 (score::reconstruction(params, plan.input.shape, weights, residual, map), None)
             }
             Detector::Classifier(params) => {
                 let zero_point = i32::from(plan.output.zero_point);
-                let value = |index: usize| output.get(index).map_or(0, |&q| (i32::from(q) - zero_point) * 256);
-                let found = score::classify(params, output.len(), value);
+                let value = |index: usize| {
+                    let q =
+                        if wide { at_i16(output, index).map(i32::from) } else { output.get(index).map(|&q| q.into()) };
+                    q.map_or(0, |q| (q - zero_point) * 256)
+                };
+                let found = score::classify(params, plan.output.shape.len(), value);
                 (found.score, Some(found.class))
             }
         };
@@ -273,6 +287,12 @@ impl<'a, I: Isa> Monitor<'a, I> {
         let decided = self.decider.push(score);
         Outcome::Scored { score, smoothed: decided.smoothed, class, abnormal: decided.abnormal }
     }
+}
+
+/// Element `index` of the bytes of int16.
+fn at_i16(bytes: &[i8], index: usize) -> Option<i16> {
+    let (elements, _) = bytes.as_chunks::<2>();
+    elements.get(index).map(|&[low, high]| i16::from_le_bytes([low.cast_unsigned(), high.cast_unsigned()]))
 }
 
 fn arena(memory: &mut [u32], regions: Regions) -> &mut [i8] {

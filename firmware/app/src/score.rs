@@ -27,6 +27,12 @@ pub fn residual_i8(params: &Reconstruction, input: &Tensor, output: &Tensor, x: 
     (16 * x).saturating_sub(requantize(y, multiplier.multiplier, multiplier.shift.into()))
 }
 
+/// Residual of one int16 element in 8 steps of the input, which is 1/16 of a grey level's 128.
+pub fn residual_i16(params: &Reconstruction, x: i16, y: i16) -> i32 {
+    let multiplier = params.output_to_residual;
+    ((i32::from(x) + 4) >> 3).saturating_sub(requantize(y.into(), multiplier.multiplier, multiplier.shift.into()))
+}
+
 /// Elements that [`reconstruction`] needs in `map`: the map and, where it is smoothed, `smooth_radius + 1` rows.
 pub fn map_len(params: &Reconstruction, shape: Shape) -> usize {
     let (height, width) = (shape.height as usize, shape.width as usize);
@@ -36,7 +42,7 @@ pub fn map_len(params: &Reconstruction, shape: Shape) -> usize {
 
 /// Score of a reconstruction; afterwards `map[..height * width]` is the anomaly map.
 ///
-/// `residual(i)` is in 1/16 of the input's step, `weights` has one value an element or is empty, `map` has at least
+/// `residual(i)` is in 1/16 of the input's int8 step, `weights` has one value an element or is empty, `map` has at least
 /// [`map_len`] elements (with fewer, what does not fit is left out of the score).
 pub fn reconstruction(
     params: &Reconstruction,

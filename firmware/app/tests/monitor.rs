@@ -12,17 +12,27 @@ use neji_app::{
     AlarmPin, AlarmPolarity, FrameDecoder, Monitor, MonitorError, Outcome, Report, ReportWriter, Sensor, SensorFault,
     SetupError, Station, Verdict,
 };
-use neji_engine::Portable;
+use neji_engine::{Int8Only, Portable};
 use neji_format::{
-    AlignedBytes, Blob, Decision, Detector, FrontEnd, ImageFrontEnd, Metrics, Model, Multiplier, Operator, Photometric,
-    PixelFormat, Plan, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Shape, Size, Tensor, Window,
+    AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, ImageFrontEnd, Metrics, Model, Multiplier, Operator,
+    Photometric, PixelFormat, Plan, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Shape, Size, Tensor, Window,
 };
 use proptest::prelude::*;
 
 const FRAME: usize = 64;
 
 fn blob(front_end: FrontEnd) -> AlignedBytes {
-    let tensor = |offset| Tensor { offset, shape: Shape::new(8, 8, 1), scale: 1.0 / 255.0, zero_point: -128 };
+    blob_of(Element::I8, front_end)
+}
+
+/// The same model in either kind of activations: grey level 128 is 0 of int8 and 128 * 128 of int16.
+fn blob_of(element: Element, front_end: FrontEnd) -> AlignedBytes {
+    let (scale, zero_point, limit, residual_shift) = match element {
+        Element::I8 => (1.0 / 255.0, -128, 0, 5),
+        Element::I16 => (1.0 / 255.0 / 128.0, 0, 128 * 128, -2),
+    };
+    let second = 64 * element.bytes() as u32;
+    let tensor = |offset| Tensor { offset, shape: Shape::new(8, 8, 1), scale, zero_point };
     let window = Window {
         kernel_height: 1,
         kernel_width: 1,
@@ -38,14 +48,15 @@ fn blob(front_end: FrontEnd) -> AlignedBytes {
     let pool = Pool2d {
         kind: PoolKind::Max,
         input: tensor(0),
-        output: tensor(64),
+        output: tensor(second),
         window,
         multiplier: Multiplier { multiplier: 1 << 30, shift: 1 },
-        activation_min: -128,
-        activation_max: 0,
+        activation_min: element.range().0,
+        activation_max: limit,
     };
-    let output_to_residual = Multiplier { multiplier: 1 << 30, shift: 5 };
+    let output_to_residual = Multiplier { multiplier: 1 << 30, shift: residual_shift };
     let plan = Plan {
+        element,
         provenance: Provenance {
             neji_version: "0.1.0",
             name: "clamp",
@@ -71,10 +82,10 @@ fn blob(front_end: FrontEnd) -> AlignedBytes {
             score_unit: 1.0,
         },
         input: tensor(0),
-        output: tensor(64),
+        output: tensor(second),
         operator_count: 1,
     };
-    let blob = Blob { plan, operators: vec![Operator::Pool2d(pool)], constants: Vec::new(), arena_bytes: 128 };
+    let blob = Blob { plan, operators: vec![Operator::Pool2d(pool)], constants: Vec::new(), arena_bytes: 2 * second };
     AlignedBytes::new(&blob.encode())
 }
 
@@ -144,6 +155,22 @@ fn story_of_an_alarm() {
     assert_eq!(found[5].outcome, Outcome::SensorFault(SensorFault::Saturated));
     assert_eq!(found[6].outcome, scored(130, true));
     assert!(found.iter().zip(0..).all(|(verdict, sequence)| verdict.sequence == sequence));
+}
+
+/// Grey levels are whole steps of either, so the scores are the same too.
+#[test]
+fn int16_tells_the_same_story() {
+    let int16 = blob_of(Element::I16, image());
+    assert_eq!(verdicts(&int16, &story(), &[7, 64]), verdicts(&blob(image()), &story(), &[usize::MAX]));
+    // Raw samples are the bytes of the input.
+    let bytes = blob_of(Element::I16, FrontEnd::Raw);
+    let levels: Vec<u8> = frame(200).iter().flat_map(|&grey| (i16::from(grey) * 128).to_le_bytes()).collect();
+    let raw = verdicts(&bytes, &levels, &[5]);
+    assert!(matches!(raw[0].outcome, Outcome::Scored { score: found, .. } if found == score(200)), "{raw:?}");
+    let model = Model::parse(bytes.as_slice()).unwrap();
+    let mut memory = vec![0; Monitor::<Int8Only<Portable>>::memory_bytes(&model)];
+    let refused = Monitor::<Int8Only<Portable>>::new(model, &mut memory).err();
+    assert_eq!(refused, Some(MonitorError::Int8Only));
 }
 
 #[test]

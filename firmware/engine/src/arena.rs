@@ -1,19 +1,24 @@
 //! Views of the arena: one output to write, everything else to read.
 
-use neji_format::Tensor;
+use neji_format::{Element, Tensor};
 
 /// The arena, cut at one tensor.
-pub(crate) struct Split<'m> {
-    before: &'m [i8],
+pub(crate) struct Split<'m, E> {
+    before: &'m [E],
     /// The tensor that is written.
-    pub(crate) output: &'m mut [i8],
-    after: &'m [i8],
+    pub(crate) output: &'m mut [E],
+    after: &'m [E],
     start: usize,
 }
 
+/// Index of a tensor's first element.
+fn first<E>(tensor: &Tensor) -> usize {
+    tensor.offset as usize / size_of::<E>().max(1)
+}
+
 /// Cuts `arena` at `output`. The slice is empty where the tensor lies outside, which the parser excludes.
-pub(crate) fn split<'m>(arena: &'m mut [i8], output: &Tensor) -> Split<'m> {
-    let start = output.offset as usize;
+pub(crate) fn split<'m, E>(arena: &'m mut [E], output: &Tensor) -> Split<'m, E> {
+    let start = first::<E>(output);
     let Some((before, rest)) = arena.split_at_mut_checked(start) else {
         return Split { before: &[], output: &mut [], after: &[], start: 0 };
     };
@@ -23,11 +28,11 @@ pub(crate) fn split<'m>(arena: &'m mut [i8], output: &Tensor) -> Split<'m> {
     }
 }
 
-impl<'m> Split<'m> {
+impl<'m, E> Split<'m, E> {
     /// A tensor beside the output; empty where it overlaps it or lies outside.
-    pub(crate) fn input(&self, tensor: &Tensor) -> &'m [i8] {
+    pub(crate) fn input(&self, tensor: &Tensor) -> &'m [E] {
         let len = tensor.shape.len();
-        let offset = tensor.offset as usize;
+        let offset = first::<E>(tensor);
         match offset.checked_sub(self.start.saturating_add(self.output.len())) {
             Some(offset) => self.after.get(offset..offset.saturating_add(len)),
             None => self.before.get(offset..offset.saturating_add(len)),
@@ -37,14 +42,14 @@ impl<'m> Split<'m> {
 }
 
 /// A tensor to be changed in place.
-pub(crate) fn in_place<'m>(arena: &'m mut [i8], tensor: &Tensor) -> &'m mut [i8] {
+pub(crate) fn in_place<'m, E>(arena: &'m mut [E], tensor: &Tensor) -> &'m mut [E] {
     split(arena, tensor).output
 }
 
-/// A tensor to be read.
-pub(crate) fn read<'m>(arena: &'m [i8], tensor: &Tensor) -> &'m [i8] {
-    let offset = tensor.offset as usize;
-    arena.get(offset..offset.saturating_add(tensor.shape.len())).unwrap_or(&[])
+/// The bytes of a tensor.
+pub(crate) fn bytes(element: Element, tensor: &Tensor) -> core::ops::Range<usize> {
+    let start = tensor.offset as usize;
+    start..start.saturating_add(element.bytes_of(tensor))
 }
 
 #[cfg(test)]
@@ -59,7 +64,7 @@ mod tests {
 
     #[test]
     fn inputs_lie_on_both_sides_of_the_output() {
-        let mut arena = [0, 1, 2, 3, 4, 5];
+        let mut arena = [0_i8, 1, 2, 3, 4, 5];
         let split = split(&mut arena, &tensor(2, 2));
         assert_eq!(split.output, [2, 3]);
         assert_eq!(split.input(&tensor(0, 2)), [0, 1]);
@@ -71,10 +76,18 @@ mod tests {
 
     #[test]
     fn outside_is_empty() {
-        let mut arena = [0, 1, 2];
+        let mut arena = [0_i8, 1, 2];
         assert!(split(&mut arena, &tensor(2, 2)).output.is_empty());
         assert!(split(&mut arena, &tensor(4, 1)).output.is_empty());
-        assert!(read(&arena, &tensor(u32::MAX, 1)).is_empty());
         assert_eq!(in_place(&mut arena, &tensor(1, 2)), [1, 2]);
+        assert_eq!(bytes(Element::I16, &tensor(4, 3)), 4..10);
+    }
+
+    #[test]
+    fn offsets_are_bytes_whatever_the_elements_are() {
+        let mut arena = [0_i16, 1, 2, 3, 4, 5];
+        let split = split(&mut arena, &tensor(4, 2));
+        assert_eq!(split.output, [2, 3]);
+        assert_eq!(split.input(&tensor(8, 2)), [4, 5]);
     }
 }

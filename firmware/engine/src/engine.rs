@@ -2,9 +2,9 @@
 
 use core::marker::PhantomData;
 
-use neji_format::Model;
+use neji_format::{Element, Model};
 
-use crate::error::ArenaTooSmall;
+use crate::error::RunError;
 use crate::isa::Isa;
 use crate::{arena, ops};
 
@@ -28,35 +28,49 @@ impl<'a, I: Isa> Engine<'a, I> {
 
     /// Runs every operator once: from what lies in [`Engine::input_mut`] to [`Engine::output`].
     ///
-    /// The arena needs no alignment and may be longer than [`Model::arena_bytes`]; the rest is not touched. Afterwards
-    /// the input is overwritten unless the plan keeps it.
+    /// The arena may be longer than [`Model::arena_bytes`]; the rest is not touched. It needs no alignment for int8
+    /// activations, for int16 an even address. Afterwards the input is overwritten unless the plan keeps it.
     ///
     /// # Errors
-    /// [`ArenaTooSmall`], before anything is written.
+    /// A [`RunError`], before anything is written.
     // A function of its own in every image, so that what it takes of the stack can be read there.
     #[inline(never)]
-    pub fn run(&self, arena: &mut [i8]) -> Result<(), ArenaTooSmall> {
+    pub fn run(&self, arena: &mut [i8]) -> Result<(), RunError> {
         let needed = self.model.arena_bytes();
         let given = arena.len();
-        let arena = arena.get_mut(..needed).ok_or(ArenaTooSmall { needed, given })?;
-        for operator in self.model.operators() {
-            ops::run::<I>(&self.model, &operator, arena);
+        let arena = arena.get_mut(..needed).ok_or(RunError::ArenaTooSmall { needed, given })?;
+        match self.model.plan().element {
+            Element::I8 => {
+                for operator in self.model.operators() {
+                    ops::run_i8::<I>(&self.model, &operator, arena);
+                }
+            }
+            Element::I16 if I::INT16 => {
+                let arena = bytemuck::try_cast_slice_mut(arena).map_err(|_| RunError::ArenaMisaligned)?;
+                for operator in self.model.operators() {
+                    ops::run_i16::<I>(&self.model, &operator, arena);
+                }
+            }
+            Element::I16 => return Err(RunError::Int8Only),
         }
         Ok(())
     }
 
-    /// The model's input, row-major NHWC; empty for an arena that is too small.
+    /// The bytes of the model's input, row-major NHWC: int8, or little-endian int16. Empty for an arena that is too small.
     pub fn input<'m>(&self, arena: &'m [i8]) -> &'m [i8] {
-        arena::read(arena, &self.model.plan().input)
+        let plan = self.model.plan();
+        arena.get(arena::bytes(plan.element, &plan.input)).unwrap_or(&[])
     }
 
-    /// The model's input, to be filled before [`Engine::run`]; empty for an arena that is too small.
+    /// The bytes of the model's input, to be filled before [`Engine::run`]; empty for an arena that is too small.
     pub fn input_mut<'m>(&self, arena: &'m mut [i8]) -> &'m mut [i8] {
-        arena::in_place(arena, &self.model.plan().input)
+        let plan = self.model.plan();
+        arena.get_mut(arena::bytes(plan.element, &plan.input)).unwrap_or(&mut [])
     }
 
-    /// The model's output; empty for an arena that is too small.
+    /// The bytes of the model's output; empty for an arena that is too small.
     pub fn output<'m>(&self, arena: &'m [i8]) -> &'m [i8] {
-        arena::read(arena, &self.model.plan().output)
+        let plan = self.model.plan();
+        arena.get(arena::bytes(plan.element, &plan.output)).unwrap_or(&[])
     }
 }

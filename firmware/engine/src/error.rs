@@ -2,19 +2,32 @@
 
 use core::fmt;
 
-/// The arena given to [`Engine::run`](crate::Engine::run) is shorter than the plan needs.
+/// Why [`Engine::run`](crate::Engine::run) did nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ArenaTooSmall {
-    /// Bytes that the plan needs.
-    pub needed: usize,
-    /// Bytes that were given.
-    pub given: usize,
+pub enum RunError {
+    /// The arena is shorter than the plan needs.
+    ArenaTooSmall {
+        /// Bytes that the plan needs.
+        needed: usize,
+        /// Bytes that were given.
+        given: usize,
+    },
+    /// int16 activations need an arena at an even address.
+    ArenaMisaligned,
+    /// int16 activations on kernels for int8 only.
+    Int8Only,
 }
 
-impl fmt::Display for ArenaTooSmall {
+impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "arena of {} bytes, the model needs {}", self.given, self.needed)
+        match self {
+            Self::ArenaTooSmall { needed, given } => {
+                write!(f, "arena of {given} bytes, the model needs {needed}")
+            }
+            Self::ArenaMisaligned => f.write_str("the model's int16 activations need an arena at an even address"),
+            Self::Int8Only => f.write_str("the model has int16 activations, this firmware computes int8 only"),
+        }
     }
 }
 
-impl core::error::Error for ArenaTooSmall {}
+impl core::error::Error for RunError {}

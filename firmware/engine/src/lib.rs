@@ -3,7 +3,7 @@
 //! The engine walks the operators of a [`Model`](neji_format::Model) that
 //! [`Model::parse`](neji_format::Model::parse) has accepted, decodes each when it is reached and runs it on the
 //! caller's arena, in which the host has planned every tensor. All checks were made by the parser, so running can only
-//! fail for an arena that is too short.
+//! fail for an arena that is too short, or for int16 activations misaligned or on kernels without them.
 //!
 //! Arithmetic: Jacob et al., "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only
 //! Inference", CVPR 2018, and TensorFlow Lite's int8 specification; [`requantize`](mod@requantize) is the one rounding rule.
@@ -15,6 +15,7 @@
 #![deny(unsafe_code)]
 
 mod arena;
+mod element;
 pub mod engine;
 pub mod error;
 pub mod isa;
@@ -23,5 +24,5 @@ mod ops;
 pub mod requantize;
 
 pub use engine::Engine;
-pub use error::ArenaTooSmall;
-pub use isa::{Isa, Portable};
+pub use error::RunError;
+pub use isa::{Int8Only, Isa, Portable};

@@ -39,10 +39,16 @@ pub const fn requantize(value: i32, multiplier: i32, shift: i32) -> i32 {
     rounding_divide_by_power_of_two(doubling_high_multiply(value.wrapping_shl(left), multiplier), right)
 }
 
-/// Clamps to `[low, high]` and narrows; never panics, even for `low > high`.
+/// `value * multiplier / 2^31 * 2^shift`, rounded once, by the upper 16 bits of the multiplier; `shift` is -31 to 7 and
+/// `value` keeps within 48 bits.
+///
+/// TensorFlow Lite's `MultiplyByQuantizedMultiplier` of 64-bit sums, which layers of int16 activations have.
 #[inline(always)]
-pub(crate) fn clamp_i8(value: i32, low: i8, high: i8) -> i8 {
-    value.max(i32::from(low)).min(i32::from(high)) as i8
+pub const fn requantize_wide(value: i64, multiplier: i32, shift: i32) -> i32 {
+    let upper = if multiplier < 0x7fff_0000 { (multiplier + (1 << 15)) >> 16 } else { 0x7fff };
+    let right = (15 - shift) as u32;
+    let half = 1_i64.wrapping_shl(right.wrapping_sub(1));
+    (value.wrapping_mul(upper as i64).wrapping_add(half)).wrapping_shr(right) as i32
 }
 
 #[cfg(test)]
@@ -60,6 +66,16 @@ mod tests {
         assert_eq!(requantize(-6, 1 << 30, -1), -2);
         // Both: 5 -> 2.5 -> 3 -> 1.5 -> 2, though 5 / 4 = 1.25.
         assert_eq!(requantize(5, 1 << 30, -1), 2);
+    }
+
+    #[test]
+    fn a_wide_sum_is_rounded_once() {
+        // 5 / 4 = 1.25, which double rounding makes 2.
+        assert_eq!(requantize_wide(5, 1 << 30, -1), 1);
+        // 6 / 4 = 1.5 and -6 / 4 = -1.5 go up.
+        assert_eq!((requantize_wide(6, 1 << 30, -1), requantize_wide(-6, 1 << 30, -1)), (2, -1));
+        // The largest multiplier is 32767 / 32768.
+        assert_eq!(requantize_wide(1 << 20, i32::MAX, 0), (1 << 20) - 32);
     }
 
     #[test]

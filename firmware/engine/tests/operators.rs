@@ -1,24 +1,29 @@
 //! Every operator on random shapes against the naive oracle, through a whole blob: encoded, parsed, run.
 
-use neji_engine::{Engine, Portable};
+use neji_engine::{Engine, Int8Only, Portable, RunError};
 use neji_format::{AlignedBytes, Model};
 use neji_oracle::{Case, kinds};
 use proptest::prop_assert_eq;
+use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 
-/// Runs a case on an arena of exactly the bytes it says, which are not aligned and hold other values before.
-fn run(case: &Case) -> Vec<i8> {
+/// Runs a case on an arena of exactly the bytes it says, as badly aligned as its elements allow, which holds other values
+/// before.
+fn run(case: &Case) -> Vec<u8> {
     let bytes = AlignedBytes::new(&case.blob);
     let model = Model::parse(bytes.as_slice()).unwrap_or_else(|error| panic!("{error}: {:?}", case.operators));
     let arena_bytes = model.arena_bytes();
+    let first = model.plan().element.bytes();
     let engine = Engine::<Portable>::new(model);
-    let mut memory = vec![77_i8; arena_bytes + 2];
-    let arena = &mut memory[1..=arena_bytes];
-    engine.input_mut(arena).copy_from_slice(&case.input);
-    assert_eq!(engine.input(arena), case.input);
+    let mut words = vec![0x4d4d_4d4d_u32; arena_bytes.div_ceil(4) + 2];
+    let memory: &mut [i8] = bytemuck::cast_slice_mut(&mut words);
+    let arena = &mut memory[first..first + arena_bytes];
+    let input: &[i8] = bytemuck::cast_slice(&case.input);
+    engine.input_mut(arena).copy_from_slice(input);
+    assert_eq!(engine.input(arena), input);
     engine.run(arena).unwrap();
-    let result = engine.output(arena).to_vec();
-    assert_eq!([memory[0], memory[arena_bytes + 1]], [77, 77]);
+    let result = bytemuck::cast_slice(engine.output(arena)).to_vec();
+    assert_eq!([memory[first - 1], memory[first + arena_bytes]], [0x4d, 0x4d]);
     result
 }
 
@@ -41,7 +46,20 @@ fn a_short_arena_is_an_error_with_numbers() {
     let bytes = AlignedBytes::new(golden);
     let engine = Engine::<Portable>::new(Model::parse(bytes.as_slice()).expect("a model"));
     let error = engine.run(&mut [0; 95]).unwrap_err();
-    assert_eq!((error.needed, error.given), (96, 95));
+    assert_eq!(error, RunError::ArenaTooSmall { needed: 96, given: 95 });
     assert_eq!(error.to_string(), "arena of 95 bytes, the model needs 96");
     assert_eq!(engine.run(&mut [0; 96]), Ok(()));
+}
+
+/// An odd address, or kernels without int16.
+#[test]
+fn int16_is_refused_where_it_cannot_run() {
+    let (_, strategy) = kinds().into_iter().find(|(name, _)| *name == "mean of int16").expect("a kind");
+    let case = strategy.new_tree(&mut TestRunner::deterministic()).expect("a case").current();
+    let bytes = AlignedBytes::new(&case.blob);
+    let model = Model::parse(bytes.as_slice()).expect("a model");
+    let mut words = vec![0_u32; model.arena_bytes().div_ceil(4) + 1];
+    let memory: &mut [i8] = bytemuck::cast_slice_mut(&mut words);
+    assert_eq!(Engine::<Portable>::new(model).run(&mut memory[1..]), Err(RunError::ArenaMisaligned));
+    assert_eq!(Engine::<Int8Only<Portable>>::new(model).run(memory), Err(RunError::Int8Only));
 }

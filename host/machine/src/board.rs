@@ -33,6 +33,9 @@ pub struct Settings {
     pub memory_bytes: u64,
     /// What is left of it for the stack, at least: the firmware never needs more.
     pub stack_bytes: u64,
+    /// Whether its kernels run models of int16 activations.
+    #[serde(default = "yes")]
+    pub int16: bool,
     /// Clock of SysTick.
     pub systick_hz: u64,
     /// QEMU's trace event for writes to the register of the pins.
@@ -41,6 +44,10 @@ pub struct Settings {
     pub alarm_mask: u32,
     /// The fault line's bit in it.
     pub fault_mask: u32,
+}
+
+fn yes() -> bool {
+    true
 }
 
 /// A board of the `boards` workspace.

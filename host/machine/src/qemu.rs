@@ -151,6 +151,7 @@ mod tests {
             flash_bytes: 8,
             ram_bytes: 8,
             memory_bytes: 4,
+            int16: true,
             stack_bytes: 4,
             systick_hz: 25_000_000,
             pin_trace: "mps2_fpgaio_write".into(),

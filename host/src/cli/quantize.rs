@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args as ClapArgs;
 use sha2::{Digest, Sha256};
 
+use crate::experiment::ActivationsName;
 use crate::quantize::{self, Summary};
 use crate::run::{Run, hex};
 
@@ -16,6 +17,9 @@ pub struct Args {
     /// The blob to write; model.neji in the run folder by default.
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// What activations are; the experiment's by default.
+    #[arg(long, value_enum)]
+    pub activations: Option<ActivationsName>,
     /// Print quantize.json instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -29,7 +33,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let run = Run::new(&args.run);
     run.experiment()?;
     let _lock = run.lock()?;
-    let (bytes, summary) = quantize::quantize(&run)?;
+    let (bytes, summary) = quantize::quantize_as(&run, args.activations)?;
     let out = args.output.unwrap_or_else(|| run.blob());
     quantize::write(&run, &out, &bytes, &summary)?;
     if args.json {

@@ -6,15 +6,15 @@ use clap::Args as ClapArgs;
 
 use crate::{simulate, tensor_file};
 
-/// Run a blob on raw int8 tensors, without front end or detector.
+/// Run a blob on raw int8 or int16 tensors, without front end or detector.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// The blob.
     pub blob: PathBuf,
-    /// int8 `.npy`; the first axis counts samples.
+    /// `.npy` of the model's elements; the first axis counts samples.
     #[arg(long, value_name = "X.npy")]
     pub input: PathBuf,
-    /// Where the int8 outputs go.
+    /// Where the outputs go.
     #[arg(long, value_name = "Y.npy")]
     pub output: PathBuf,
 }
@@ -26,8 +26,9 @@ pub struct Args {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let bytes = simulate::read_blob(&args.blob)?;
     let model = simulate::model(&args.blob, &bytes)?;
-    let inputs = tensor_file::read(&args.input, model.plan().input.shape)?;
-    tensor_file::write(&args.output, model.plan().output.shape, &tensor_file::run(model, &inputs))?;
+    let plan = *model.plan();
+    let inputs = tensor_file::read(&args.input, plan.element, plan.input.shape)?;
+    tensor_file::write(&args.output, plan.element, plan.output.shape, &tensor_file::run(model, &inputs))?;
     println!("{}: {} samples", args.output.display(), inputs.len());
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, anyhow};
 use neji_format::{
-    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, FrontEnd, Model, Plan, Provenance,
+    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Element, FrontEnd, Model, Plan, Provenance,
     Reconstruction, push_constant,
 };
 
@@ -46,14 +46,30 @@ pub fn score_unit(lowered: &Lowered, task: Option<Task>, detector: &DetectorSett
     match (task, detector.normalise) {
         (None, _) => 1.0,
         (Some(Task::Autoencoder), true) => 1.0 / 256.0,
-        (Some(Task::Autoencoder), false) => input.scale * input.scale / 256.0,
+        (Some(Task::Autoencoder), false) => {
+            input.scale
+                * input.scale
+                * match lowered.element {
+                    Element::I8 => 1.0 / 256.0,
+                    // Residuals are in 8 steps.
+                    Element::I16 => 64.0,
+                }
+        }
         (Some(Task::Cnn), _) => output.scale / 256.0,
+    }
+}
+
+/// Residual steps in a step of the input.
+fn residual_steps(element: Element) -> f64 {
+    match element {
+        Element::I8 => 16.0,
+        Element::I16 => 1.0 / 8.0,
     }
 }
 
 /// Offsets of all tensors.
 pub fn layout(lowered: &Lowered, memory: Memory, keep_input: bool) -> Layout {
-    let bytes: Vec<usize> = lowered.tensors.iter().map(|tensor| tensor.shape.len()).collect();
+    let bytes: Vec<usize> = lowered.tensors.iter().map(|tensor| lowered.element.bytes_of(tensor)).collect();
     if memory == Memory::Separate {
         let mut end = 0;
         let mut next = |bytes: &usize| {
@@ -68,7 +84,7 @@ pub fn layout(lowered: &Lowered, memory: Memory, keep_input: bool) -> Layout {
 
 /// The lifetimes of all tensors.
 pub fn lifetimes(lowered: &Lowered, keep_input: bool) -> Vec<plan::Lifetime> {
-    let bytes: Vec<usize> = lowered.tensors.iter().map(|tensor| tensor.shape.len()).collect();
+    let bytes: Vec<usize> = lowered.tensors.iter().map(|tensor| lowered.element.bytes_of(tensor)).collect();
     let uses: Vec<Use> = lowered.steps.iter().map(|step| step.tensors.clone()).collect();
     plan::lifetimes(&bytes, &uses, 0, lowered.output, keep_input)
 }
@@ -86,7 +102,9 @@ pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<
     let detector = match edges.task {
         None => Detector::None,
         Some(Task::Autoencoder) => Detector::Reconstruction(Reconstruction {
-            output_to_residual: multiplier(16.0 * f64::from(output.scale) / f64::from(input.scale)),
+            output_to_residual: multiplier(
+                residual_steps(lowered.element) * f64::from(output.scale) / f64::from(input.scale),
+            ),
             weights: edges.weights.map(|weights| {
                 let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
                 push_constant(&mut constants, &bytes)
@@ -108,6 +126,7 @@ pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<
         operator
     });
     let plan = Plan {
+        element: lowered.element,
         provenance: edges.provenance,
         front_end: edges.front_end,
         detector,

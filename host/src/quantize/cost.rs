@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::scheme::Scheme;
+use crate::element::{self, ArenaBuffer};
 use crate::graph::Graph;
 use crate::inspect;
 use crate::lowered::{Lowered, Step};
@@ -40,22 +41,22 @@ type Energies = Vec<(f64, f64)>;
 pub fn costs(graph: &Graph, lowered: &Lowered, separate: Model<'_>, inputs: &[Vec<f32>]) -> Result<Vec<LayerCost>> {
     ensure!(!inputs.is_empty(), "no images to compare float and int8 on");
     let engine = Engine::<Portable>::new(separate);
-    let input = separate.plan().input;
+    let (element, input) = (separate.plan().element, separate.plan().input);
     let scheme = Scheme { scale: input.scale, zero_point: input.zero_point };
     let outputs: Vec<_> = separate.operators().map(|operator| *operator.output()).collect();
     let one = |real: &Vec<f32>| -> Result<Energies> {
-        let mut arena = vec![0_i8; separate.arena_bytes()];
-        for (to, &from) in engine.input_mut(&mut arena).iter_mut().zip(real) {
-            *to = scheme.quantize(from.into());
-        }
-        engine.run(&mut arena)?;
+        let mut arena = ArenaBuffer::new(&separate);
+        let arena = arena.bytes();
+        let quantized = real.iter().map(|&x| scheme.quantize_to(element, x.into()));
+        engine.input_mut(arena).copy_from_slice(&element::bytes(element, quantized));
+        engine.run(arena)?;
         let values = graph.run_all(real);
         let energies = |(step, output): (&Step, &neji_format::Tensor)| {
             let float = &values[lowered.nodes[step.tensors.output]];
             let scheme = Scheme { scale: output.scale, zero_point: output.zero_point };
             let offset = output.offset as usize;
-            let int8 = arena.get(offset..offset + float.len()).context("a tensor outside the arena")?;
-            let pairs = float.iter().zip(int8).map(|(&x, &q)| (f64::from(x), scheme.real(q)));
+            let bytes = arena.get(offset..offset + element.bytes_of(output)).context("a tensor outside the arena")?;
+            let pairs = float.iter().zip(element::values(element, bytes)).map(|(&x, q)| (f64::from(x), scheme.real(q)));
             Ok(pairs.fold((0.0, 0.0), |(signal, noise), (x, q)| (signal + x * x, noise + (x - q) * (x - q))))
         };
         lowered.steps.iter().zip(&outputs).map(energies).collect()

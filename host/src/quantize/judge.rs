@@ -3,16 +3,17 @@
 use anyhow::{Result, ensure};
 use neji_app::score;
 use neji_engine::{Engine, Portable};
-use neji_format::{Decision, Detector, Model};
+use neji_format::{Decision, Detector, Element, Model};
 use rayon::prelude::*;
 
+use crate::element::{self, ArenaBuffer};
 use crate::evaluate::quantile_threshold;
 use crate::experiment::{DecisionSettings, DetectorSettings, ScoreName, Task};
 
 /// Q14.
 const WEIGHT_ONE: f64 = 16384.0;
 
-/// One over each residual's deviation on `normal` inputs, in steps of the input, Q14.
+/// One over each residual's deviation on `normal` inputs, bytes of the model's elements, in steps of the input, Q14.
 ///
 /// The square of the deviation is the mean square of the int8 engine's residuals and half of their mean over all
 /// elements: an element that hardly ever varies would else count for more than anything that is seen.
@@ -25,13 +26,23 @@ pub fn residual_weights(model: &Model<'_>, normal: &[Vec<i8>]) -> Result<Vec<u16
     ensure!(!normal.is_empty(), "no normal samples to weigh residuals on");
     let engine = Engine::<Portable>::new(*model);
     let squares = |image: &Vec<i8>| -> Vec<u64> {
-        let mut arena = vec![0_i8; model.arena_bytes()];
-        engine.input_mut(&mut arena).copy_from_slice(image);
+        let mut arena = ArenaBuffer::new(model);
+        let arena = arena.bytes();
+        engine.input_mut(arena).copy_from_slice(image);
         // The arena is as long as the model asks, which is the only thing that could fail.
-        let _ = engine.run(&mut arena);
-        let pairs = engine.input(&arena).iter().zip(engine.output(&arena));
-        let residual = |(&x, &y)| score::residual_i8(&params, &plan.input, &plan.output, x, y);
-        pairs.map(|pair| u64::from(residual(pair).unsigned_abs()).pow(2)).collect()
+        let _ = engine.run(arena);
+        let (input, output) = (engine.input(arena), engine.output(arena));
+        let square = |residual: i32| u64::from(residual.unsigned_abs()).pow(2);
+        match plan.element {
+            Element::I8 => {
+                let residual = |(&x, &y)| score::residual_i8(&params, &plan.input, &plan.output, x, y);
+                input.iter().zip(output).map(residual).map(square).collect()
+            }
+            Element::I16 => {
+                let values = |bytes| element::values(plan.element, bytes).into_iter().map(|value| value as i16);
+                values(input).zip(values(output)).map(|(x, y)| square(score::residual_i16(&params, x, y))).collect()
+            }
+        }
     };
     let elements = plan.input.shape.len();
     let sums = normal

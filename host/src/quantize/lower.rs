@@ -5,8 +5,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use neji_format::{
-    Constant, Conv2d, DepthwiseConv2d, FullyConnected, LutFunction, Mean, Multiplier, Operator, Pad, Pool2d, PoolKind,
-    Requantization, Reshape, ResizeNearest, Tensor, TransposeConv2d, push_constant,
+    Constant, Conv2d, DepthwiseConv2d, Element, FullyConnected, LutFunction, Mean, Multiplier, Operator, Pad, Pool2d,
+    PoolKind, Requantization, Reshape, ResizeNearest, Tensor, TransposeConv2d, push_constant,
 };
 
 use super::scheme::{Scheme, multiplier};
@@ -18,13 +18,13 @@ use crate::lowered::{Lowered, add, softmax};
 ///
 /// # Errors
 /// An operator that int8 can't compute: names the node.
-pub fn lower(graph: &Graph, ranges: &[Range], input: Scheme) -> Result<Lowered> {
+pub fn lower(graph: &Graph, ranges: &[Range], element: Element, input: Scheme) -> Result<Lowered> {
     let mut lowering = Lowering {
         graph,
         ranges,
         readers: readers(graph),
         tensor_of: vec![usize::MAX; graph.nodes.len()],
-        lowered: Lowered::default(),
+        lowered: Lowered { element, ..Lowered::default() },
     };
     lowering.tensor_of[0] = lowering.tensor(0, input);
     for index in 1..graph.nodes.len() {
@@ -60,11 +60,12 @@ enum Fused {
 
 impl Fused {
     /// Bounds of the quantized output, inclusive.
-    fn bounds(self, output: Scheme) -> (i8, i8) {
+    fn bounds(self, element: Element, output: Scheme) -> (i16, i16) {
+        let (low, high) = element.range();
         match self {
-            Self::None => (i8::MIN, i8::MAX),
-            Self::Relu => (output.zero_point, i8::MAX),
-            Self::Relu6 => (output.zero_point, output.quantize(6.0)),
+            Self::None => (low, high),
+            Self::Relu => (output.zero_point.into(), high),
+            Self::Relu6 => (output.zero_point.into(), output.quantize_to(element, 6.0) as i16),
         }
     }
 }
@@ -123,9 +124,12 @@ impl Lowering<'_> {
             | Op::ResizeNearest { .. }
             | Op::MaxPool2d { .. }
             | Op::AveragePool2d { .. } => self.scheme(first),
+            Op::Activation(Activation::Logistic | Activation::Tanh) if self.lowered.element == Element::I16 => {
+                Scheme::WIDE_UNIT
+            }
             Op::Softmax | Op::Activation(Activation::Logistic) => Scheme::UNIT,
             Op::Activation(Activation::Tanh) => Scheme::SIGNED_UNIT,
-            _ => Scheme::of(self.ranges[result]),
+            _ => Scheme::of(self.lowered.element, self.ranges[result]),
         };
         let output = self.tensor(result, scheme);
         self.tensor_of[index] = output;
@@ -163,13 +167,12 @@ impl Lowering<'_> {
                 Operator::FullyConnected(FullyConnected { input, output: out, weights, requantization })
             }
             Op::Activation(activation) => {
-                self.table(index, first, output, *activation);
-                return Ok(());
+                return self.activation(index, first, output, *activation);
             }
-            Op::MaxPool2d { window } => pool(PoolKind::Max, input, out, *window, 1.0),
-            Op::AveragePool2d { window } => pool(PoolKind::Average, input, out, *window, 1.0),
+            Op::MaxPool2d { window } => self.pool(PoolKind::Max, input, out, *window, 1.0),
+            Op::AveragePool2d { window } => self.pool(PoolKind::Average, input, out, *window, 1.0),
             Op::SumPool2d { window } => {
-                pool(PoolKind::Sum, input, out, *window, f64::from(input.scale) / f64::from(out.scale))
+                self.pool(PoolKind::Sum, input, out, *window, f64::from(input.scale) / f64::from(out.scale))
             }
             Op::Mean => {
                 let pixels = f64::from(input.shape.height) * f64::from(input.shape.width);
@@ -177,8 +180,8 @@ impl Lowering<'_> {
                 Operator::Mean(Mean { input, output: out, multiplier: multiplier(real) })
             }
             Op::Add => {
-                let bounds = fused.bounds(self.scheme(output));
-                Operator::Add(add(input, self.lowered.tensors[inputs[1]], out, bounds))
+                let bounds = fused.bounds(self.lowered.element, self.scheme(output));
+                Operator::Add(add(self.lowered.element, input, self.lowered.tensors[inputs[1]], out, bounds))
             }
             Op::Concat { axis } => {
                 self.concat(index, &inputs, output, *axis);
@@ -194,13 +197,17 @@ impl Lowering<'_> {
                 rows: self.repeated(input.shape.height, *factor_height),
                 columns: self.repeated(input.shape.width, *factor_width),
             }),
+            Op::Softmax if self.lowered.element == Element::I16 => {
+                bail!("softmax of int16 activations; quantize with int8, or leave it out")
+            }
             Op::Softmax => softmax(input, out, 1.0)?,
         };
         self.lowered.push(&self.graph.nodes[result].name, operator);
         Ok(())
     }
 
-    fn table(&mut self, node: usize, input: usize, output: usize, activation: Activation) {
+    /// A function of each element: a table of int8, and what int16 has kernels for.
+    fn activation(&mut self, node: usize, input: usize, output: usize, activation: Activation) -> Result<()> {
         let function = match activation {
             Activation::Relu => LutFunction::Relu,
             Activation::Relu6 => LutFunction::Relu6,
@@ -211,7 +218,35 @@ impl Lowering<'_> {
         };
         let (from, to) = (self.scheme(input), self.scheme(output));
         let name = &self.graph.nodes[node].name;
-        self.lowered.push_table(name, input, output, function, |q| to.quantize(activation.apply(from.real(q))));
+        if self.lowered.element == Element::I8 {
+            self.lowered.push_table(name, input, output, function, |q| to.quantize(activation.apply(from.real(q))));
+            return Ok(());
+        }
+        let fused = match activation {
+            Activation::Relu => Fused::Relu,
+            Activation::Relu6 => Fused::Relu6,
+            Activation::Logistic | Activation::Tanh => {
+                return self.lowered.push_sigmoid(name, input, output, function);
+            }
+            other => bail!("{other:?} of int16 activations; quantize with int8, or use ReLU, ReLU6, logistic or tanh"),
+        };
+        let factor = multiplier(f64::from(from.scale) / f64::from(to.scale));
+        self.lowered.push_scaled(name, input, output, factor, fused.bounds(Element::I16, to));
+        Ok(())
+    }
+
+    fn pool(
+        &self,
+        kind: PoolKind,
+        input: Tensor,
+        output: Tensor,
+        window: neji_format::Window,
+        factor: f64,
+    ) -> Operator {
+        let multiplier =
+            if kind == PoolKind::Sum { multiplier(factor) } else { Multiplier { multiplier: 0, shift: 0 } };
+        let (activation_min, activation_max) = self.lowered.element.range();
+        Operator::Pool2d(Pool2d { kind, input, output, window, multiplier, activation_min, activation_max })
     }
 
     /// Joins inputs; those of another scheme pass a table first.
@@ -249,17 +284,20 @@ impl Lowering<'_> {
         let (mut biases, mut multipliers, mut shifts) = (Vec::new(), Vec::new(), Vec::new());
         for (channel, &bias) in bias.iter().enumerate() {
             let own: Vec<f32> = (0..each).map(|i| weights[place(channel, i)]).collect();
-            let found =
-                quantize_channel(&own, bias, input, output).with_context(|| format!("output channel {channel}"))?;
+            let found = quantize_channel(self.lowered.element, &own, bias, input, output)
+                .with_context(|| format!("output channel {channel}"))?;
             found.weights.iter().enumerate().for_each(|(i, &q)| quantized[place(channel, i)] = q);
-            biases.extend(found.bias.to_le_bytes());
+            match self.lowered.element {
+                Element::I8 => biases.extend((found.bias as i32).to_le_bytes()),
+                Element::I16 => biases.extend(found.bias.to_le_bytes()),
+            }
             multipliers.extend(found.multiplier.multiplier.to_le_bytes());
             shifts.push(found.multiplier.shift as u8);
         }
         let bytes: Vec<u8> = quantized.iter().map(|&q| q as u8).collect();
         let constants = &mut self.lowered.constants;
         let weights = push_constant(constants, &bytes);
-        let (activation_min, activation_max) = fused.bounds(output);
+        let (activation_min, activation_max) = fused.bounds(self.lowered.element, output);
         let requantization = Requantization {
             bias: push_constant(constants, &biases),
             multiplier: push_constant(constants, &multipliers),
@@ -274,19 +312,25 @@ impl Lowering<'_> {
 /// One output channel in integers.
 struct Channel {
     weights: Vec<i8>,
-    bias: i32,
+    /// 32 bits with int8 activations.
+    bias: i64,
     multiplier: Multiplier,
 }
 
-/// Largest sum that a reader of the blob admits, before and after a left shift (FORMAT.md, "Sums").
+/// Largest sum of int8 that a reader of the blob admits, before and after a left shift (FORMAT.md, "Sums").
 const SUM_MAX: f64 = ((1_i64 << 31) - 8192) as f64;
+/// Largest sum of int16, and the largest factor's shift.
+const WIDE_SUM_MAX: f64 = ((1_i64 << 47) - 1) as f64;
+const WIDE_SHIFT_MAX: i8 = 7;
 
 /// Symmetric int8 weights of one output channel. The scale is that of the largest weight, or as much larger as the bias
 /// needs to fit its 32 bits.
-fn quantize_channel(weights: &[f32], bias: f32, input: Scheme, output: Scheme) -> Result<Channel> {
+fn quantize_channel(element: Element, weights: &[f32], bias: f32, input: Scheme, output: Scheme) -> Result<Channel> {
     let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
     let mut scale = f64::from(if largest > 0.0 { largest / 127.0 } else { 1.0 });
-    let reach = (i32::from(input.zero_point) + 128).max(127 - i32::from(input.zero_point));
+    let (lowest, highest) = element.range();
+    let zero_point = i32::from(input.zero_point);
+    let reach = (zero_point - i32::from(lowest)).max(i32::from(highest) - zero_point);
     for _ in 0..64 {
         let quantized: Vec<i8> =
             weights.iter().map(|&w| (f64::from(w) / scale).round().clamp(-127.0, 127.0) as i8).collect();
@@ -296,17 +340,18 @@ fn quantize_channel(weights: &[f32], bias: f32, input: Scheme, output: Scheme) -
         let factor = step / f64::from(output.scale);
         ensure!(factor < f64::from(1 << 30), "its weights are too large for its output's range");
         let multiplier = multiplier(factor);
-        let left = 2f64.powi(i32::from(multiplier.shift.max(0)));
-        if (bias.abs() + magnitude * f64::from(reach)) * left <= SUM_MAX {
-            return Ok(Channel { weights: quantized, bias: bias as i32, multiplier });
+        let sum = bias.abs() + magnitude * f64::from(reach);
+        let fits = match element {
+            Element::I8 => sum * 2f64.powi(i32::from(multiplier.shift.max(0))) <= SUM_MAX,
+            Element::I16 => {
+                ensure!(multiplier.shift <= WIDE_SHIFT_MAX, "its weights are too large for its output's range");
+                sum <= WIDE_SUM_MAX && sum * 2f64.powi(multiplier.shift.into()) <= SUM_MAX
+            }
+        };
+        if fits {
+            return Ok(Channel { weights: quantized, bias: bias as i64, multiplier });
         }
         scale *= 2.0;
     }
     bail!("its sums need more than 32 bits; are its weights or its bias far too large?")
-}
-
-fn pool(kind: PoolKind, input: Tensor, output: Tensor, window: neji_format::Window, factor: f64) -> Operator {
-    let multiplier = if kind == PoolKind::Sum { multiplier(factor) } else { Multiplier { multiplier: 0, shift: 0 } };
-    let (activation_min, activation_max) = (i8::MIN, i8::MAX);
-    Operator::Pool2d(Pool2d { kind, input, output, window, multiplier, activation_min, activation_max })
 }

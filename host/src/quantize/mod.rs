@@ -10,14 +10,15 @@ pub mod lower;
 pub mod scheme;
 
 use anyhow::{Context, Result, ensure};
-use neji_app::frontend::image::ZERO_POINT;
-use neji_format::{AlignedBytes, FrontEnd, Metrics, Model, Provenance};
+use neji_app::frontend::image::{I16_PER_LEVEL, ZERO_POINT};
+use neji_format::{AlignedBytes, Element, FrontEnd, Metrics, Model, Provenance};
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::calibrate;
 use crate::dataset::{Dataset, Layout, Sample};
+use crate::element;
 use crate::evaluate::auroc;
-use crate::experiment::{CalibrationName, Experiment, Task};
+use crate::experiment::{ActivationsName, CalibrationName, Experiment, Task};
 use crate::files::write_whole;
 use crate::fold::fold;
 use crate::frontend;
@@ -43,6 +44,9 @@ pub struct Summary {
     pub layers: Vec<LayerCost>,
     /// How ranges were chosen.
     pub calibration: CalibrationName,
+    /// What activations are.
+    #[serde(default)]
+    pub activations: ActivationsName,
     /// Images that ranges were calibrated on.
     pub calibration_images: usize,
     /// Length of the blob.
@@ -64,9 +68,18 @@ pub struct Summary {
 /// Quantizes `run` into a blob.
 ///
 /// # Errors
-/// The run is not trained, its data have changed or are gone, or the model can't be computed in int8.
+/// The run is not trained, its data have changed or are gone, or the model can't be computed in integers.
 pub fn quantize(run: &Run) -> Result<(AlignedBytes, Summary)> {
-    let experiment = run.experiment()?;
+    quantize_as(run, None)
+}
+
+/// [`quantize`] with activations other than the experiment's.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn quantize_as(run: &Run, activations: Option<ActivationsName>) -> Result<(AlignedBytes, Summary)> {
+    let mut experiment = run.experiment()?;
+    experiment.quantize.activations = activations.unwrap_or(experiment.quantize.activations);
     let trained = run.trained()?;
     let graph = Graph::load(run.graph())?;
     let root = std::path::Path::new(&experiment.data);
@@ -118,7 +131,13 @@ impl<'a> Quantizer<'a> {
             .collect();
         let folded = fold(graph);
         let ranges = calibrate(&folded, &inputs, experiment.quantize.calibration);
-        let lowered = lower(&folded, &ranges, input)?;
+        let element = experiment.quantize.activations.element();
+        let int8 = input;
+        let input = match element {
+            Element::I8 => int8,
+            Element::I16 => Scheme { scale: int8.scale / I16_PER_LEVEL as f32, zero_point: 0 },
+        };
+        let lowered = lower(&folded, &ranges, element, input)?;
         let normal_only = |samples: Vec<&'a Sample>| -> Vec<&'a Sample> {
             samples.into_iter().filter(|sample| sample.label == 0).collect()
         };
@@ -144,7 +163,8 @@ impl<'a> Quantizer<'a> {
                 metrics: Metrics { auroc_float: f32::NAN, auroc_int8: f32::NAN },
             },
         };
-        let normal = extracted.into_iter().filter(|(_, label)| *label == 0).map(|(image, _)| image).collect();
+        let normal = extracted.into_iter().filter(|(_, label)| *label == 0);
+        let normal = normal.map(|(image, _)| element::of_image(lowered.element, &image)).collect();
         Ok(Self { experiment, data, graph, folded, lowered, inputs, normal, held_out, edges })
     }
 
@@ -179,6 +199,7 @@ impl<'a> Quantizer<'a> {
         let summary = Summary {
             layers,
             calibration: self.experiment.quantize.calibration,
+            activations: self.experiment.quantize.activations,
             calibration_images: self.inputs.len(),
             blob_bytes: blob.bytes().len(),
             arena_bytes: blob.arena_bytes(),

@@ -1,6 +1,6 @@
 //! Real numbers to integers: TensorFlow Lite's int8 specification and its `QuantizeMultiplier`.
 
-use neji_format::Multiplier;
+use neji_format::{Element, Multiplier};
 
 use crate::calibrate::Range;
 
@@ -19,9 +19,15 @@ impl Scheme {
     /// What tanh gives: -1 to 127/128.
     pub const SIGNED_UNIT: Self = Self { scale: 1.0 / 128.0, zero_point: 0 };
 
-    /// The scheme that covers `range` with 256 values, zero exactly one of them (Jacob et al. 2018, section 3).
-    pub fn of(range: Range) -> Self {
+    /// The scheme that covers `range`, zero exactly one of its values: with 256 values (Jacob et al. 2018, section 3), or with
+    /// int16 symmetrically.
+    pub fn of(element: Element, range: Range) -> Self {
         let (low, high) = (f64::from(range.low.min(0.0)), f64::from(range.high.max(0.0)));
+        if element == Element::I16 {
+            let largest = high.max(-low);
+            let scale = (if largest > 1e-30 { largest } else { 1.0 } / 32767.0) as f32;
+            return Self { scale, zero_point: 0 };
+        }
         // A tensor that is always zero needs some scale; so do ranges whose scale would vanish in f32.
         let width = if high - low > 1e-30 { high - low } else { 1.0 };
         let scale = (width / 255.0) as f32;
@@ -29,13 +35,24 @@ impl Scheme {
         Self { scale, zero_point }
     }
 
-    /// The quantized value nearest to `real`.
+    /// What the logistic function and tanh give in int16: -1 to 32767/32768.
+    pub const WIDE_UNIT: Self = Self { scale: 1.0 / 32768.0, zero_point: 0 };
+
+    /// The int8 value nearest to `real`.
     pub fn quantize(self, real: f64) -> i8 {
-        (real / f64::from(self.scale) + f64::from(self.zero_point)).round().clamp(-128.0, 127.0) as i8
+        self.quantize_to(Element::I8, real) as i8
+    }
+
+    /// The value nearest to `real`.
+    pub fn quantize_to(self, element: Element, real: f64) -> i32 {
+        let (low, high) = element.range();
+        let steps = (real / f64::from(self.scale) + f64::from(self.zero_point)).round();
+        steps.clamp(low.into(), high.into()) as i32
     }
 
     /// The real value of `quantized`.
-    pub fn real(self, quantized: i8) -> f64 {
+    pub fn real(self, quantized: impl Into<i32>) -> f64 {
+        let quantized: i32 = quantized.into();
         f64::from(self.scale) * (f64::from(quantized) - f64::from(self.zero_point))
     }
 }
@@ -87,11 +104,16 @@ mod tests {
 
     #[test]
     fn zero_is_exact_and_the_ends_are_covered() {
-        let scheme = Scheme::of(Range { low: -1.0, high: 3.0 });
+        let scheme = Scheme::of(Element::I8, Range { low: -1.0, high: 3.0 });
         assert_eq!(scheme.zero_point, -64);
         assert_eq!(scheme.real(scheme.zero_point), 0.0);
         assert_eq!((scheme.quantize(3.0), scheme.quantize(-1.0), scheme.quantize(9.0)), (127, -128, 127));
-        assert_eq!(Scheme::of(Range { low: 0.0, high: 1.0 }), Scheme { scale: 1.0 / 255.0, zero_point: -128 });
-        assert!(Scheme::of(Range { low: 0.0, high: 0.0 }).scale > 0.0);
+        let wide = Scheme::of(Element::I16, Range { low: -4.0, high: 1.0 });
+        assert_eq!((wide.zero_point, wide.quantize_to(Element::I16, -4.0)), (0, -32767));
+        assert_eq!(
+            Scheme::of(Element::I8, Range { low: 0.0, high: 1.0 }),
+            Scheme { scale: 1.0 / 255.0, zero_point: -128 }
+        );
+        assert!(Scheme::of(Element::I8, Range { low: 0.0, high: 0.0 }).scale > 0.0);
     }
 }

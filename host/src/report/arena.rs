@@ -27,7 +27,7 @@ pub fn blocks(model: &Model<'_>) -> Vec<Block> {
     let block = |name: &str, tensor: &Tensor, first| Block {
         name: format!("{name} {} x {} x {}", tensor.shape.height, tensor.shape.width, tensor.shape.channels),
         offset: tensor.offset,
-        bytes: tensor.shape.len() as u32,
+        bytes: model.plan().element.bytes_of(tensor) as u32,
         first,
         last: first,
     };
@@ -101,6 +101,7 @@ mod tests {
             metrics: Metrics { auroc_float: 0.0, auroc_int8: 0.0 },
         };
         let plan = Plan {
+            element: neji_format::Element::I8,
             provenance,
             front_end: FrontEnd::Raw,
             detector: Detector::None,

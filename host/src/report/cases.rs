@@ -9,6 +9,7 @@ use neji_format::{AlignedBytes, Detector, Model, Shape};
 use super::html::{escape, section};
 use super::images::{grey, heat_map};
 use super::run::{RunFolder, ScoreRow};
+use crate::element;
 use crate::simulate::{on_host, read_frame};
 
 /// Cases of each kind.
@@ -129,11 +130,16 @@ fn picture(model: Model<'_>, path: PathBuf, row: ScoreRow) -> Result<Option<Pict
         if neji_app::frontend::image::extract(config, &frame.samples, &mut memory, &mut input).is_err() {
             return Ok(None);
         }
+        input = element::of_image(plan.element, &input);
     }
     let Shape { channels, .. } = plan.input.shape;
     let to_grey = |tensor: &neji_format::Tensor, values: &[i8]| -> Vec<u8> {
-        let real = |&q: &i8| tensor.scale * (f32::from(q) - f32::from(tensor.zero_point));
-        values.iter().step_by(channels as usize).map(|q| (255.0 * real(q)).round().clamp(0.0, 255.0) as u8).collect()
+        let real = |&q: &i32| tensor.scale * (q - i32::from(tensor.zero_point)) as f32;
+        element::values(plan.element, values)
+            .iter()
+            .step_by(channels as usize)
+            .map(|q| (255.0 * real(q)).round().clamp(0.0, 255.0) as u8)
+            .collect()
     };
     Ok(Some(Picture {
         row,

@@ -4,12 +4,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use neji_app::Verdict;
-use neji_app::frontend::image::{ZERO_POINT, output_len};
-use neji_format::{AlignedBytes, FrontEnd, Model};
+use neji_app::frontend::image::{I16_PER_LEVEL, ZERO_POINT, output_len};
+use neji_format::{AlignedBytes, Element, FrontEnd, Model};
 use sha2::{Digest, Sha256};
 
 use super::{provenance, read};
 use crate::dataset::{Dataset, Layout};
+use crate::element;
 use crate::experiment::{Experiment, Task};
 use crate::frontend::{extract_all, fit};
 use crate::quantize::assemble::{Edges, Memory, assemble, score_unit};
@@ -34,7 +35,7 @@ pub struct Request<'a> {
     pub experiment: &'a Experiment,
     /// Kind of front end.
     pub front_end: FrontEndKind,
-    /// Normal samples: a data set's folder of images, or int8 `.npy` with a raw front end.
+    /// Normal samples: a data set's folder of images, or `.npy` of the model's elements with a raw front end.
     pub normal: Option<&'a Path>,
     /// Threshold in real units, in place of the normal samples' quantile.
     pub threshold: Option<f64>,
@@ -63,7 +64,7 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
     let (front_end, normal) = match (front_end, normal) {
         (FrontEndKind::Raw, None) => (FrontEnd::Raw, None),
         (FrontEndKind::Raw, Some(path)) => {
-            let inputs = tensor_file::read(path, input.shape)?;
+            let inputs = tensor_file::read(path, lowered.element, input.shape)?;
             let frame = |input: &Vec<i8>| Frame {
                 path: path.to_owned(),
                 samples: input.iter().map(|&q| q.cast_unsigned()).collect(),
@@ -73,13 +74,18 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
         }
         (FrontEndKind::Image, None) => bail!("an image front end is fitted to normal images; give --normal DIR"),
         (FrontEndKind::Image, Some(root)) => {
-            // Grey levels 0 to 255 become the input's int8 by one offset.
-            let near = (f64::from(input.scale) * 255.0 - 1.0).abs() < 0.01;
+            // Grey levels 0 to 255 become the input's values by one offset or factor.
+            let (steps, zero_point) = match lowered.element {
+                Element::I8 => (255.0, ZERO_POINT),
+                Element::I16 => (255.0 * f64::from(I16_PER_LEVEL), 0),
+            };
+            let near = (f64::from(input.scale) * steps - 1.0).abs() < 0.01;
             ensure!(
-                near && i32::from(input.zero_point) == ZERO_POINT,
-                "the model's input has scale {} and zero point {}; images need about 1/255 and {ZERO_POINT}",
+                near && i32::from(input.zero_point) == zero_point,
+                "the model's input has scale {} and zero point {}; images need about {:.3e} and {zero_point}",
                 input.scale,
-                input.zero_point
+                input.zero_point,
+                1.0 / steps
             );
             let data = Dataset::load(root, Layout::Auto)?;
             let samples: Vec<_> = data.train.iter().filter(|sample| sample.label == 0).collect();
@@ -89,7 +95,8 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
                 given == wanted,
                 "the front end gives {given} pixels, the model takes {wanted}; set [front_end] resize or strip in --config"
             );
-            let inputs: Vec<Vec<i8>> = extract_all(&config, &samples).into_iter().flatten().collect();
+            let images = extract_all(&config, &samples).into_iter().flatten();
+            let inputs: Vec<Vec<i8>> = images.map(|image| element::of_image(lowered.element, &image)).collect();
             let frame = |sample: &&crate::dataset::Sample| Frame {
                 path: sample.path.clone(),
                 samples: sample.image.pixels.clone(),

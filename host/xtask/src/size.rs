@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
+use neji_format::{AlignedBytes, Element, Model};
 use neji_machine::board::Settings;
 use neji_machine::{Board, Options, toolchain};
 use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
@@ -146,6 +147,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// Whether a blob has int16 activations; what is none will be refused by the board, with its reason.
+fn is_int16(model: &[u8]) -> bool {
+    let aligned = AlignedBytes::new(model);
+    Model::parse(aligned.as_slice()).is_ok_and(|model| model.plan().element == Element::I16)
+}
+
 /// Checks a board and gives its line of the table.
 fn row(
     board: &Board,
@@ -166,6 +173,9 @@ fn row(
     }
     let mut used = 0;
     for (path, model) in models {
+        if !settings.int16 && is_int16(model) {
+            continue;
+        }
         let run = board.run(&image, model, samples, Options::default())?;
         used = used.max(match (run.stack_bytes, run.refused()) {
             (Some(bytes), _) => bytes,

@@ -87,7 +87,7 @@ fn reconstruction(model: &Model<'_>, params: &Reconstruction) -> Result<(), Deco
         return Err(DecodeError::Detector(DetectorFault::Shape));
     }
     let factor = params.output_to_residual;
-    if !is_normal(factor) || !sum::fits(sum::reach(&plan.output), factor) {
+    if !is_normal(factor) || !sum::fits(sum::reach(plan.element, &plan.output), factor) {
         return Err(DecodeError::Detector(DetectorFault::Multiplier));
     }
     if params.smooth_radius > 2 {

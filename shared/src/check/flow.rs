@@ -4,11 +4,11 @@ use super::{same_quantization, same_tensor};
 use crate::decode::Model;
 use crate::error::{DecodeError, Place};
 use crate::operator::{CONCAT_INPUTS_MAX, Operator};
-use crate::tensor::Tensor;
+use crate::tensor::{Element, Tensor};
 
 /// Whether the memory of two tensors that lie in the arena has a byte in common.
-fn overlap(a: &Tensor, b: &Tensor) -> bool {
-    let end = |tensor: &Tensor| tensor.offset as usize + tensor.shape.len();
+fn overlap(element: Element, a: &Tensor, b: &Tensor) -> bool {
+    let end = |tensor: &Tensor| tensor.offset as usize + element.bytes_of(tensor);
     (a.offset as usize) < end(b) && (b.offset as usize) < end(a)
 }
 
@@ -22,11 +22,17 @@ pub(super) fn operator(model: &Model<'_>, index: u16, operator: &Operator) -> Re
     // Elementwise operators read each element before they write it.
     let in_place = matches!(
         operator,
-        Operator::Lut(_) | Operator::Add(_) | Operator::Sub(_) | Operator::Mul(_) | Operator::Reshape(_)
+        Operator::Lut(_)
+            | Operator::Sigmoid(_)
+            | Operator::Add(_)
+            | Operator::Sub(_)
+            | Operator::Mul(_)
+            | Operator::Reshape(_)
     );
+    let element = model.plan().element;
     let output = operator.output();
     for input in operator.inputs() {
-        if overlap(input, output) && !(in_place && same_memory(input, output)) {
+        if overlap(element, input, output) && !(in_place && same_memory(input, output)) {
             return Err(DecodeError::Overlap { operator: index });
         }
     }
@@ -37,7 +43,7 @@ pub(super) fn operator(model: &Model<'_>, index: u16, operator: &Operator) -> Re
     let written = core::iter::once(model.plan().input).chain(model.operators().map(|earlier| *earlier.output()));
     for write in written.take(usize::from(index) + 1) {
         for (whole, input) in whole.iter_mut().zip(operator.inputs()) {
-            if overlap(&write, input) {
+            if overlap(element, &write, input) {
                 *whole = same_tensor(&write, input);
             }
         }
@@ -60,7 +66,7 @@ pub(super) fn output(model: &Model<'_>) -> Result<(), DecodeError> {
     }
     if matches!(plan.detector, crate::detector::Detector::Reconstruction(_)) {
         for (operator, step) in (0_u16..).zip(model.operators()) {
-            if overlap(step.output(), &plan.input) {
+            if overlap(plan.element, step.output(), &plan.input) {
                 return Err(DecodeError::InputOverwritten { operator });
             }
         }

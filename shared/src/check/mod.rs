@@ -12,11 +12,14 @@ mod sum;
 use crate::decode::Model;
 use crate::error::{DecodeError, Place};
 use crate::quant::Multiplier;
-use crate::tensor::{Constant, Tensor};
+use crate::tensor::{Constant, Element, Tensor};
 
 /// Checks the decoded plan: tensors and data flow, each operator, then front end, detector and decision.
 pub(crate) fn model(model: &Model<'_>) -> Result<(), DecodeError> {
     let plan = model.plan();
+    if !model.arena_bytes().is_multiple_of(plan.element.bytes()) {
+        return Err(DecodeError::Element { place: Place::Input });
+    }
     tensor(model, Place::Input, &plan.input)?;
     tensor(model, Place::Output, &plan.output)?;
     for (index, step) in (0_u16..).zip(model.operators()) {
@@ -40,10 +43,15 @@ fn tensor(model: &Model<'_>, place: Place, tensor: &Tensor) -> Result<(), Decode
         return Err(DecodeError::EmptyTensor { place });
     }
     let given = model.header().arena_bytes;
-    let end = shape.checked_len().and_then(|len| len.checked_add(tensor.offset));
+    let element = model.plan().element;
+    let bytes = element.bytes() as u32;
+    let end = shape.checked_len().and_then(|len| len.checked_mul(bytes)?.checked_add(tensor.offset));
     match end {
         Some(needed) if needed <= given => {}
         needed => return Err(DecodeError::ArenaTooSmall { place, needed: needed.unwrap_or(u32::MAX), given }),
+    }
+    if !tensor.offset.is_multiple_of(bytes) || (element == Element::I16 && tensor.zero_point != 0) {
+        return Err(DecodeError::Element { place });
     }
     // Positive and finite, in integers: a core without FPU should not need float routines for this.
     if !(1..f32::INFINITY.to_bits()).contains(&tensor.scale.to_bits()) {

@@ -4,11 +4,11 @@ use super::{constant, geometry, is_normal, same_quantization, sum};
 use crate::decode::Model;
 use crate::error::{DecodeError, Place};
 use crate::operator::{
-    Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, Mean, Mul, Operator, Pad, Pool2d, PoolKind,
-    Reshape, ResizeNearest, Softmax, TransposeConv2d,
+    Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
+    PoolKind, Reshape, ResizeNearest, Sigmoid, Softmax, TransposeConv2d,
 };
 use crate::quant::{Multiplier, Requantization};
-use crate::tensor::{Constant, Shape, Tensor};
+use crate::tensor::{Constant, Element, Shape, Tensor};
 
 /// Most channels of a [`Softmax`]: each adds up to 2^19 to an i32.
 const SOFTMAX_CHANNELS_MAX: u32 = 4095;
@@ -17,15 +17,24 @@ type Checked = Result<(), DecodeError>;
 
 /// Checks one operator whose tensors lie in the arena and are not empty.
 pub(super) fn check(model: &Model<'_>, index: u16, operator: &Operator) -> Checked {
+    let element = model.plan().element;
+    let known = match operator {
+        Operator::Lut(_) | Operator::Softmax(_) => element == Element::I8,
+        Operator::Sigmoid(_) => element == Element::I16,
+        _ => true,
+    };
+    if !known {
+        return Err(DecodeError::Element { place: Place::Operator(index) });
+    }
     match operator {
         Operator::Conv2d(conv) => conv2d(model, index, conv),
         Operator::DepthwiseConv2d(conv) => depthwise_conv2d(model, index, conv),
         Operator::FullyConnected(dense) => fully_connected(model, index, dense),
         Operator::TransposeConv2d(conv) => transpose_conv2d(model, index, conv),
-        Operator::Pool2d(pool) => pool2d(index, pool),
-        Operator::Mean(mean) => check_mean(index, mean),
-        Operator::Add(add) | Operator::Sub(add) => check_add(index, add),
-        Operator::Mul(mul) => check_mul(index, mul),
+        Operator::Pool2d(pool) => pool2d(element, index, pool),
+        Operator::Mean(mean) => check_mean(element, index, mean),
+        Operator::Add(add) | Operator::Sub(add) => check_add(element, index, add),
+        Operator::Mul(mul) => check_mul(element, index, mul),
         Operator::Load(load) => check_load(model, index, load),
         Operator::Concat(concat) => check_concat(index, concat),
         Operator::Pad(pad) => check_pad(index, pad),
@@ -33,6 +42,7 @@ pub(super) fn check(model: &Model<'_>, index: u16, operator: &Operator) -> Check
         Operator::ResizeNearest(resize) => resize_nearest(model, index, resize),
         Operator::Lut(lut) => check_lut(model, index, lut),
         Operator::Softmax(softmax) => check_softmax(index, softmax),
+        Operator::Sigmoid(sigmoid) => check_sigmoid(model, index, sigmoid),
     }
 }
 
@@ -46,9 +56,10 @@ fn shared(operator: u16, a: &Tensor, b: &Tensor) -> Checked {
     if same_quantization(a, b) { Ok(()) } else { Err(DecodeError::Quantization { operator }) }
 }
 
-/// An error unless the bounds of the output are in order.
-fn activation(operator: u16, min: i8, max: i8) -> Checked {
-    if min <= max { Ok(()) } else { Err(DecodeError::Activation { operator }) }
+/// An error unless the bounds of the output are in order and values of it.
+fn activation(element: Element, operator: u16, min: i16, max: i16) -> Checked {
+    let (low, high) = element.range();
+    if low <= min && min <= max && max <= high { Ok(()) } else { Err(DecodeError::Activation { operator }) }
 }
 
 /// The product of four sizes, or `None` beyond 64 bits.
@@ -78,9 +89,12 @@ fn accumulators(
     let place = Place::Operator(operator);
     let (weights, needed, order) = weights;
     let Requantization { bias, multiplier, shift, activation_min, activation_max } = *requantization;
-    activation(operator, activation_min, activation_max)?;
+    let element = model.plan().element;
+    activation(element, operator, activation_min, activation_max)?;
     constant(model, place, weights, needed)?;
-    constant(model, place, bias, Some(u64::from(channels) * 4))?;
+    // Sums of 64 bits are for int16.
+    let wide = element == Element::I16 && u64::from(bias.bytes) == u64::from(channels) * 8;
+    constant(model, place, bias, Some(u64::from(channels) * if wide { 8 } else { 4 }))?;
     constant(model, place, multiplier, Some(u64::from(channels) * 4))?;
     constant(model, place, shift, Some(channels.into()))?;
 
@@ -88,16 +102,22 @@ fn accumulators(
     // geometry and shapes have refused tensors without channels.
     let count = (channels as usize).max(1);
     let each = weights.len() / count;
-    let reach = sum::reach(input);
-    let biases = model.constant_i32(bias).iter();
+    let reach = sum::reach(element, input);
     let multipliers = model.constant_i32(multiplier).iter().zip(model.constant_i8(shift));
-    for (channel, (&bias, (&multiplier, &shift))) in (0_u32..).zip(biases.zip(multipliers)) {
+    for (channel, (&multiplier, &shift)) in (0_u32..).zip(multipliers) {
         let magnitude = match order {
             Order::ChannelFirst => magnitude(weights.iter().skip(channel as usize * each).take(each)),
             Order::ChannelLast => magnitude(weights.iter().skip(channel as usize).step_by(count)),
         };
-        let worst = u64::from(bias.unsigned_abs()) + magnitude * reach;
-        sum::check(operator, channel, worst, Multiplier { multiplier, shift })?;
+        let multiplier = Multiplier { multiplier, shift };
+        let sum = magnitude * reach;
+        if wide {
+            let bias = model.constant_i64(bias).get(channel as usize).map_or(0, |bias| bias.unsigned_abs());
+            sum::check_wide(operator, channel, bias.saturating_add(sum), multiplier)?;
+        } else {
+            let bias = model.constant_i32(bias).get(channel as usize).map_or(0, |bias| bias.unsigned_abs());
+            sum::check(operator, channel, u64::from(bias) + sum, multiplier)?;
+        }
     }
     Ok(())
 }
@@ -143,28 +163,34 @@ fn fully_connected(model: &Model<'_>, index: u16, dense: &FullyConnected) -> Che
     accumulators(model, index, &dense.input, weights, &dense.requantization, features_out)
 }
 
-fn pool2d(index: u16, pool: &Pool2d) -> Checked {
+fn pool2d(element: Element, index: u16, pool: &Pool2d) -> Checked {
     let (input, output) = (&pool.input, &pool.output);
     geometry::pool(index, &pool.window, input.shape, output.shape)?;
     shapes(index, input.shape.channels == output.shape.channels)?;
-    activation(index, pool.activation_min, pool.activation_max)?;
+    activation(element, index, pool.activation_min, pool.activation_max)?;
     let count = u64::from(pool.window.kernel_height) * u64::from(pool.window.kernel_width);
     match pool.kind {
         PoolKind::Max => shared(index, input, output),
         PoolKind::Average => {
             shared(index, input, output)?;
-            // 255 covers the sum of int8 values (128) with the half count that rounding adds.
-            sum::check(index, 0, count * 255, Multiplier { multiplier: 0, shift: 0 })
+            // Twice the largest value covers the sum with the half count that rounding adds.
+            let (_, largest) = element.range();
+            sum::check(
+                index,
+                0,
+                count * (2 * u64::from(largest.unsigned_abs()) + 1),
+                Multiplier { multiplier: 0, shift: 0 },
+            )
         }
-        PoolKind::Sum => sum::check(index, 0, count * sum::reach(input), pool.multiplier),
+        PoolKind::Sum => sum::check(index, 0, count * sum::reach(element, input), pool.multiplier),
     }
 }
 
-fn check_mean(index: u16, mean: &Mean) -> Checked {
+fn check_mean(element: Element, index: u16, mean: &Mean) -> Checked {
     let Shape { height, width, channels } = mean.input.shape;
     shapes(index, mean.output.shape == Shape::new(1, 1, channels))?;
     let count = u64::from(height) * u64::from(width);
-    sum::check(index, 0, count * sum::reach(&mean.input), mean.multiplier)
+    sum::check(index, 0, count * sum::reach(element, &mean.input), mean.multiplier)
 }
 
 /// An error unless every dimension of the output is that of both inputs, or of one where the other has 1.
@@ -178,19 +204,19 @@ fn broadcast(operator: u16, a: Shape, b: Shape, output: Shape) -> Checked {
     )
 }
 
-fn check_mul(index: u16, mul: &Mul) -> Checked {
+fn check_mul(element: Element, index: u16, mul: &Mul) -> Checked {
     broadcast(index, mul.input_a.shape, mul.input_b.shape, mul.output.shape)?;
-    activation(index, mul.activation_min, mul.activation_max)?;
-    sum::check(index, 0, sum::reach(&mul.input_a) * sum::reach(&mul.input_b), mul.multiplier)
+    activation(element, index, mul.activation_min, mul.activation_max)?;
+    sum::check(index, 0, sum::reach(element, &mul.input_a) * sum::reach(element, &mul.input_b), mul.multiplier)
 }
 
 fn check_load(model: &Model<'_>, index: u16, load: &Load) -> Checked {
-    constant(model, Place::Operator(index), load.values, Some(load.output.shape.len() as u64))
+    constant(model, Place::Operator(index), load.values, Some(model.plan().element.bytes_of(&load.output) as u64))
 }
 
-fn check_add(index: u16, add: &Add) -> Checked {
+fn check_add(element: Element, index: u16, add: &Add) -> Checked {
     broadcast(index, add.input_a.shape, add.input_b.shape, add.output.shape)?;
-    activation(index, add.activation_min, add.activation_max)?;
+    activation(element, index, add.activation_min, add.activation_max)?;
     if add.left_shift > 22 {
         return Err(DecodeError::Parameter { operator: index });
     }
@@ -200,7 +226,7 @@ fn check_add(index: u16, add: &Add) -> Checked {
         if !is_normal(multiplier) || multiplier.shift > 0 {
             return Err(DecodeError::Multiplier { operator: index, channel: 0 });
         }
-        let magnitude = sum::reach(input) << add.left_shift;
+        let magnitude = sum::reach(element, input) << add.left_shift;
         sum::check(index, 0, magnitude, multiplier)?;
         total += sum::requantized(magnitude, multiplier);
     }
@@ -259,6 +285,16 @@ fn resize_nearest(model: &Model<'_>, index: u16, resize: &ResizeNearest) -> Chec
 fn check_lut(model: &Model<'_>, index: u16, lut: &Lut) -> Checked {
     shapes(index, lut.input.shape == lut.output.shape)?;
     constant(model, Place::Operator(index), lut.table, Some(256))
+}
+
+fn check_sigmoid(model: &Model<'_>, index: u16, sigmoid: &Sigmoid) -> Checked {
+    shapes(index, sigmoid.input.shape == sigmoid.output.shape)?;
+    constant(model, Place::Operator(index), sigmoid.table, Some(512))?;
+    let known = matches!(sigmoid.function, LutFunction::Logistic | LutFunction::Tanh);
+    if !known || sigmoid.multiplier == 0 || sigmoid.shift > 30 {
+        return Err(DecodeError::Parameter { operator: index });
+    }
+    Ok(())
 }
 
 fn check_softmax(index: u16, softmax: &Softmax) -> Checked {

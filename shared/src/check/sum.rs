@@ -3,16 +3,35 @@
 use super::is_normal;
 use crate::error::DecodeError;
 use crate::quant::Multiplier;
-use crate::tensor::Tensor;
+use crate::tensor::{Element, Tensor};
 
 /// Largest magnitude that a sum may reach, after its left shift. What is left to 2^31 holds the rounding, the zero point
 /// and the residual's other term (16 * 255).
 const LIMIT: u64 = (1 << 31) - 8192;
 
-/// Largest `|q - zero_point|` of a tensor: 128 to 255.
-pub(super) fn reach(tensor: &Tensor) -> u64 {
+/// Largest `|q - zero_point|` of a tensor: 128 to 255, or 32,768 of int16.
+pub(super) fn reach(element: Element, tensor: &Tensor) -> u64 {
+    let (low, high) = element.range();
     let zero_point = i32::from(tensor.zero_point);
-    (zero_point + 128).max(127 - zero_point).unsigned_abs().into()
+    (zero_point - i32::from(low)).max(i32::from(high) - zero_point).unsigned_abs().into()
+}
+
+/// Checks a multiplier and that an i64 sum of at most `magnitude` can be rounded once by its upper half: the shift goes right
+/// by at least 8, the sum keeps within 48 bits, and the result fits 32.
+pub(super) fn check_wide(
+    operator: u16,
+    channel: u32,
+    magnitude: u64,
+    multiplier: Multiplier,
+) -> Result<(), DecodeError> {
+    if !is_normal(multiplier) || multiplier.shift > 7 {
+        return Err(DecodeError::Multiplier { operator, channel });
+    }
+    let right = (15 - i32::from(multiplier.shift)).unsigned_abs();
+    if magnitude >= 1 << 47 || (magnitude << 15) >> right > LIMIT {
+        return Err(DecodeError::AccumulatorOverflow { operator, channel });
+    }
+    Ok(())
 }
 
 /// Whether a sum of at most `magnitude` can be requantized by `multiplier` without an overflow.

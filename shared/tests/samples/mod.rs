@@ -6,18 +6,23 @@
 use neji_format::header::{CRC_OFFSET, checksum};
 use neji_format::{
     Add, AlignedBytes, Alignment, Blob, Classifier, ClassifierScore, Concat, Constant, Conv2d, Decision,
-    DepthwiseConv2d, Detector, FrontEnd, FullyConnected, ImageFrontEnd, Load, Lut, LutFunction, MaskThreshold, Mean,
-    Metrics, Mul, Multiplier, Operator, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind, Provenance,
-    Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Size, Softmax, Tensor, TransposeConv2d,
-    Window, push_constant,
+    DepthwiseConv2d, Detector, Element, FrontEnd, FullyConnected, ImageFrontEnd, Load, Lut, LutFunction, MaskThreshold,
+    Mean, Metrics, Mul, Multiplier, Operator, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind,
+    Provenance, Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax, Tensor,
+    TransposeConv2d, Window, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
 pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shift: -7 };
 
 /// The blobs with the names of their golden files.
-pub(crate) fn all() -> [(&'static str, Blob<'static>); 3] {
-    [("v2_autoencoder", autoencoder()), ("v2_classifier", classifier()), ("v2_operators", operators())]
+pub(crate) fn all() -> [(&'static str, Blob<'static>); 4] {
+    [
+        ("v2_autoencoder", autoencoder()),
+        ("v2_classifier", classifier()),
+        ("v2_operators", operators()),
+        ("v2_int16", int16()),
+    ]
 }
 
 pub(crate) fn tensor(offset: u32, height: u32, width: u32, channels: u32) -> Tensor {
@@ -83,6 +88,7 @@ fn blob(input: Tensor, output: Tensor, arena_bytes: u32) -> Blob<'static> {
                 window: 3,
                 score_unit: 0.0625,
             },
+            element: Element::I8,
             input,
             output,
             operator_count: 0,
@@ -296,6 +302,101 @@ pub(crate) fn operators() -> Blob<'static> {
         }),
     ];
     blob.plan.detector = Detector::Classifier(Classifier { normal_class: 1, score: ClassifierScore::Probability });
+    blob
+}
+
+/// int16 activations: layers with sums of 64 and of 32 bits, a sigmoid, and what both kinds of activations share.
+pub(crate) fn int16() -> Blob<'static> {
+    let wide = |tensor| Tensor { scale: 1.0 / 32768.0, zero_point: 0, ..tensor };
+    let tensor = |offset, height, width, channels| wide(tensor(offset, height, width, channels));
+    let input = tensor(0, 4, 4, 2);
+    let conv = tensor(64, 4, 4, 2);
+    let depthwise = tensor(0, 4, 4, 2);
+    let sum = tensor(64, 4, 4, 2);
+    let pooled = tensor(0, 2, 2, 2);
+    let gate = tensor(0, 2, 2, 2);
+    let factor = tensor(16, 1, 1, 2);
+    let scaled = tensor(0, 2, 2, 2);
+    let logits = tensor(32, 1, 1, 3);
+    let mut blob = blob(input, logits, 128);
+    blob.plan.element = Element::I16;
+    let constants = &mut blob.constants;
+    let (activation_min, activation_max) = (-32768, 32767);
+    let words = |constants: &mut Vec<u8>, values: &[i64]| {
+        push_constant(constants, &values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>())
+    };
+    let points: Vec<u16> = (0..256_u16).map(|i| 32768 + 128 * i.min(255)).collect();
+    let multiplier = Multiplier { multiplier: 1 << 30, shift: 0 };
+    blob.operators = vec![
+        Operator::Conv2d(Conv2d {
+            input,
+            output: conv,
+            window: window(3, 1, 1),
+            weights: weights(constants, 36),
+            requantization: Requantization {
+                bias: words(constants, &[1 << 33, -5]),
+                activation_min,
+                activation_max,
+                ..requantization(constants, 2)
+            },
+        }),
+        Operator::DepthwiseConv2d(DepthwiseConv2d {
+            input: conv,
+            output: depthwise,
+            window: window(3, 1, 1),
+            weights: weights(constants, 18),
+            requantization: Requantization { activation_min: -30_000, activation_max, ..requantization(constants, 2) },
+        }),
+        Operator::Add(Add {
+            input_a: depthwise,
+            input_b: conv,
+            output: sum,
+            left_shift: 15,
+            multiplier_a: multiplier,
+            multiplier_b: multiplier,
+            output_multiplier: Multiplier { multiplier: 1 << 30, shift: -14 },
+            activation_min,
+            activation_max,
+        }),
+        Operator::Pool2d(Pool2d {
+            kind: PoolKind::Average,
+            input: sum,
+            output: pooled,
+            window: window(2, 2, 0),
+            multiplier: MULTIPLIER,
+            activation_min,
+            activation_max,
+        }),
+        Operator::Sigmoid(Sigmoid {
+            input: pooled,
+            output: gate,
+            function: LutFunction::Tanh,
+            multiplier: 24_576,
+            shift: 5,
+            table: indices(constants, &points),
+        }),
+        Operator::Load(Load { output: factor, values: indices(constants, &[20_000, 45_000]) }),
+        Operator::Mul(Mul {
+            input_a: gate,
+            input_b: factor,
+            output: scaled,
+            multiplier: Multiplier { multiplier: 1 << 30, shift: -14 },
+            activation_min,
+            activation_max,
+        }),
+        Operator::FullyConnected(FullyConnected {
+            input: scaled,
+            output: logits,
+            weights: weights(constants, 24),
+            requantization: Requantization {
+                bias: words(constants, &[1000, -1000, 1 << 20]),
+                activation_min,
+                activation_max,
+                ..requantization(constants, 3)
+            },
+        }),
+    ];
+    blob.plan.detector = Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin });
     blob
 }
 

@@ -21,6 +21,15 @@ impl Factor {
     }
 }
 
+impl Factor {
+    /// One rounding, halves up, with 16 bits of the multiplier.
+    pub(crate) fn apply_once(self, value: i64) -> i64 {
+        let upper = ((i64::from(self.multiplier) + (1 << 15)) >> 16).min(0x7fff);
+        let divisor = 2f64.powi(15 - i32::from(self.shift)) as i128;
+        (i128::from(value) * i128::from(upper) + divisor / 2).div_euclid(divisor) as i64
+    }
+}
+
 impl From<Factor> for Multiplier {
     fn from(factor: Factor) -> Self {
         Self { multiplier: factor.multiplier, shift: factor.shift }
@@ -33,7 +42,7 @@ pub(crate) struct Image {
     pub(crate) height: i64,
     pub(crate) width: i64,
     pub(crate) channels: i64,
-    pub(crate) values: Vec<i8>,
+    pub(crate) values: Vec<i16>,
     pub(crate) zero_point: i8,
 }
 
@@ -69,19 +78,22 @@ pub(crate) struct Geometry {
 pub(crate) struct Finish {
     pub(crate) channels: Vec<(i32, Factor)>,
     pub(crate) zero_point: i8,
-    pub(crate) activation: (i8, i8),
+    pub(crate) activation: (i16, i16),
+    /// Biases of 64 bits: rounded once.
+    pub(crate) wide: bool,
 }
 
 impl Finish {
-    pub(crate) fn output(&self, channel: i64, sum: i64) -> i8 {
+    pub(crate) fn output(&self, channel: i64, sum: i64) -> i16 {
         let (bias, factor) = self.channels[channel as usize];
-        let value = factor.apply(sum + i64::from(bias)) + i64::from(self.zero_point);
-        value.clamp(self.activation.0.into(), self.activation.1.into()) as i8
+        let sum = sum + i64::from(bias);
+        let value = if self.wide { factor.apply_once(sum) } else { factor.apply(sum) } + i64::from(self.zero_point);
+        value.clamp(self.activation.0.into(), self.activation.1.into()) as i16
     }
 }
 
 /// Calls `each(y, x, c)` for every element of an output in order.
-pub(crate) fn fill(shape: [i64; 3], mut each: impl FnMut(i64, i64, i64) -> i8) -> Vec<i8> {
+pub(crate) fn fill(shape: [i64; 3], mut each: impl FnMut(i64, i64, i64) -> i16) -> Vec<i16> {
     let mut values = Vec::new();
     for y in 0..shape[0] {
         for x in 0..shape[1] {

@@ -1,12 +1,12 @@
 //! Blobs of one operator, and what their parts are drawn from.
 
 use neji_format::{
-    Blob, Constant, Decision, Detector, FrontEnd, Metrics, Operator, Plan, Provenance, Requantization, Shape, Tensor,
-    Window, push_constant,
+    Blob, Constant, Decision, Detector, Element, FrontEnd, Metrics, Operator, Plan, Provenance, Requantization, Shape,
+    Tensor, Window, push_constant,
 };
 use proptest::prelude::*;
 
-use crate::arithmetic::{Factor, Geometry, Image};
+use crate::arithmetic::{Factor, Finish, Geometry, Image};
 
 /// An operator's constants while it is put together.
 #[derive(Default)]
@@ -15,6 +15,15 @@ pub(crate) struct Constants(Vec<u8>);
 impl Constants {
     pub(crate) fn i8(&mut self, values: &[i8]) -> Constant {
         push_constant(&mut self.0, &values.iter().map(|&value| value as u8).collect::<Vec<_>>())
+    }
+
+    /// Values as the elements that they are.
+    pub(crate) fn values(&mut self, element: Element, values: &[i16]) -> Constant {
+        push_constant(&mut self.0, &bytes(element, values))
+    }
+
+    pub(crate) fn i64(&mut self, values: impl Iterator<Item = i64>) -> Constant {
+        push_constant(&mut self.0, &values.flat_map(i64::to_le_bytes).collect::<Vec<_>>())
     }
 
     pub(crate) fn i32(&mut self, values: impl Iterator<Item = i32>) -> Constant {
@@ -30,17 +39,28 @@ impl Constants {
         self.i8(&(i8::MIN..=i8::MAX).map(table).collect::<Vec<_>>())
     }
 
-    pub(crate) fn requantization(&mut self, channels: &[(i32, Factor)], activation: (i8, i8)) -> Requantization {
+    pub(crate) fn requantization(&mut self, finish: &Finish) -> Requantization {
+        let channels = &finish.channels;
+        let biases = channels.iter().map(|channel| channel.0);
         Requantization {
-            bias: self.i32(channels.iter().map(|channel| channel.0)),
+            bias: if finish.wide { self.i64(biases.map(i64::from)) } else { self.i32(biases) },
             multiplier: self.i32(channels.iter().map(|channel| channel.1.multiplier)),
             shift: self.i8(&channels.iter().map(|channel| channel.1.shift).collect::<Vec<_>>()),
-            activation_min: activation.0,
-            activation_max: activation.1,
+            activation_min: finish.activation.0,
+            activation_max: finish.activation.1,
         }
     }
 }
 
+/// The little-endian bytes of values.
+pub(crate) fn bytes(element: Element, values: &[i16]) -> Vec<u8> {
+    match element {
+        Element::I8 => values.iter().map(|&value| value as u8).collect(),
+        Element::I16 => values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+    }
+}
+
+/// A tensor that begins `offset` bytes after the arena.
 pub(crate) fn tensor(offset: usize, shape: Shape, zero_point: i8) -> Tensor {
     Tensor { offset: offset as u32, shape, scale: 1.0 / 256.0, zero_point }
 }
@@ -71,23 +91,24 @@ pub struct Case {
     pub operators: Vec<Operator>,
     /// The encoded blob, which a reader must accept.
     pub blob: Vec<u8>,
-    /// int8 values of the model's input.
-    pub input: Vec<i8>,
-    /// int8 values of its output.
-    pub expected: Vec<i8>,
+    /// Bytes of the model's input.
+    pub input: Vec<u8>,
+    /// Bytes of its output.
+    pub expected: Vec<u8>,
 }
 
 impl Case {
     /// A blob of `operators` that reads `input` and writes `output`, with an arena just long enough.
     pub(crate) fn new(
+        element: Element,
         operators: Vec<Operator>,
         constants: Constants,
         input: Tensor,
         output: Tensor,
-        values: &[i8],
-        expected: Vec<i8>,
+        values: &[i16],
+        expected: &[i16],
     ) -> Self {
-        let end = |tensor: &Tensor| tensor.offset as usize + tensor.shape.len();
+        let end = |tensor: &Tensor| tensor.offset as usize + element.bytes_of(tensor);
         let inputs = operators.iter().flat_map(Operator::inputs).map(end);
         let outputs = operators.iter().map(|operator| end(operator.output()));
         let arena_bytes = inputs.chain(outputs).chain([end(&input), end(&output)]).max().unwrap_or(0);
@@ -104,28 +125,44 @@ impl Case {
             front_end: FrontEnd::Raw,
             detector: Detector::None,
             decision: Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 },
+            element,
             input,
             output,
             operator_count: 0,
         };
         let blob = Blob { plan, operators, constants: constants.0, arena_bytes: arena_bytes as u32 };
-        Self { blob: blob.encode(), operators: blob.operators, input: values.to_vec(), expected }
+        let (input, expected) = (bytes(element, values), bytes(element, expected));
+        Self { blob: blob.encode(), operators: blob.operators, input, expected }
     }
 }
 
-/// Factors that bring sums of up to about `2^bits` to int8, most of them in range and some not.
+/// Factors that bring sums of up to about `2^bits`, counted for int8, to the element; most of them in range and some not.
 pub(crate) fn factor(bits: i8) -> impl Strategy<Value = Factor> {
     ((1_i32 << 30)..=i32::MAX, (7 - bits - 2)..=(7 - bits + 2))
-        .prop_map(|(multiplier, shift)| Factor { multiplier, shift: shift.clamp(-31, 8) })
+        .prop_map(|(multiplier, shift)| Factor { multiplier, shift: shift.clamp(-31, 7) })
 }
 
 /// Bounds of a fused activation, in order.
-pub(crate) fn activation() -> impl Strategy<Value = (i8, i8)> {
-    prop_oneof![Just((-128, 127)), (any::<i8>(), any::<i8>()).prop_map(|(a, b)| (a.min(b), a.max(b)))]
+pub(crate) fn activation(element: Element) -> impl Strategy<Value = (i16, i16)> {
+    let (low, high) = element.range();
+    prop_oneof![Just((low, high)), (low..=high, low..=high).prop_map(|(a, b)| (a.min(b), a.max(b)))]
 }
 
-pub(crate) fn values(len: usize) -> impl Strategy<Value = Vec<i8>> {
+/// Any values of an element.
+pub(crate) fn values(element: Element, len: usize) -> impl Strategy<Value = Vec<i16>> {
+    let (low, high) = element.range();
+    proptest::collection::vec(low..=high, len)
+}
+
+/// int8 weights.
+pub(crate) fn weights(len: usize) -> impl Strategy<Value = Vec<i8>> {
     proptest::collection::vec(any::<i8>(), len)
+}
+
+/// A zero point, which int16 does not have.
+pub(crate) fn zero_point(element: Element) -> impl Strategy<Value = i8> {
+    let most = if element == Element::I8 { i8::MAX } else { 0 };
+    (if most == 0 { 0 } else { i8::MIN })..=most
 }
 
 /// A function that moves every value: an affine map with an odd factor.
@@ -133,15 +170,20 @@ pub(crate) fn table(q: i8) -> i8 {
     (q.cast_unsigned() ^ 0x80).wrapping_mul(37).wrapping_add(11).cast_signed()
 }
 
+/// [`table`] of int8 values.
+pub(crate) fn mapped(values: &[i16]) -> Vec<i16> {
+    values.iter().map(|&q| table(q as i8).into()).collect()
+}
+
 /// An image of up to 5 x 5 pixels and `depth` channels.
-pub(crate) fn image(depth: i64) -> impl Strategy<Value = Image> {
-    (1..=5_i64, 1..=5_i64, 1..=depth).prop_flat_map(|(height, width, channels)| {
-        (values((height * width * channels) as usize), any::<i8>()).prop_map(move |(values, zero_point)| Image {
-            height,
-            width,
-            channels,
-            values,
-            zero_point,
-        })
+pub(crate) fn image(element: Element, depth: i64) -> impl Strategy<Value = Image> {
+    (1..=5_i64, 1..=5_i64, 1..=depth).prop_flat_map(move |(height, width, channels)| {
+        (values(element, (height * width * channels) as usize), zero_point(element))
+            .prop_map(move |(values, zero_point)| Image { height, width, channels, values, zero_point })
     })
+}
+
+/// Bytes of an image's tensor.
+pub(crate) fn bytes_of(element: Element, shape: Shape) -> usize {
+    shape.len() * element.bytes()
 }

@@ -1,11 +1,11 @@
 //! Convolutions and dense layers.
 
-use neji_format::{Conv2d, DepthwiseConv2d, FullyConnected, Operator, TransposeConv2d};
+use neji_format::{Conv2d, DepthwiseConv2d, Element, FullyConnected, Operator, TransposeConv2d};
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
 use crate::arithmetic::{Factor, Finish, Geometry, Image, fill};
-use crate::case::{Case, Constants, activation, factor, shape, tensor, values, window};
+use crate::case::{Case, Constants, activation, bytes_of, factor, shape, tensor, values, weights, window, zero_point};
 
 #[derive(Debug, Clone)]
 struct Drawn {
@@ -28,8 +28,14 @@ fn pair(range: std::ops::RangeInclusive<i64>) -> impl Strategy<Value = [i64; 2]>
     [range.clone(), range]
 }
 
+/// Whether biases have 64 bits: most of int16, and where a sum of `summed` products could leave 32.
+fn wide(element: Element, summed: i64) -> impl Strategy<Value = bool> {
+    let share = if summed > 500 { 1.0 } else { 0.7 };
+    proptest::bool::weighted(if element == Element::I16 { share } else { 0.0 })
+}
+
 /// Shapes first, then what fills them.
-fn drawn(kind: Kind, depth: std::ops::RangeInclusive<i64>) -> impl Strategy<Value = Drawn> {
+fn drawn(element: Element, kind: Kind, depth: std::ops::RangeInclusive<i64>) -> impl Strategy<Value = Drawn> {
     let dilation = if kind == Kind::Transposed { 1..=1 } else { 1..=3 };
     (pair(1..=7), depth, 1..=9_i64, pair(1..=4), pair(1..=3), pair(dilation), pair(0..=4), pair(0..=4))
         .prop_filter_map("fits", move |(size, depth, channels, kernel, stride, dilation, before, after)| {
@@ -56,19 +62,20 @@ fn drawn(kind: Kind, depth: std::ops::RangeInclusive<i64>) -> impl Strategy<Valu
         .prop_flat_map(move |(size, depth, geometry, padding_after, output)| {
             let taps = geometry.kernel[0] * geometry.kernel[1];
             let summed = if kind == Kind::Depthwise { taps } else { taps * depth };
-            let weights = if kind == Kind::Depthwise { taps * output[2] } else { summed * output[2] };
+            let count = if kind == Kind::Depthwise { taps * output[2] } else { summed * output[2] };
             let bits = 14 + (summed.ilog2() / 2) as i8;
             let channel = (-20_000..20_000, factor(bits));
             (
-                values((size[0] * size[1] * depth) as usize),
-                any::<i8>(),
-                values(weights as usize),
+                values(element, (size[0] * size[1] * depth) as usize),
+                zero_point(element),
+                weights(count as usize),
                 proptest::collection::vec(channel, output[2] as usize),
-                any::<i8>(),
-                activation(),
+                zero_point(element),
+                activation(element),
+                wide(element, summed),
             )
-                .prop_map(move |(values, zero_point_in, weights, channels, zero_point, activation)| {
-                    Drawn {
+                .prop_map(
+                    move |(values, zero_point_in, weights, channels, zero_point, activation, wide)| Drawn {
                         input: Image {
                             height: size[0],
                             width: size[1],
@@ -79,24 +86,26 @@ fn drawn(kind: Kind, depth: std::ops::RangeInclusive<i64>) -> impl Strategy<Valu
                         geometry,
                         padding_after,
                         weights,
-                        finish: Finish { channels, zero_point, activation },
+                        finish: Finish { channels, zero_point, activation, wide },
                         output,
-                    }
-                })
+                    },
+                )
         })
 }
 
 /// The operator with its output before or behind the input.
-fn case(drawn: &Drawn, kind: Kind, output_first: bool) -> Case {
+fn case(element: Element, drawn: &Drawn, kind: Kind, output_first: bool) -> Case {
     let Drawn { input: image, geometry, padding_after, weights: values, finish, output: size } = drawn;
     let window = window(*geometry, *padding_after);
     let (input_shape, output_shape) = (shape(image.sizes()), shape(*size));
-    let (input_offset, output_offset) = if output_first { (output_shape.len(), 0) } else { (0, input_shape.len() + 3) };
+    let bytes = |shape| bytes_of(element, shape);
+    let (input_offset, output_offset) =
+        if output_first { (bytes(output_shape), 0) } else { (0, bytes(input_shape) + 3 * element.bytes()) };
     let input = tensor(input_offset, input_shape, image.zero_point);
     let output = tensor(output_offset, output_shape, finish.zero_point);
     let mut constants = Constants::default();
     let weights = constants.i8(values);
-    let requantization = constants.requantization(&finish.channels, finish.activation);
+    let requantization = constants.requantization(finish);
     let operator = match kind {
         Kind::Full => Operator::Conv2d(Conv2d { input, output, window, weights, requantization }),
         Kind::Depthwise => {
@@ -112,33 +121,40 @@ fn case(drawn: &Drawn, kind: Kind, output_first: bool) -> Case {
         Kind::Transposed => transpose_conv2d,
     };
     let expected = meaning(image, *geometry, values, finish, *size);
-    Case::new(vec![operator], constants, input, output, &image.values, expected)
+    Case::new(element, vec![operator], constants, input, output, &image.values, &expected)
 }
 
-fn cases(kind: Kind, depth: std::ops::RangeInclusive<i64>) -> BoxedStrategy<Case> {
-    (drawn(kind, depth), any::<bool>()).prop_map(move |(drawn, first)| case(&drawn, kind, first)).boxed()
+fn cases(element: Element, kind: Kind, depth: std::ops::RangeInclusive<i64>) -> BoxedStrategy<Case> {
+    (drawn(element, kind, depth), any::<bool>())
+        .prop_map(move |(drawn, first)| case(element, &drawn, kind, first))
+        .boxed()
 }
 
-fn fully_connected() -> impl Strategy<Value = Case> {
-    let layer = (1..=70_usize, 1..=11_usize).prop_flat_map(|(features, outputs)| {
+fn fully_connected(element: Element) -> impl Strategy<Value = Case> {
+    let layer = (1..=70_usize, 1..=11_usize).prop_flat_map(move |(features, outputs)| {
         let channels = proptest::collection::vec((-20_000..20_000, factor(16)), outputs);
-        (values(features), values(features * outputs), channels)
+        (values(element, features), weights(features * outputs), channels)
     });
-    (layer, any::<[i8; 2]>(), activation()).prop_map(|((input, weights, channels), zero_points, activation)| {
-        let finish = Finish { channels, zero_point: zero_points[1], activation };
-        let row = |(output, row): (usize, &[i8])| {
-            let centred = |x: i8| i64::from(x) - i64::from(zero_points[0]);
-            finish.output(output as i64, input.iter().zip(row).map(|(&x, &w)| centred(x) * i64::from(w)).sum())
-        };
-        let expected = weights.chunks(input.len()).enumerate().map(row).collect();
-        let from = tensor(0, shape([1, 1, input.len() as i64]), zero_points[0]);
-        let to = tensor(input.len(), shape([1, 1, finish.channels.len() as i64]), zero_points[1]);
-        let mut constants = Constants::default();
-        let weights = constants.i8(&weights);
-        let requantization = constants.requantization(&finish.channels, activation);
-        let operator = FullyConnected { input: from, output: to, weights, requantization };
-        Case::new(vec![Operator::FullyConnected(operator)], constants, from, to, &input, expected)
-    })
+    let zero_points = [zero_point(element), zero_point(element)];
+    let wide = wide(element, 70);
+    (layer, zero_points, activation(element), wide).prop_map(
+        move |((input, weights, channels), zero_points, activation, wide)| {
+            let finish = Finish { channels, zero_point: zero_points[1], activation, wide };
+            let row = |(output, row): (usize, &[i8])| {
+                let centred = |x: i16| i64::from(x) - i64::from(zero_points[0]);
+                finish.output(output as i64, input.iter().zip(row).map(|(&x, &w)| centred(x) * i64::from(w)).sum())
+            };
+            let expected: Vec<i16> = weights.chunks(input.len()).enumerate().map(row).collect();
+            let from = tensor(0, shape([1, 1, input.len() as i64]), zero_points[0]);
+            let to_shape = shape([1, 1, finish.channels.len() as i64]);
+            let to = tensor(bytes_of(element, from.shape), to_shape, zero_points[1]);
+            let mut constants = Constants::default();
+            let weights = constants.i8(&weights);
+            let requantization = constants.requantization(&finish);
+            let operator = FullyConnected { input: from, output: to, weights, requantization };
+            Case::new(element, vec![Operator::FullyConnected(operator)], constants, from, to, &input, &expected)
+        },
+    )
 }
 
 /// A kernel with more taps on one axis than a kernel of the engine remembers.
@@ -149,25 +165,31 @@ fn long_transposed() -> Case {
         geometry: Geometry { kernel: [1, 11], stride: [1, 1], dilation: [1, 1], padding: [0, 2] },
         padding_after: [0, 0],
         weights: (-5..6).map(|w| w * 20).collect(),
-        finish: Finish { channels: vec![(5, factor)], zero_point: -3, activation: (-128, 127) },
+        finish: Finish { channels: vec![(5, factor)], zero_point: -3, activation: (-128, 127), wide: false },
         output: [1, 20, 1],
     };
-    case(&drawn, Kind::Transposed, false)
+    case(Element::I8, &drawn, Kind::Transposed, false)
 }
 
 pub(crate) fn kinds() -> Vec<(&'static str, BoxedStrategy<Case>)> {
+    use Element::{I8, I16};
     vec![
-        ("conv2d", cases(Kind::Full, 1..=6)),
+        ("conv2d", cases(I8, Kind::Full, 1..=6)),
         // Kernels beyond the patch that the engine gathers on the stack.
-        ("deep conv2d", cases(Kind::Full, 100..=530)),
-        ("depthwise conv2d", cases(Kind::Depthwise, 1..=40)),
-        ("transpose conv2d", cases(Kind::Transposed, 1..=6)),
+        ("deep conv2d", cases(I8, Kind::Full, 100..=530)),
+        ("depthwise conv2d", cases(I8, Kind::Depthwise, 1..=40)),
+        ("transpose conv2d", cases(I8, Kind::Transposed, 1..=6)),
         ("long transpose conv2d", Just(long_transposed()).boxed()),
-        ("fully connected", fully_connected().boxed()),
+        ("fully connected", fully_connected(I8).boxed()),
+        ("conv2d of int16", cases(I16, Kind::Full, 1..=6)),
+        ("deep conv2d of int16", cases(I16, Kind::Full, 100..=300)),
+        ("depthwise conv2d of int16", cases(I16, Kind::Depthwise, 1..=40)),
+        ("transpose conv2d of int16", cases(I16, Kind::Transposed, 1..=6)),
+        ("fully connected of int16", fully_connected(I16).boxed()),
     ]
 }
 
-fn conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish, shape: [i64; 3]) -> Vec<i8> {
+fn conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish, shape: [i64; 3]) -> Vec<i16> {
     fill(shape, |y, x, o| {
         let mut sum = 0;
         for ky in 0..g.kernel[0] {
@@ -184,7 +206,7 @@ fn conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish, shape: [i
     })
 }
 
-fn depthwise_conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish, shape: [i64; 3]) -> Vec<i8> {
+fn depthwise_conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish, shape: [i64; 3]) -> Vec<i16> {
     let multiplier = shape[2] / input.channels;
     fill(shape, |y, x, o| {
         let mut sum = 0;
@@ -201,7 +223,7 @@ fn depthwise_conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish,
 }
 
 /// In scatter form, as the operator is defined: every input adds to the outputs that it reaches.
-fn transpose_conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish, shape: [i64; 3]) -> Vec<i8> {
+fn transpose_conv2d(input: &Image, g: Geometry, weights: &[i8], finish: &Finish, shape: [i64; 3]) -> Vec<i16> {
     let mut sums = vec![0_i64; (shape[0] * shape[1] * shape[2]) as usize];
     let index = |y: i64, x: i64, o: i64| ((y * shape[1] + x) * shape[2] + o) as usize;
     for iy in 0..input.height {

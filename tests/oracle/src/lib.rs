@@ -10,6 +10,7 @@ mod convolutions;
 mod elementwise;
 mod movement;
 mod pools;
+mod sigmoid;
 mod softmax;
 
 pub use case::Case;
@@ -17,5 +18,6 @@ use proptest::strategy::BoxedStrategy;
 
 /// The name of each kind of operator and how its cases are drawn.
 pub fn kinds() -> Vec<(&'static str, BoxedStrategy<Case>)> {
-    [convolutions::kinds(), pools::kinds(), elementwise::kinds(), movement::kinds(), softmax::kinds()].concat()
+    [convolutions::kinds(), pools::kinds(), elementwise::kinds(), movement::kinds(), softmax::kinds(), sigmoid::kinds()]
+        .concat()
 }

@@ -1,16 +1,16 @@
 //! Pooling and the global mean.
 
-use neji_format::{Mean, Multiplier, Operator, Pool2d, PoolKind};
+use neji_format::{Element, Mean, Multiplier, Operator, Pool2d, PoolKind};
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
 use crate::arithmetic::{Factor, Geometry, Image, fill};
-use crate::case::{Case, Constants, activation, factor, shape, tensor, values, window};
+use crate::case::{Case, Constants, activation, bytes_of, factor, shape, tensor, values, window, zero_point};
 
 /// Image, geometry, padding after, output shape.
 type Drawn = (Image, Geometry, [i64; 2], [i64; 3]);
 
-fn drawn() -> impl Strategy<Value = Drawn> {
+fn drawn(element: Element) -> impl Strategy<Value = Drawn> {
     let pair = |range: std::ops::RangeInclusive<i64>| [range.clone(), range];
     (pair(1..=8), 1..=35_i64, pair(1..=4), pair(1..=3), pair(0..=3), pair(0..=3))
         .prop_filter_map("fits", |(size, depth, kernel, stride, before, after)| {
@@ -27,11 +27,13 @@ fn drawn() -> impl Strategy<Value = Drawn> {
             }
             Some((size, depth, Geometry { kernel, stride, dilation: [1, 1], padding }, padding_after, output))
         })
-        .prop_flat_map(|(size, depth, geometry, padding_after, output)| {
-            (values((size[0] * size[1] * depth) as usize), any::<i8>()).prop_map(move |(values, zero_point)| {
-                let image = Image { height: size[0], width: size[1], channels: depth, values, zero_point };
-                (image, geometry, padding_after, output)
-            })
+        .prop_flat_map(move |(size, depth, geometry, padding_after, output)| {
+            (values(element, (size[0] * size[1] * depth) as usize), zero_point(element)).prop_map(
+                move |(values, zero_point)| {
+                    let image = Image { height: size[0], width: size[1], channels: depth, values, zero_point };
+                    (image, geometry, padding_after, output)
+                },
+            )
         })
 }
 
@@ -45,50 +47,66 @@ fn reduce(kind: PoolKind, window: &[i64], zero_point_in: i64, zero_point: i64, f
     }
 }
 
-fn pool(kind: PoolKind) -> impl Strategy<Value = Case> {
-    (drawn(), factor(9), any::<i8>(), activation()).prop_map(move |(drawn, factor, zero_point, activation)| {
-        let (image, geometry, padding_after, size) = drawn;
-        let sum = kind == PoolKind::Sum;
-        let zero_point = if sum { zero_point } else { image.zero_point };
-        let expected = pool2d(&image, geometry, size, |window| {
-            let value = reduce(kind, window, image.zero_point.into(), zero_point.into(), factor);
-            value.clamp(activation.0.into(), activation.1.into())
-        });
-        let input = tensor(0, shape(image.sizes()), image.zero_point);
-        let output = tensor(input.shape.len(), shape(size), zero_point);
-        let window = window(geometry, padding_after);
-        let multiplier = if sum { factor.into() } else { Multiplier { multiplier: 0, shift: 0 } };
-        let (activation_min, activation_max) = activation;
-        let pool = Pool2d { kind, input, output, window, multiplier, activation_min, activation_max };
-        Case::new(vec![Operator::Pool2d(pool)], Constants::default(), input, output, &image.values, expected)
-    })
+fn pool(element: Element, kind: PoolKind) -> impl Strategy<Value = Case> {
+    (drawn(element), factor(9), zero_point(element), activation(element)).prop_map(
+        move |(drawn, factor, zero_point, activation)| {
+            let (image, geometry, padding_after, size) = drawn;
+            let sum = kind == PoolKind::Sum;
+            let zero_point = if sum { zero_point } else { image.zero_point };
+            let expected = pool2d(&image, geometry, size, |window| {
+                let value = reduce(kind, window, image.zero_point.into(), zero_point.into(), factor);
+                value.clamp(activation.0.into(), activation.1.into())
+            });
+            let input = tensor(0, shape(image.sizes()), image.zero_point);
+            let output = tensor(bytes_of(element, input.shape), shape(size), zero_point);
+            let window = window(geometry, padding_after);
+            let multiplier = if sum { factor.into() } else { Multiplier { multiplier: 0, shift: 0 } };
+            let (activation_min, activation_max) = activation;
+            let pool = Pool2d { kind, input, output, window, multiplier, activation_min, activation_max };
+            Case::new(
+                element,
+                vec![Operator::Pool2d(pool)],
+                Constants::default(),
+                input,
+                output,
+                &image.values,
+                &expected,
+            )
+        },
+    )
 }
 
-fn mean() -> impl Strategy<Value = Case> {
-    (drawn(), factor(10), any::<i8>()).prop_map(|((image, ..), factor, zero_point)| {
+fn mean(element: Element) -> impl Strategy<Value = Case> {
+    let (low, high) = element.range();
+    (drawn(element), factor(10), zero_point(element)).prop_map(move |((image, ..), factor, zero_point)| {
         let expected = fill([1, 1, image.channels], |_, _, c| {
             let pixels = (0..image.height).flat_map(|y| (0..image.width).map(move |x| (y, x)));
             let sum: i64 = pixels.map(|(y, x)| image.centred(y, x, c)).sum();
-            (factor.apply(sum) + i64::from(zero_point)).clamp(-128, 127) as i8
+            (factor.apply(sum) + i64::from(zero_point)).clamp(low.into(), high.into()) as i16
         });
-        let input = tensor(image.channels as usize, shape(image.sizes()), image.zero_point);
+        let input = tensor(image.channels as usize * element.bytes(), shape(image.sizes()), image.zero_point);
         let output = tensor(0, shape([1, 1, image.channels]), zero_point);
         let operator = Operator::Mean(Mean { input, output, multiplier: factor.into() });
-        Case::new(vec![operator], Constants::default(), input, output, &image.values, expected)
+        Case::new(element, vec![operator], Constants::default(), input, output, &image.values, &expected)
     })
 }
 
 pub(crate) fn kinds() -> Vec<(&'static str, BoxedStrategy<Case>)> {
+    use Element::{I8, I16};
     vec![
-        ("max pool", pool(PoolKind::Max).boxed()),
-        ("average pool", pool(PoolKind::Average).boxed()),
-        ("sum pool", pool(PoolKind::Sum).boxed()),
-        ("mean", mean().boxed()),
+        ("max pool", pool(I8, PoolKind::Max).boxed()),
+        ("average pool", pool(I8, PoolKind::Average).boxed()),
+        ("sum pool", pool(I8, PoolKind::Sum).boxed()),
+        ("mean", mean(I8).boxed()),
+        ("max pool of int16", pool(I16, PoolKind::Max).boxed()),
+        ("average pool of int16", pool(I16, PoolKind::Average).boxed()),
+        ("sum pool of int16", pool(I16, PoolKind::Sum).boxed()),
+        ("mean of int16", mean(I16).boxed()),
     ]
 }
 
 /// The values under each window that lie inside the input, given to `reduce`.
-fn pool2d(input: &Image, g: Geometry, shape: [i64; 3], reduce: impl Fn(&[i64]) -> i64) -> Vec<i8> {
+fn pool2d(input: &Image, g: Geometry, shape: [i64; 3], reduce: impl Fn(&[i64]) -> i64) -> Vec<i16> {
     fill(shape, |y, x, c| {
         let taps = (0..g.kernel[0]).flat_map(|ky| (0..g.kernel[1]).map(move |kx| (ky, kx)));
         let inside: Vec<i64> = taps
@@ -96,6 +114,6 @@ fn pool2d(input: &Image, g: Geometry, shape: [i64; 3], reduce: impl Fn(&[i64]) -
                 input.at(y * g.stride[0] + ky - g.padding[0], x * g.stride[1] + kx - g.padding[1], c)
             })
             .collect();
-        i8::try_from(reduce(&inside)).expect("reduce clamps")
+        i16::try_from(reduce(&inside)).expect("reduce clamps")
     })
 }

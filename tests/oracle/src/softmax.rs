@@ -3,7 +3,7 @@
 //! A value with `n` integer bits is `raw / 2^(31 - n)`. Here raws are i64 that must stay in 32 bits; the constants are
 //! computed from what they stand for.
 
-use neji_format::{Multiplier, Operator, Softmax};
+use neji_format::{Element, Multiplier, Operator, Softmax};
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
@@ -72,9 +72,9 @@ fn reciprocal(a: i64) -> i64 {
     doubled(x, 1)
 }
 
-fn softmax(logits: &[i8], factor: Factor, difference_min: i64) -> Vec<i8> {
+fn softmax(logits: &[i16], factor: Factor, difference_min: i64) -> Vec<i16> {
     let largest = logits.iter().map(|&q| i64::from(q)).max().expect("a channel");
-    let exponential = |&q: &i8| {
+    let exponential = |&q: &i16| {
         let difference = i64::from(q) - largest;
         (difference >= difference_min).then(|| exp_of_negative(factor.apply(difference)))
     };
@@ -84,8 +84,8 @@ fn softmax(logits: &[i8], factor: Factor, difference_min: i64) -> Vec<i8> {
     let fraction = (sum << (31 - bits)) - (1 << 31);
     let scale = reciprocal(fraction);
     let exponent = bits - i64::from(31 - SUM_BITS);
-    let quantized = |q: &i8| match exponential(q) {
-        Some(e) => (halved(product(scale, e), (exponent + 31 - 8) as i8) - 128).clamp(-128, 127) as i8,
+    let quantized = |q: &i16| match exponential(q) {
+        Some(e) => (halved(product(scale, e), (exponent + 31 - 8) as i8) - 128).clamp(-128, 127) as i16,
         None => -128,
     };
     logits.iter().map(quantized).collect()
@@ -93,20 +93,20 @@ fn softmax(logits: &[i8], factor: Factor, difference_min: i64) -> Vec<i8> {
 
 /// With the factor that TensorFlow Lite makes of a scale.
 fn cases() -> impl Strategy<Value = Case> {
-    (image(40), 0.002..0.5_f64).prop_map(|(image, scale)| {
+    (image(Element::I8, 40), 0.002..0.5_f64).prop_map(|(image, scale)| {
         let real = (scale * f64::from(1 << 26)).min(f64::from(i32::MAX));
         let shift = real.log2().floor() as i32 + 1;
         let mantissa = (real / f64::from(shift).exp2() * f64::from(1_u32 << 31)).round().min(f64::from(i32::MAX));
         let radius = (31.0 * f64::from(1 << 26) / f64::from(shift).exp2()).floor() as i32;
         let factor = Factor { multiplier: mantissa as i32, shift: shift as i8 };
         let depth = image.channels as usize;
-        let expected: Vec<i8> =
+        let expected: Vec<i16> =
             image.values.chunks(depth).flat_map(|logits| softmax(logits, factor, -i64::from(radius))).collect();
         let input = tensor(0, shape(image.sizes()), image.zero_point);
         let output = tensor(input.shape.len(), input.shape, -128);
         let multiplier = Multiplier::from(factor);
         let operator = Operator::Softmax(Softmax { input, output, multiplier, difference_min: -radius });
-        Case::new(vec![operator], Constants::default(), input, output, &image.values, expected)
+        Case::new(Element::I8, vec![operator], Constants::default(), input, output, &image.values, &expected)
     })
 }
 
@@ -121,7 +121,7 @@ mod tests {
     /// The fixed point is no end in itself: it is within a step of the real softmax.
     #[test]
     fn it_is_nearly_the_real_one() {
-        let logits: Vec<i8> = vec![-128, -20, 0, 31, 40, 41];
+        let logits: Vec<i16> = vec![-128, -20, 0, 31, 40, 41];
         let scale = 1.0 / 16.0;
         let found = softmax(&logits, Factor { multiplier: 1 << 30, shift: 23 }, -248);
         let exponentials: Vec<f64> = logits.iter().map(|&q| (f64::from(q) * scale).exp()).collect();

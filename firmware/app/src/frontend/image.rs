@@ -1,7 +1,7 @@
 //! The image front end: resize, sensor checks, light, alignment, quantization.
 
 use neji_engine::requantize::requantize;
-use neji_format::{ImageFrontEnd, PixelFormat, Size};
+use neji_format::{Element, ImageFrontEnd, PixelFormat, Size};
 
 use super::align::{self, Pose};
 use super::mask::{Cut, labels_max, largest_component};
@@ -11,6 +11,8 @@ use crate::error::{Rejection, SensorFault, SetupError};
 
 /// Zero point of every image input: grey 0 is -128.
 pub const ZERO_POINT: i32 = -128;
+/// Steps of an int16 image input for a grey level, so that white, 32640, is nearly all of the range; its zero point is 0.
+pub const I16_PER_LEVEL: i32 = 128;
 
 /// How the front end divides its memory, in 32-bit words: the resized image, two rows of sums, the mask's labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,12 +124,23 @@ pub fn prepare(config: &ImageFrontEnd, image: &mut [u8], labels: &mut [u32]) -> 
     align::pose(labels, width, alignment.thick_end_first).map(Some).ok_or(Rejection::PartNotFound)
 }
 
-/// Quantizes a prepared image, or the strip of `pose`, into `out`.
-pub fn emit(config: &ImageFrontEnd, image: &[u8], pose: Option<&Pose>, out: &mut [i8]) {
-    let quantize = |grey: u8| {
-        let value = requantize(grey.into(), config.quantize.multiplier, config.quantize.shift.into());
-        value.saturating_add(ZERO_POINT).clamp(-128, 127) as i8
-    };
+/// Quantizes a prepared image, or the strip of `pose`, into `out`, the bytes of a model's input of `element`s.
+///
+/// int8 is the grey level less 128; int16 is 128 times the grey level.
+pub fn emit(config: &ImageFrontEnd, image: &[u8], pose: Option<&Pose>, element: Element, out: &mut [i8]) {
+    let level = |grey: u8| requantize(grey.into(), config.quantize.multiplier, config.quantize.shift.into());
+    match element {
+        Element::I8 => {
+            emit_with(config, image, pose, out, |grey| level(grey).saturating_add(ZERO_POINT).clamp(-128, 127) as i8)
+        }
+        Element::I16 => {
+            let out = bytemuck::try_cast_slice_mut(out).unwrap_or(&mut []);
+            emit_with(config, image, pose, out, |grey| (level(grey).clamp(0, 255) * I16_PER_LEVEL) as i16);
+        }
+    }
+}
+
+fn emit_with<E>(config: &ImageFrontEnd, image: &[u8], pose: Option<&Pose>, out: &mut [E], quantize: impl Fn(u8) -> E) {
     match (pose, config.alignment) {
         (Some(pose), Some(alignment)) => align::strip(image, config.resize, pose, &alignment, |index, grey| {
             if let Some(out) = out.get_mut(index) {
@@ -181,7 +194,7 @@ pub fn extract(config: &ImageFrontEnd, pixels: &[u8], memory: &mut [u8], out: &m
         return Err(too_small(output_len(config), out.len()));
     }
     let (image, pose) = pass(config, pixels, memory)?;
-    emit(config, image, pose.as_ref(), out);
+    emit(config, image, pose.as_ref(), Element::I8, out);
     Ok(())
 }
 

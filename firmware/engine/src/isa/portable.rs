@@ -46,6 +46,23 @@ pub(super) fn dot_s8_rows_4(acc: [i32; 4], input: &[i8], input_offset: i32, weig
     [a, b, c, d]
 }
 
+/// See [`Isa::dot_s16`]. Eight products of 23 bits fit 32; their sum is widened once.
+#[inline(always)]
+pub(super) fn dot_s16(mut acc: i64, input: &[i16], weights: &[i8]) -> i64 {
+    let len = input.len().min(weights.len());
+    let (inputs, inputs_left) = input.get(..len).unwrap_or(&[]).as_chunks::<8>();
+    let (weights, weights_left) = weights.get(..len).unwrap_or(&[]).as_chunks::<8>();
+    let product = |x: i16, w: i8| i32::from(x).wrapping_mul(w.into());
+    for (x, w) in inputs.iter().zip(weights) {
+        let sum = x.iter().zip(w).fold(0_i32, |sum, (&x, &w)| sum.wrapping_add(product(x, w)));
+        acc = acc.wrapping_add(sum.into());
+    }
+    for (&x, &w) in inputs_left.iter().zip(weights_left) {
+        acc = acc.wrapping_add(product(x, w).into());
+    }
+    acc
+}
+
 /// See [`Isa::multiply_accumulate_s8`].
 #[inline(always)]
 pub(super) fn multiply_accumulate_s8(acc: &mut [i32], input: &[i8], input_offset: i32, weights: &[i8]) {
@@ -69,6 +86,12 @@ mod tests {
     fn four_rows_are_four_dots() {
         let rows: [&[i8]; 4] = [&[1, 0], &[0, 1], &[1, 1], &[-128, 127]];
         assert_eq!(Portable::dot_s8_rows_4([0, 1, 2, 3], &[3, -4], 1, rows), [4, -2, 3, -890]);
+    }
+
+    #[test]
+    fn the_largest_int16_products_do_not_overflow() {
+        assert_eq!(Portable::dot_s16(5, &[i16::MIN; 19], &[i8::MIN; 19]), 5 + 19 * 32768 * 128);
+        assert_eq!(Portable::dot_s16(0, &[1, -2, 3], &[10, 20, 30]), 60);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use neji_format::{Shape, Window};
 
+use crate::element::Element;
 use crate::isa::Isa;
 use crate::kernels::Channels;
 use crate::kernels::mat_mul::mat_vec;
@@ -9,7 +10,7 @@ use crate::kernels::movement::copy;
 use crate::kernels::window::{Axis, Span, run};
 
 /// Longest kernel (height x width x channels) whose patch is gathered on the stack.
-pub(crate) const PATCH_BYTES: usize = 512;
+pub(crate) const PATCH_LEN: usize = 512;
 
 /// The vertical and the horizontal axis of a window over `input`.
 pub(crate) fn axes(window: &Window, input: Shape) -> (Axis, Axis) {
@@ -32,17 +33,17 @@ pub(crate) fn axes(window: &Window, input: Shape) -> (Axis, Axis) {
 
 /// Convolves; padding counts as zero point, which adds nothing.
 ///
-/// Kernels up to [`PATCH_BYTES`] gather each pixel's patch once and multiply it with all output channels; longer ones
+/// Kernels up to [`PATCH_LEN`] gather each pixel's patch once and multiply it with all output channels; longer ones
 /// take dot products over the kernel's rows where they lie, clipped to the input. A pointwise kernel needs neither.
 #[expect(clippy::too_many_arguments, reason = "two tensors, a window and constants: each is one thing")]
-pub(crate) fn conv2d<I: Isa>(
-    input: &[i8],
+pub(crate) fn conv2d<I: Isa, E: Element>(
+    input: &[E],
     input_shape: Shape,
-    zero_point: i8,
+    zero_point: E,
     window: &Window,
     weights: &[i8],
     channels: &Channels<'_>,
-    output: &mut [i8],
+    output: &mut [E],
     output_shape: Shape,
 ) {
     let (vertical, horizontal) = axes(window, input_shape);
@@ -50,22 +51,24 @@ pub(crate) fn conv2d<I: Isa>(
     let kernel_len = vertical.kernel.saturating_mul(horizontal.kernel).saturating_mul(depth).max(1);
     let channels_out = (output_shape.channels as usize).max(1);
     let row_len = (output_shape.width as usize).saturating_mul(channels_out).max(1);
-    let input_offset = i32::from(zero_point).wrapping_neg();
+    let zero: i32 = zero_point.into();
+    let input_offset = zero.wrapping_neg();
     let view = View { input, row_len: (input_shape.width as usize).saturating_mul(depth), depth, horizontal, vertical };
-    let mut patch = [0_i8; PATCH_BYTES];
+    let mut patch = [E::zeroed(); PATCH_LEN];
     let mut patch = patch.get_mut(..kernel_len);
     for (y, out_row) in output.chunks_exact_mut(row_len).enumerate() {
         let rows = vertical.clip(y);
         for (x, out) in out_row.chunks_exact_mut(channels_out).enumerate() {
             let columns = horizontal.clip(x);
             if kernel_len == depth && rows.taps == 1 && columns.taps == 1 {
-                mat_vec::<I>(view.pixels(rows.start, columns.start, 1), input_offset, weights, channels, out);
+                mat_vec::<I, E>(view.pixels(rows.start, columns.start, 1), input_offset, weights, channels, out);
             } else if let Some(patch) = patch.as_deref_mut() {
                 view.gather(rows, columns, zero_point, patch);
-                mat_vec::<I>(patch, input_offset, weights, channels, out);
+                mat_vec::<I, E>(patch, input_offset, weights, channels, out);
             } else {
                 let kernels = weights.chunks_exact(kernel_len);
-                for ((out, kernel), (bias, multiplier, shift)) in out.iter_mut().zip(kernels).zip(channels.from(0)) {
+                for ((out, kernel), (bias, multiplier, shift)) in out.iter_mut().zip(kernels).zip(channels.from::<E>(0))
+                {
                     let acc = view.dot::<I>(bias, rows, columns, input_offset, kernel);
                     *out = channels.output(acc, multiplier, shift);
                 }
@@ -75,8 +78,8 @@ pub(crate) fn conv2d<I: Isa>(
 }
 
 /// The input of a convolution and how its kernel lies over it.
-struct View<'a> {
-    input: &'a [i8],
+struct View<'a, E> {
+    input: &'a [E],
     /// Elements of one input row.
     row_len: usize,
     /// Input channels.
@@ -85,17 +88,17 @@ struct View<'a> {
     horizontal: Axis,
 }
 
-impl View<'_> {
+impl<E: Element> View<'_, E> {
     /// `count` neighbouring pixels from `(y, x)` on.
     #[inline(always)]
-    fn pixels(&self, y: usize, x: usize, count: usize) -> &[i8] {
+    fn pixels(&self, y: usize, x: usize, count: usize) -> &[E] {
         let start = y.saturating_mul(self.row_len).saturating_add(x.saturating_mul(self.depth));
         run(self.input, start, count.saturating_mul(self.depth))
     }
 
     /// Calls `each(offset in the kernel, input)` for every run of neighbouring elements under the kernel.
     #[inline(always)]
-    fn runs(&self, rows: Span, columns: Span, mut each: impl FnMut(usize, &[i8])) {
+    fn runs(&self, rows: Span, columns: Span, mut each: impl FnMut(usize, &[E])) {
         for row in 0..rows.taps {
             let y = rows.start.wrapping_add(row.wrapping_mul(self.vertical.dilation));
             let tap = rows.tap.wrapping_add(row).wrapping_mul(self.horizontal.kernel).wrapping_add(columns.tap);
@@ -111,7 +114,7 @@ impl View<'_> {
     }
 
     /// Copies what lies under the kernel into `patch`, zero points where that is padding.
-    fn gather(&self, rows: Span, columns: Span, zero_point: i8, patch: &mut [i8]) {
+    fn gather(&self, rows: Span, columns: Span, zero_point: E, patch: &mut [E]) {
         if rows.taps < self.vertical.kernel || columns.taps < self.horizontal.kernel {
             patch.fill(zero_point);
         }
@@ -119,10 +122,10 @@ impl View<'_> {
     }
 
     /// The sum over one output channel's kernel.
-    fn dot<I: Isa>(&self, bias: i32, rows: Span, columns: Span, input_offset: i32, kernel: &[i8]) -> i32 {
+    fn dot<I: Isa>(&self, bias: E::Sum, rows: Span, columns: Span, input_offset: i32, kernel: &[i8]) -> E::Sum {
         let mut acc = bias;
         self.runs(rows, columns, |offset, input| {
-            acc = I::dot_s8(acc, input, input_offset, run(kernel, offset, input.len()));
+            acc = E::dot::<I>(acc, input, input_offset, run(kernel, offset, input.len()));
         });
         acc
     }

@@ -2,6 +2,7 @@
 
 use neji_format::{Shape, Window};
 
+use crate::element::Element;
 use crate::isa::Isa;
 use crate::kernels::Channels;
 use crate::kernels::conv::axes;
@@ -16,14 +17,14 @@ const BLOCK: usize = 16;
 /// Blocks of channels are summed in registers or on the stack, tap by tap, so that inputs and weights are read in the
 /// order in which they lie.
 #[expect(clippy::too_many_arguments, reason = "two tensors, a window and constants: each is one thing")]
-pub(crate) fn depthwise_conv2d<I: Isa>(
-    input: &[i8],
+pub(crate) fn depthwise_conv2d<I: Isa, E: Element>(
+    input: &[E],
     input_shape: Shape,
     input_offset: i32,
     window: &Window,
     weights: &[i8],
     channels: &Channels<'_>,
-    output: &mut [i8],
+    output: &mut [E],
     output_shape: Shape,
 ) {
     let (vertical, horizontal) = axes(window, input_shape);
@@ -38,9 +39,9 @@ pub(crate) fn depthwise_conv2d<I: Isa>(
             let columns = horizontal.clip(x);
             for (block, out) in out_pixel.chunks_mut(BLOCK).enumerate() {
                 let first = block.wrapping_mul(BLOCK);
-                let mut sums = [0_i32; BLOCK];
+                let mut sums = [E::Sum::default(); BLOCK];
                 let sums = sums.get_mut(..out.len()).unwrap_or(&mut []);
-                for (acc, (bias, _, _)) in sums.iter_mut().zip(channels.from(first)) {
+                for (acc, (bias, _, _)) in sums.iter_mut().zip(channels.from::<E>(first)) {
                     *acc = bias;
                 }
                 for row in 0..rows.taps {
@@ -53,14 +54,15 @@ pub(crate) fn depthwise_conv2d<I: Isa>(
                         let weights = run(weights, tap, out.len());
                         if depth_multiplier == 1 {
                             let input = run(input, pixel.wrapping_add(first), out.len());
-                            I::multiply_accumulate_s8(sums, input, input_offset, weights);
+                            E::multiply_accumulate::<I>(sums, input, input_offset, weights);
                         } else {
                             let input = run(input, pixel, depth);
                             multiplied(sums, first, depth_multiplier, input, input_offset, weights);
                         }
                     }
                 }
-                for ((out, &mut acc), (_, multiplier, shift)) in out.iter_mut().zip(sums).zip(channels.from(first)) {
+                for ((out, &mut acc), (_, multiplier, shift)) in out.iter_mut().zip(sums).zip(channels.from::<E>(first))
+                {
                     *out = channels.output(acc, multiplier, shift);
                 }
             }
@@ -69,19 +71,19 @@ pub(crate) fn depthwise_conv2d<I: Isa>(
 }
 
 /// One tap of a block that begins at output channel `first`, with several outputs an input channel.
-fn multiplied(
-    sums: &mut [i32],
+fn multiplied<E: Element>(
+    sums: &mut [E::Sum],
     first: usize,
     depth_multiplier: usize,
-    input: &[i8],
+    input: &[E],
     input_offset: i32,
     weights: &[i8],
 ) {
     let mut channel = first.checked_div(depth_multiplier).unwrap_or(0);
     let mut copy = first.checked_rem(depth_multiplier).unwrap_or(0);
     for (acc, &weight) in sums.iter_mut().zip(weights) {
-        let x = i32::from(input.get(channel).copied().unwrap_or(0)).wrapping_add(input_offset);
-        *acc = acc.wrapping_add(x.wrapping_mul(weight.into()));
+        let x: i32 = input.get(channel).map_or(0, |&x| x.into());
+        *acc = E::step(*acc, x.wrapping_add(input_offset), weight);
         copy = copy.wrapping_add(1);
         if copy == depth_multiplier {
             copy = 0;

@@ -2,7 +2,8 @@
 
 use neji_format::{Add, Mul, Shape};
 
-use crate::requantize::{clamp_i8, requantize};
+use crate::element::Element;
+use crate::requantize::requantize;
 
 /// The entry of `table` for `q`.
 #[inline(always)]
@@ -14,27 +15,27 @@ pub(crate) fn look_up(table: &[i8; 256], q: i8) -> i8 {
 /// One sum or difference: both inputs are brought to a common scale with `left_shift` spare bits, combined, and brought to
 /// the output's.
 #[inline(always)]
-pub(crate) fn sum(add: &Add, a: i8, b: i8, combine: fn(i32, i32) -> i32) -> i8 {
+pub(crate) fn sum<E: Element>(add: &Add, a: E, b: E, combine: fn(i32, i32) -> i32) -> E {
     let left_shift = u32::from(add.left_shift);
-    let scaled = |q: i8, zero_point: i8, multiplier: i32, shift: i8| {
-        let value = i32::from(q).wrapping_sub(zero_point.into()).wrapping_shl(left_shift);
+    let scaled = |q: E, zero_point: i8, multiplier: i32, shift: i8| {
+        let value = q.into().wrapping_sub(zero_point.into()).wrapping_shl(left_shift);
         requantize(value, multiplier, shift.into())
     };
     let a = scaled(a, add.input_a.zero_point, add.multiplier_a.multiplier, add.multiplier_a.shift);
     let b = scaled(b, add.input_b.zero_point, add.multiplier_b.multiplier, add.multiplier_b.shift);
     let factor = add.output_multiplier;
     let sum = requantize(combine(a, b), factor.multiplier, factor.shift.into());
-    clamp_i8(sum.saturating_add(add.output.zero_point.into()), add.activation_min, add.activation_max)
+    E::clamp(sum.saturating_add(add.output.zero_point.into()), add.activation_min, add.activation_max)
 }
 
 /// One product.
 #[inline(always)]
-pub(crate) fn product(mul: &Mul, a: i8, b: i8) -> i8 {
-    let a = i32::from(a).wrapping_sub(mul.input_a.zero_point.into());
-    let b = i32::from(b).wrapping_sub(mul.input_b.zero_point.into());
+pub(crate) fn product<E: Element>(mul: &Mul, a: E, b: E) -> E {
+    let a = a.into().wrapping_sub(mul.input_a.zero_point.into());
+    let b = b.into().wrapping_sub(mul.input_b.zero_point.into());
     let factor = mul.multiplier;
     let product = requantize(a.wrapping_mul(b), factor.multiplier, factor.shift.into());
-    clamp_i8(product.saturating_add(mul.output.zero_point.into()), mul.activation_min, mul.activation_max)
+    E::clamp(product.saturating_add(mul.output.zero_point.into()), mul.activation_min, mul.activation_max)
 }
 
 /// Steps between rows, columns and channels of an operand: 0 along a dimension of 1, whose element is repeated.
@@ -49,12 +50,12 @@ fn steps(shape: Shape) -> [usize; 3] {
 }
 
 /// Calls `each(output element, index of a, index of b)` for every element of an output of `shape` in order.
-pub(crate) fn broadcast(
+pub(crate) fn broadcast<E>(
     shape: Shape,
     a: Shape,
     b: Shape,
-    output: &mut [i8],
-    mut each: impl FnMut(&mut i8, usize, usize),
+    output: &mut [E],
+    mut each: impl FnMut(&mut E, usize, usize),
 ) {
     let (a, b) = (steps(a), steps(b));
     let channels = (shape.channels as usize).max(1);

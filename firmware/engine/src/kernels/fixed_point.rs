@@ -4,7 +4,8 @@
 //! the integer bits of its factors. The exponential and the reciprocal are gemmlowp's published approximations
 //! (`fixedpoint.h`): a Taylor polynomial on a quarter times constants for the higher bits, and Newton-Raphson.
 
-use crate::requantize::{clamp_i8, doubling_high_multiply as multiply, rounding_divide_by_power_of_two as divide};
+use crate::element::Element;
+use crate::requantize::{doubling_high_multiply as multiply, rounding_divide_by_power_of_two as divide};
 
 /// Integer bits of scaled differences.
 const DIFFERENCE_BITS: u32 = 5;
@@ -93,7 +94,7 @@ pub(crate) fn softmax(input: &[i8], multiplier: i32, shift: u32, difference_min:
     for (&q, out) in input.iter().zip(output) {
         // Above 31 bits, at sums of 512 and more, every share is less than half a step.
         let probability = exponential(q).filter(|_| bits <= 31).map_or(0, |e| divide(multiply(scale, e), bits));
-        *out = clamp_i8(probability.wrapping_sub(128), i8::MIN, i8::MAX);
+        *out = i8::narrowed(probability.wrapping_sub(128));
     }
 }
 

@@ -1,5 +1,6 @@
 //! A matrix of weights times one vector: dense layers and gathered convolution patches.
 
+use crate::element::Element;
 use crate::isa::Isa;
 use crate::kernels::Channels;
 
@@ -7,12 +8,12 @@ use crate::kernels::Channels;
 ///
 /// `input` is `[depth]` and never empty, `weights` is `[output.len(), depth]`, row-major. Four rows are taken at once, so
 /// that each input is loaded once for four products.
-pub(crate) fn mat_vec<I: Isa>(
-    input: &[i8],
+pub(crate) fn mat_vec<I: Isa, E: Element>(
+    input: &[E],
     input_offset: i32,
     weights: &[i8],
     channels: &Channels<'_>,
-    output: &mut [i8],
+    output: &mut [E],
 ) {
     let depth = input.len().max(1);
     let (blocks, rest) = output.as_chunks_mut::<4>();
@@ -21,33 +22,34 @@ pub(crate) fn mat_vec<I: Isa>(
         let (a, rows) = rows.split_at_checked(depth).unwrap_or((&[], &[]));
         let (b, rows) = rows.split_at_checked(depth).unwrap_or((&[], &[]));
         let (c, d) = rows.split_at_checked(depth).unwrap_or((&[], &[]));
-        let mut bias = [0; 4];
-        for (slot, (value, _, _)) in bias.iter_mut().zip(channels.from(first)) {
+        let mut bias = [E::Sum::default(); 4];
+        for (slot, (value, _, _)) in bias.iter_mut().zip(channels.from::<E>(first)) {
             *slot = value;
         }
-        let acc = I::dot_s8_rows_4(bias, input, input_offset, [a, b, c, d]);
-        for ((out, acc), (_, multiplier, shift)) in out.iter_mut().zip(acc).zip(channels.from(first)) {
+        let acc = E::dot_rows_4::<I>(bias, input, input_offset, [a, b, c, d]);
+        for ((out, acc), (_, multiplier, shift)) in out.iter_mut().zip(acc).zip(channels.from::<E>(first)) {
             *out = channels.output(acc, multiplier, shift);
         }
         first = first.wrapping_add(4);
     }
     let weights = weights.get(first.saturating_mul(depth)..).unwrap_or(&[]);
     let rows = weights.chunks_exact(depth);
-    for ((out, row), (bias, multiplier, shift)) in rest.iter_mut().zip(rows).zip(channels.from(first)) {
-        *out = channels.output(I::dot_s8(bias, input, input_offset, row), multiplier, shift);
+    for ((out, row), (bias, multiplier, shift)) in rest.iter_mut().zip(rows).zip(channels.from::<E>(first)) {
+        *out = channels.output(E::dot::<I>(bias, input, input_offset, row), multiplier, shift);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::element::Bias;
     use crate::isa::Portable;
 
     #[test]
     fn five_rows() {
         // Inputs less zero point -1: 3, 5. Factor 1/2 (2^30, shift 0), output zero point 1.
         let channels = Channels {
-            bias: &[0, 0, 10, 0, -2],
+            bias: Bias::Narrow(&[0, 0, 10, 0, -2]),
             multiplier: &[1 << 30; 5],
             shift: &[0, 1, 0, 0, 0],
             zero_point: 1,
@@ -55,7 +57,7 @@ mod tests {
             activation_max: 8,
         };
         let mut output = [0; 5];
-        mat_vec::<Portable>(&[2, 4], 1, &[2, 0, 1, 1, 0, 0, -3, -3, 4, 4], &channels, &mut output);
+        mat_vec::<Portable, i8>(&[2, 4], 1, &[2, 0, 1, 1, 0, 0, -3, -3, 4, 4], &channels, &mut output);
         // 6/2 + 1, 8 + 1 -> 8, 10/2 + 1, -24/2 + 1 -> -3, 30/2 + 1 -> 8.
         assert_eq!(output, [4, 8, 6, -3, 8]);
     }

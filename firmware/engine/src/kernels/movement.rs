@@ -5,7 +5,7 @@ use neji_format::{Pad, Shape};
 use crate::kernels::window::run;
 
 /// Surrounds `input` with `value`.
-pub(crate) fn pad(input: &[i8], pad: &Pad, value: i8, output: &mut [i8]) {
+pub(crate) fn pad<E: Copy>(input: &[E], pad: &Pad, value: E, output: &mut [E]) {
     output.fill(value);
     let depth = pad.input.shape.channels as usize;
     let row_len = (pad.input.shape.width as usize).saturating_mul(depth).max(1);
@@ -18,14 +18,14 @@ pub(crate) fn pad(input: &[i8], pad: &Pad, value: i8, output: &mut [i8]) {
 }
 
 /// Copies `source` to `target` at `start`; nothing where it does not fit.
-pub(crate) fn copy(source: &[i8], target: &mut [i8], start: usize) {
+pub(crate) fn copy<E: Copy>(source: &[E], target: &mut [E], start: usize) {
     if let Some(target) = target.get_mut(start..).and_then(|rest| rest.get_mut(..source.len())) {
         target.copy_from_slice(source);
     }
 }
 
 /// Output pixel `(y, x)` is input pixel `(rows[y], columns[x])`. A row that repeats the one before is copied from it.
-pub(crate) fn resize_nearest(input: &[i8], shape: Shape, rows: &[u16], columns: &[u16], output: &mut [i8]) {
+pub(crate) fn resize_nearest<E: Copy>(input: &[E], shape: Shape, rows: &[u16], columns: &[u16], output: &mut [E]) {
     let depth = (shape.channels as usize).max(1);
     let row_len = (shape.width as usize).saturating_mul(depth);
     let out_len = columns.len().saturating_mul(depth).max(1);
@@ -57,7 +57,7 @@ pub(crate) fn run_len(shape: Shape, axis: u8) -> usize {
 }
 
 /// Writes `input` in runs of `len` to `output`, at `start` of every `stride` elements.
-pub(crate) fn interleave(input: &[i8], len: usize, output: &mut [i8], start: usize, stride: usize) {
+pub(crate) fn interleave<E: Copy>(input: &[E], len: usize, output: &mut [E], start: usize, stride: usize) {
     for (run, out) in input.chunks_exact(len.max(1)).zip(output.chunks_exact_mut(stride.max(1))) {
         copy(run, out, start);
     }

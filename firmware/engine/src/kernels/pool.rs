@@ -2,9 +2,10 @@
 
 use neji_format::{PoolKind, Shape, Window};
 
+use crate::element::Element;
 use crate::kernels::conv::axes;
 use crate::kernels::window::run;
-use crate::requantize::{clamp_i8, requantize};
+use crate::requantize::requantize;
 
 /// Channels reduced at once.
 const BLOCK: usize = 16;
@@ -17,14 +18,14 @@ pub(crate) struct Finish {
     pub(crate) zero_point_out: i32,
     pub(crate) multiplier: i32,
     pub(crate) shift: i32,
-    pub(crate) activation_min: i8,
-    pub(crate) activation_max: i8,
+    pub(crate) activation_min: i16,
+    pub(crate) activation_max: i16,
 }
 
 impl Finish {
     /// The output for `value` reduced over `count` elements. The mean is TensorFlow Lite's: of the quantized values, half
     /// away from zero. A window with no element inside gives the zero point.
-    fn output(&self, value: i32, count: i32) -> i8 {
+    fn output<E: Element>(&self, value: i32, count: i32) -> E {
         let value = match self.kind {
             _ if count == 0 => self.zero_point_out,
             PoolKind::Max => value,
@@ -38,24 +39,24 @@ impl Finish {
                 requantize(sum, self.multiplier, self.shift).saturating_add(self.zero_point_out)
             }
         };
-        clamp_i8(value, self.activation_min, self.activation_max)
+        E::clamp(value, self.activation_min, self.activation_max)
     }
 }
 
 /// Pools every window; elements in the padding do not take part.
-pub(crate) fn pool2d(
-    input: &[i8],
+pub(crate) fn pool2d<E: Element>(
+    input: &[E],
     input_shape: Shape,
     window: &Window,
     finish: &Finish,
-    output: &mut [i8],
+    output: &mut [E],
     output_shape: Shape,
 ) {
     let (vertical, horizontal) = axes(window, input_shape);
     let depth = (output_shape.channels as usize).max(1);
     let row_len = (output_shape.width as usize).saturating_mul(depth).max(1);
     let input_width = input_shape.width as usize;
-    let first_value = if finish.kind == PoolKind::Max { i32::from(i8::MIN) } else { 0 };
+    let first_value = if finish.kind == PoolKind::Max { i32::MIN } else { 0 };
     for (y, out_row) in output.chunks_exact_mut(row_len).enumerate() {
         let rows = vertical.clip(y);
         for (x, out_pixel) in out_row.chunks_exact_mut(depth).enumerate() {
@@ -81,31 +82,31 @@ pub(crate) fn pool2d(
 
 /// Takes one pixel's channels into a block.
 #[inline(always)]
-fn reduce(kind: PoolKind, values: &mut [i32; BLOCK], input: &[i8]) {
+fn reduce<E: Element>(kind: PoolKind, values: &mut [i32; BLOCK], input: &[E]) {
     let pairs = values.iter_mut().zip(input);
     match kind {
-        PoolKind::Max => pairs.for_each(|(value, &x)| *value = i32::from(x).max(*value)),
+        PoolKind::Max => pairs.for_each(|(value, &x)| *value = x.into().max(*value)),
         PoolKind::Average | PoolKind::Sum => pairs.for_each(|(value, &x)| *value = value.wrapping_add(x.into())),
     }
 }
 
-/// Mean of each channel over all pixels: `zero_point_out + requantize(sum(q - zero_point_in))`, clamped to int8.
-pub(crate) fn mean(
-    input: &[i8],
+/// Mean of each channel over all pixels: `zero_point_out + requantize(sum(q - zero_point_in))`, clamped to its elements.
+pub(crate) fn mean<E: Element>(
+    input: &[E],
     zero_point_in: i8,
     zero_point_out: i8,
     multiplier: i32,
     shift: i32,
-    output: &mut [i8],
+    output: &mut [E],
 ) {
     let depth = output.len().max(1);
     for (channel, out) in output.iter_mut().enumerate() {
         let mut sum = 0_i32;
         for &x in input.iter().skip(channel).step_by(depth) {
-            sum = sum.wrapping_add(i32::from(x).wrapping_sub(zero_point_in.into()));
+            sum = sum.wrapping_add(x.into().wrapping_sub(zero_point_in.into()));
         }
         let value = requantize(sum, multiplier, shift).saturating_add(zero_point_out.into());
-        *out = clamp_i8(value, i8::MIN, i8::MAX);
+        *out = E::narrowed(value);
     }
 }
 
@@ -128,18 +129,18 @@ mod tests {
     #[test]
     fn finishes() {
         // Halves go away from zero: 5 / 2 -> 3, -5 / 2 -> -3, 7 / 3 -> 2.
-        assert_eq!(finish(PoolKind::Average).output(5, 2), 3);
-        assert_eq!(finish(PoolKind::Average).output(-5, 2), -3);
-        assert_eq!(finish(PoolKind::Average).output(7, 3), 2);
-        assert_eq!(finish(PoolKind::Max).output(127, 2), 100);
+        assert_eq!(finish(PoolKind::Average).output::<i8>(5, 2), 3);
+        assert_eq!(finish(PoolKind::Average).output::<i8>(-5, 2), -3);
+        assert_eq!(finish(PoolKind::Average).output::<i8>(7, 3), 2);
+        assert_eq!(finish(PoolKind::Max).output::<i8>(127, 2), 100);
         // (10 - 2 * 1) / 2 + 1.
-        assert_eq!(finish(PoolKind::Sum).output(10, 2), 5);
+        assert_eq!(finish(PoolKind::Sum).output::<i8>(10, 2), 5);
     }
 
     #[test]
     fn mean_of_two_pixels() {
         // Channel 0: (4 - 2) + (8 - 2) = 8, times 1/2, plus -1; channel 1: -9 - 9 = -18.
-        let mut output = [0; 2];
+        let mut output = [0_i8; 2];
         mean(&[4, -7, 8, -7], 2, -1, 1 << 30, 0, &mut output);
         assert_eq!(output, [3, -10]);
     }

@@ -2,6 +2,7 @@
 
 use neji_format::{Shape, Window};
 
+use crate::element::Element;
 use crate::isa::Isa;
 use crate::kernels::Channels;
 use crate::kernels::window::run;
@@ -33,14 +34,14 @@ impl Axis {
 /// The sum of one output is the bias and a dot product over the input channels for each tap that meets an input, in
 /// gather form, which needs no buffer of i32 as the scatter form would.
 #[expect(clippy::too_many_arguments, reason = "two tensors, a window and constants: each is one thing")]
-pub(crate) fn transpose_conv2d<I: Isa>(
-    input: &[i8],
+pub(crate) fn transpose_conv2d<I: Isa, E: Element>(
+    input: &[E],
     input_shape: Shape,
     input_offset: i32,
     window: &Window,
     weights: &[i8],
     channels: &Channels<'_>,
-    output: &mut [i8],
+    output: &mut [E],
     output_shape: Shape,
 ) {
     let depth = input_shape.channels as usize;
@@ -66,13 +67,13 @@ pub(crate) fn transpose_conv2d<I: Isa>(
         for (x, out) in out_row.chunks_exact_mut(channels_out).enumerate() {
             let columns = Collected::new(horizontal.taps(x));
             let kernels = weights.chunks_exact(kernel_len);
-            for ((out, kernel), (bias, multiplier, shift)) in out.iter_mut().zip(kernels).zip(channels.from(0)) {
+            for ((out, kernel), (bias, multiplier, shift)) in out.iter_mut().zip(kernels).zip(channels.from::<E>(0)) {
                 let mut acc = bias;
                 rows.each(vertical, y, |ky, iy| {
                     columns.each(horizontal, x, |kx, ix| {
                         let tap = ky.wrapping_mul(horizontal.kernel).wrapping_add(kx).wrapping_mul(depth);
                         let pixel = iy.wrapping_mul(input_width).wrapping_add(ix).wrapping_mul(depth);
-                        acc = I::dot_s8(acc, run(input, pixel, depth), input_offset, run(kernel, tap, depth));
+                        acc = E::dot::<I>(acc, run(input, pixel, depth), input_offset, run(kernel, tap, depth));
                     });
                 });
                 *out = channels.output(acc, multiplier, shift);

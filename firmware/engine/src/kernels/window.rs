@@ -45,7 +45,7 @@ impl Axis {
 
 /// `[start, start + len)` of a slice, empty where it reaches beyond.
 #[inline(always)]
-pub(crate) fn run(slice: &[i8], start: usize, len: usize) -> &[i8] {
+pub(crate) fn run<E>(slice: &[E], start: usize, len: usize) -> &[E] {
     slice.get(start..start.saturating_add(len)).unwrap_or(&[])
 }
 

@@ -5,7 +5,7 @@ use neji_format::operator::Concat;
 use crate::arena;
 use crate::kernels::movement::{interleave, run_len};
 
-pub(super) fn run(op: &Concat, arena: &mut [i8]) {
+pub(super) fn run<E: Copy>(op: &Concat, arena: &mut [E]) {
     let split = arena::split(arena, &op.output);
     let stride = run_len(op.output.shape, op.axis);
     let mut start = 0_usize;

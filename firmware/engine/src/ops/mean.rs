@@ -3,9 +3,10 @@
 use neji_format::Mean;
 
 use crate::arena;
+use crate::element::Element;
 use crate::kernels::pool::mean;
 
-pub(super) fn run(op: &Mean, arena: &mut [i8]) {
+pub(super) fn run<E: Element>(op: &Mean, arena: &mut [E]) {
     let split = arena::split(arena, &op.output);
     let (multiplier, shift) = (op.multiplier.multiplier, op.multiplier.shift.into());
     let input = split.input(&op.input);

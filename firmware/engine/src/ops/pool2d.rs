@@ -3,9 +3,10 @@
 use neji_format::Pool2d;
 
 use crate::arena;
+use crate::element::Element;
 use crate::kernels::pool::{Finish, pool2d};
 
-pub(super) fn run(op: &Pool2d, arena: &mut [i8]) {
+pub(super) fn run<E: Element>(op: &Pool2d, arena: &mut [E]) {
     let split = arena::split(arena, &op.output);
     let finish = Finish {
         kind: op.kind,

@@ -21,7 +21,8 @@ impl Lowering<'_, '_> {
         }
         let (a, b) = (self.operand(a)?, self.operand(b)?);
         let output = self.result(Self::output(operator))?;
-        let bounds = bounds(activation, self.lowered.scheme(output));
+        let element = self.lowered.element;
+        let bounds = bounds(element, activation, self.lowered.scheme(output));
         let [a, b, out] = [a, b, output].map(|index| self.lowered.tensors[index]);
         let lowered = match operator.code {
             builtin::MUL => {
@@ -39,7 +40,7 @@ impl Lowering<'_, '_> {
                     "a factor of {} between scales",
                     larger / f64::from(out.scale)
                 );
-                let add = add(a, b, out, bounds);
+                let add = add(element, a, b, out, bounds);
                 if code == builtin::SUB { Int8::Sub(add) } else { Int8::Add(add) }
             }
         };

@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use neji_format::{
-    Constant, Conv2d, DepthwiseConv2d, FullyConnected, Operator as Int8, Requantization, Shape, TransposeConv2d,
-    Window, push_constant,
+    Constant, Conv2d, DepthwiseConv2d, Element, FullyConnected, Operator as Int8, Requantization, Shape,
+    TransposeConv2d, Window, push_constant,
 };
 
 use super::super::file::{Activation, Kind, Operator, Options, Padding, Tensor};
@@ -95,6 +95,8 @@ struct Layer<'t, 'b> {
     dimension: i32,
     factor: Factor,
     activation: Activation,
+    /// Whether int16 without a bias has sums of 64 bits.
+    wide_without_bias: bool,
 }
 
 impl<'f, 'b> Lowering<'f, 'b> {
@@ -126,14 +128,19 @@ impl<'f, 'b> Lowering<'f, 'b> {
             scales.len(),
             layer.weights.dimension
         );
-        let biases = match layer.bias {
-            Some(bias) => {
-                ensure!(bias.kind == Kind::Int32, "bias \"{}\" is {:?}, not int32", bias.name, bias.kind);
-                integers(bias)?
-            }
-            None => vec![0; channels],
+        // int16 activations have biases and sums of 64 bits, or of 32 where the file says so.
+        let element = self.lowered.element;
+        let size = match layer.bias.map(|bias| bias.kind) {
+            Some(Kind::Int64) if element == Element::I16 => 8,
+            None if element == Element::I16 && layer.wide_without_bias => 8,
+            Some(Kind::Int32) | None => 4,
+            Some(other) => bail!("a bias of {other:?}; int32 is imported, and int64 with int16 activations"),
         };
-        ensure!(biases.len() == channels, "{} biases for {channels} output channels", biases.len());
+        let biases = match layer.bias {
+            Some(bias) => bias.data.with_context(|| format!("bias \"{}\" must be a constant", bias.name))?.to_vec(),
+            None => vec![0; channels * size],
+        };
+        ensure!(biases.len() == channels * size, "{} bytes of biases for {channels} output channels", biases.len());
         let (mut multipliers, mut shifts) = (Vec::new(), Vec::new());
         for channel in 0..channels {
             let scale = scales[if scales.len() == 1 { 0 } else { channel }];
@@ -143,8 +150,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
             multipliers.extend(factor.multiplier.to_le_bytes());
             shifts.push(factor.shift.cast_unsigned());
         }
-        let biases: Vec<u8> = biases.into_iter().flat_map(i32::to_le_bytes).collect();
-        let (activation_min, activation_max) = bounds(layer.activation, output);
+        let (activation_min, activation_max) = bounds(element, layer.activation, output);
         let constants = &mut self.lowered.constants;
         Ok(Requantization {
             bias: push_constant(constants, &biases),
@@ -166,7 +172,15 @@ impl<'f, 'b> Lowering<'f, 'b> {
         ensure!(depth == shape.channels, "weights of {depth} channels on {}; groups are not supported", shape.channels);
         let (window, size) = window(padding, shape, [kernel_height, kernel_width], stride, dilation)?;
         let bias = self.bias(operator, 2)?;
-        let layer = Layer { weights, bias, channels, dimension: 0, factor: Factor::Convolution, activation };
+        let layer = Layer {
+            weights,
+            bias,
+            channels,
+            dimension: 0,
+            factor: Factor::Convolution,
+            activation,
+            wide_without_bias: false,
+        };
         let output = self.computed(operator, Shape::new(size[0], size[1], channels))?;
         let requantization = self.requantization(&layer, self.lowered.scheme(input), self.lowered.scheme(output))?;
         let weights = self.weights(weights)?;
@@ -185,7 +199,15 @@ impl<'f, 'b> Lowering<'f, 'b> {
         let shape = self.lowered.tensors[input].shape;
         let (window, size) = window(padding, shape, [kernel_height, kernel_width], stride, dilation)?;
         let bias = self.bias(operator, 2)?;
-        let layer = Layer { weights, bias, channels, dimension: 3, factor: Factor::Convolution, activation };
+        let layer = Layer {
+            weights,
+            bias,
+            channels,
+            dimension: 3,
+            factor: Factor::Convolution,
+            activation,
+            wide_without_bias: true,
+        };
         let output = self.computed(operator, Shape::new(size[0], size[1], channels))?;
         let requantization = self.requantization(&layer, self.lowered.scheme(input), self.lowered.scheme(output))?;
         let weights = self.weights(weights)?;
@@ -211,7 +233,15 @@ impl<'f, 'b> Lowering<'f, 'b> {
         // The padding is that of the convolution which this one transposes: from the output to the input.
         let (window, _) = window(padding, output_shape, [kernel_height, kernel_width], stride, [1, 1])?;
         let bias = self.bias(operator, 3)?;
-        let layer = Layer { weights, bias, channels, dimension: 0, factor: Factor::Convolution, activation };
+        let layer = Layer {
+            weights,
+            bias,
+            channels,
+            dimension: 0,
+            factor: Factor::Convolution,
+            activation,
+            wide_without_bias: true,
+        };
         let output = self.computed(operator, output_shape)?;
         let requantization = self.requantization(&layer, self.lowered.scheme(input), self.lowered.scheme(output))?;
         let weights = self.weights(weights)?;
@@ -232,9 +262,17 @@ impl<'f, 'b> Lowering<'f, 'b> {
         ensure!(elements.is_multiple_of(features.into()), "{elements} inputs, the weights take {features}");
         let rows = (elements / u64::from(features)) as u32;
         let factor = if weights.scales.len() == 1 { Factor::Dense } else { Factor::Convolution };
-        let layer = Layer { weights, bias: self.bias(operator, 2)?, channels, dimension: 0, factor, activation };
+        let layer = Layer {
+            weights,
+            bias: self.bias(operator, 2)?,
+            channels,
+            dimension: 0,
+            factor,
+            activation,
+            wide_without_bias: false,
+        };
         let to = Self::output(operator);
-        let scheme = super::scheme(self.tensor(to)?)?;
+        let scheme = self.scheme(self.tensor(to)?)?;
         let requantization = self.requantization(&layer, self.lowered.scheme(input), scheme)?;
         let weights = self.weights(weights)?;
         if rows == 1 {

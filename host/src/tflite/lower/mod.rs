@@ -11,7 +11,7 @@ mod pools;
 mod tables;
 
 use anyhow::{Context, Result, bail, ensure};
-use neji_format::{Load, LutFunction, Operator as Int8, Shape, push_constant};
+use neji_format::{Element, Load, LutFunction, Multiplier, Operator as Int8, Shape, push_constant};
 
 use super::builtin;
 use super::file::{Activation, File, Kind, Operator, Options, Tensor};
@@ -29,6 +29,9 @@ pub(super) fn lower(file: &File<'_>) -> Result<Lowered> {
     let mut lowering =
         Lowering { file, lowered: Lowered::default(), placed: vec![None; file.tensors.len()], name: String::new() };
     let input = lowering.first(input, &needed).context("the model's input")?;
+    if lowering.tensor(input)?.kind == Kind::Int16 {
+        lowering.lowered.element = Element::I16;
+    }
     lowering.result(input).context("the model's input")?;
     for (index, operator) in file.operators.iter().enumerate().filter(|(index, _)| needed[*index]) {
         lowering.operator(operator).with_context(|| format!("operator {index}, {}", builtin::name(operator.code)))?;
@@ -85,7 +88,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
         let readers: Vec<&Operator> = readers.map(|(op, _)| op).collect();
         match readers[..] {
             [quantize] if quantize.code == builtin::QUANTIZE => quantize.outputs.first().copied().context("no output"),
-            _ => bail!("float32, and not quantized by one QUANTIZE; models of int8 are imported"),
+            _ => bail!("float32, and not quantized by one QUANTIZE; models of int8 or int16 are imported"),
         }
     }
 
@@ -153,18 +156,24 @@ impl<'f, 'b> Lowering<'f, 'b> {
             return Ok(placed);
         }
         let values = tensor.data.with_context(|| format!("nothing computes its input \"{}\"", tensor.name))?;
-        let (shape, scheme) = (shape(tensor)?, scheme(tensor)?);
-        ensure!(values.len() == shape.len(), "constant \"{}\": {} bytes for {shape:?}", tensor.name, values.len());
+        let (shape, scheme) = (shape(tensor)?, self.scheme(tensor)?);
+        let needed = shape.len().checked_mul(self.lowered.element.bytes());
+        ensure!(needed == Some(values.len()), "constant \"{}\": {} bytes for {shape:?}", tensor.name, values.len());
         let place = self.lowered.tensor(index as usize, shape, scheme);
         let values = push_constant(&mut self.lowered.constants, values);
         self.lowered.push(&tensor.name, Int8::Load(Load { output: self.lowered.tensors[place], values }));
         Ok(place)
     }
 
+    /// Scale and zero point of an activation.
+    fn scheme(&self, tensor: &Tensor<'_>) -> Result<Scheme> {
+        scheme(self.lowered.element, tensor)
+    }
+
     /// A place for a tensor that is computed next.
     fn result(&mut self, index: i32) -> Result<usize> {
         let tensor = self.tensor(index)?;
-        let (shape, scheme) = (shape(tensor)?, scheme(tensor)?);
+        let (shape, scheme) = (shape(tensor)?, self.scheme(tensor)?);
         let place = self.lowered.tensor(index as usize, shape, scheme);
         self.placed[index as usize] = Some(place);
         Ok(place)
@@ -180,7 +189,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
     /// TensorFlow Lite copies bytes in operators such as a reshape whatever the scales say, and so does this.
     fn settle(&mut self, index: i32, value: usize) -> Result<()> {
         let tensor = self.tensor(index)?;
-        let (shape, scheme) = (shape(tensor)?, scheme(tensor)?);
+        let (shape, scheme) = (shape(tensor)?, self.scheme(tensor)?);
         let value = self.relabelled(index, value, scheme);
         let value = self.reshaped(index, value, shape)?;
         self.placed[index as usize] = Some(value);
@@ -205,7 +214,13 @@ impl<'f, 'b> Lowering<'f, 'b> {
             return value;
         }
         let output = self.between(index, self.lowered.tensors[value].shape, scheme);
-        self.lowered.push_table(&self.name, value, output, LutFunction::Quantize, |q| q);
+        match self.lowered.element {
+            Element::I8 => self.lowered.push_table(&self.name, value, output, LutFunction::Quantize, |q| q),
+            Element::I16 => {
+                let one = Multiplier { multiplier: 1 << 30, shift: 1 };
+                self.lowered.push_scaled(&self.name, value, output, one, Element::I16.range());
+            }
+        }
         output
     }
 
@@ -214,7 +229,10 @@ impl<'f, 'b> Lowering<'f, 'b> {
         let output = Self::output(operator);
         if self.tensor(input)?.kind == Kind::Float32 {
             // The model's input was placed where this operator's output is.
-            ensure!(self.placed[output as usize].is_some(), "floats inside the model; models of int8 are imported");
+            ensure!(
+                self.placed[output as usize].is_some(),
+                "floats inside the model; models of int8 or int16 are imported"
+            );
             return Ok(());
         }
         self.requantize(operator)
@@ -222,7 +240,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
 
     fn dequantize(&mut self, operator: &Operator) -> Result<()> {
         let output = Self::output(operator);
-        ensure!(self.file.outputs == [output], "floats inside the model; models of int8 are imported");
+        ensure!(self.file.outputs == [output], "floats inside the model; models of int8 or int16 are imported");
         Ok(())
     }
 }
@@ -280,14 +298,19 @@ fn axis_of_each(tensor: &Tensor<'_>, axis: i32) -> Result<usize> {
     Ok(here as usize)
 }
 
-/// Scale and zero point of an activation.
-fn scheme(tensor: &Tensor<'_>) -> Result<Scheme> {
+/// Scale and zero point of an activation of `element`s.
+fn scheme(element: Element, tensor: &Tensor<'_>) -> Result<Scheme> {
     let name = &tensor.name;
-    ensure!(tensor.kind == Kind::Int8, "\"{name}\" is {:?}; models of int8 are imported", tensor.kind);
+    let kind = match element {
+        Element::I8 => Kind::Int8,
+        Element::I16 => Kind::Int16,
+    };
+    ensure!(tensor.kind == kind, "\"{name}\" is {:?} in a model of {kind:?}", tensor.kind);
     let ([scale], [zero_point]) = (&tensor.scales[..], &tensor.zero_points[..]) else {
         bail!("\"{name}\" has {} scales and {} zero points, not one", tensor.scales.len(), tensor.zero_points.len());
     };
     ensure!(scale.is_finite() && *scale > 0.0, "\"{name}\" has scale {scale}, which must be above 0");
+    ensure!(element == Element::I8 || *zero_point == 0, "\"{name}\": the zero point of int16 must be 0");
     let zero_point = i8::try_from(*zero_point);
     Ok(Scheme { scale: *scale, zero_point: zero_point.with_context(|| format!("\"{name}\": the zero point"))? })
 }
@@ -306,15 +329,16 @@ fn integers(tensor: &Tensor<'_>) -> Result<Vec<i32>> {
 }
 
 /// Bounds of an output, as `CalculateActivationRangeQuantized` finds them.
-fn bounds(activation: Activation, output: Scheme) -> (i8, i8) {
+fn bounds(element: Element, activation: Activation, output: Scheme) -> (i16, i16) {
+    let (low, high) = element.range();
     // The quotient and its rounding are f32's, as there.
     let quantized = |real: f32| {
         let steps = (real / output.scale).round();
-        (f64::from(steps) + f64::from(output.zero_point)).clamp(-128.0, 127.0) as i8
+        (f64::from(steps) + f64::from(output.zero_point)).clamp(low.into(), high.into()) as i16
     };
     match activation {
-        Activation::None => (i8::MIN, i8::MAX),
-        Activation::Relu => (quantized(0.0), i8::MAX),
+        Activation::None => (low, high),
+        Activation::Relu => (quantized(0.0), high),
         Activation::Relu6 => (quantized(0.0), quantized(6.0)),
         Activation::ReluN1To1 => (quantized(-1.0), quantized(1.0)),
     }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use neji_format::{Constant, Operator as Int8, Pad, ResizeNearest, Shape, push_constant};
 
 use super::super::file::Operator;
-use super::{Lowering, axis, integers, scheme, shape, single};
+use super::{Lowering, axis, integers, shape, single};
 
 /// The input element nearest to output element `index`, in f32 as TensorFlow Lite's `GetNearestNeighbor` computes it.
 fn nearest(index: u32, input: u32, output: u32, align_corners: bool, half_pixel_centers: bool) -> u32 {
@@ -25,7 +25,7 @@ impl Lowering<'_, '_> {
         ensure!(!operator.inputs.is_empty(), "no inputs");
         let to = Self::output(operator);
         let along = axis(self.tensor(to)?, along)?;
-        let scheme = scheme(self.tensor(to)?)?;
+        let scheme = self.scheme(self.tensor(to)?)?;
         let mut parts = Vec::new();
         let mut joined = 0;
         for &input in &operator.inputs {
@@ -63,7 +63,7 @@ impl Lowering<'_, '_> {
         if [top, bottom] != [0, 0] {
             single(self.tensor(source)?)?;
         }
-        let scheme = scheme(self.tensor(to)?)?;
+        let scheme = self.scheme(self.tensor(to)?)?;
         let mut value = self.operand(source)?;
         // What is added is the output's zero point.
         value = self.relabelled(source, value, scheme);

@@ -1,12 +1,12 @@
 //! Pools, means and softmax: what reduces.
 
 use anyhow::{Context, Result, bail, ensure};
-use neji_format::{Mean, Multiplier, Operator as Int8, Pool2d, PoolKind, Shape, Window};
+use neji_format::{Element, Mean, Multiplier, Operator as Int8, Pool2d, PoolKind, Shape, Window};
 
 use super::super::builtin;
 use super::super::file::{Operator, Options, Padding};
 use super::layers::window;
-use super::{Lowering, axis_of_each, bounds, integers, scheme, single, sizes};
+use super::{Lowering, axis_of_each, bounds, integers, single, sizes};
 use crate::lowered::softmax;
 use crate::quantize::scheme::{Scheme, multiplier};
 
@@ -32,7 +32,7 @@ impl Lowering<'_, '_> {
         let size = |size: i32| u32::try_from(size).context("a kernel below 0");
         let (window, size) = window(padding, shape, [size(kernel[0])?, size(kernel[1])?], stride, [1, 1])?;
         // The bounds are in the output's scale, the bytes are the input's.
-        let (activation_min, activation_max) = bounds(activation, scheme(self.tensor(to)?)?);
+        let (activation_min, activation_max) = bounds(self.lowered.element, activation, self.scheme(self.tensor(to)?)?);
         let output = self.between(to, Shape::new(size[0], size[1], shape.channels), self.lowered.scheme(input));
         let kind = if operator.code == builtin::MAX_POOL_2D { PoolKind::Max } else { PoolKind::Average };
         let pool = Pool2d {
@@ -57,7 +57,7 @@ impl Lowering<'_, '_> {
             over[axis_of_each(self.tensor(source)?, index)?] = true;
         }
         let to = Self::output(operator);
-        let output_scheme = scheme(self.tensor(to)?)?;
+        let output_scheme = self.scheme(self.tensor(to)?)?;
         let input = self.operand(source)?;
         let [batch, height, width, channels] = sizes(self.tensor(source)?)?;
         let rows = batch * height;
@@ -82,14 +82,15 @@ impl Lowering<'_, '_> {
         let strides = [i32::try_from(high)?, i32::try_from(stride)?];
         let (window, size): (Window, _) = window(Padding::Valid, shape, [high, columns], strides, [1, 1])?;
         let output = self.between(to, Shape::new(size[0], size[1], shape.channels), output_scheme);
+        let (activation_min, activation_max) = self.lowered.element.range();
         let pool = Pool2d {
             kind: PoolKind::Sum,
             input: self.lowered.tensors[input],
             output: self.lowered.tensors[output],
             window,
             multiplier,
-            activation_min: i8::MIN,
-            activation_max: i8::MAX,
+            activation_min,
+            activation_max,
         };
         self.lowered.push(&self.name, Int8::Pool2d(pool));
         self.settle(to, output)
@@ -97,6 +98,7 @@ impl Lowering<'_, '_> {
 
     pub(super) fn softmax(&mut self, operator: &Operator, beta: f32) -> Result<()> {
         let [input] = self.inputs(operator)?;
+        ensure!(self.lowered.element == Element::I8, "int16 activations; int8 is imported here");
         let input = self.operand(input)?;
         let output = self.computed(operator, self.lowered.tensors[input].shape)?;
         let operator = softmax(self.lowered.tensors[input], self.lowered.tensors[output], beta)?;

@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use neji_engine::requantize::requantize;
-use neji_format::{LutFunction, Multiplier};
+use neji_format::{Element, LutFunction, Multiplier};
 
 use super::super::file::{Activation, Operator};
 use super::{Lowering, bounds};
@@ -101,6 +101,7 @@ impl Lowering<'_, '_> {
         function: LutFunction,
         make: impl FnOnce(Scheme, Scheme) -> Result<F>,
     ) -> Result<()> {
+        ensure!(self.lowered.element == Element::I8, "int16 activations; int8 is imported here");
         let [input] = self.inputs(operator)?;
         let input = self.operand(input)?;
         let output = self.computed(operator, self.lowered.tensors[input].shape)?;
@@ -110,7 +111,37 @@ impl Lowering<'_, '_> {
         Ok(())
     }
 
+    /// A change of scale of int16, by the `real` factor of both.
+    fn rescale(
+        &mut self,
+        operator: &Operator,
+        activation: Activation,
+        real: impl FnOnce(Scheme, Scheme) -> f64,
+    ) -> Result<()> {
+        let [input] = self.inputs(operator)?;
+        let input = self.operand(input)?;
+        let output = self.computed(operator, self.lowered.tensors[input].shape)?;
+        let (from, to) = (self.lowered.scheme(input), self.lowered.scheme(output));
+        let factor = signed_multiplier(real(from, to))?;
+        let bounds = bounds(Element::I16, activation, to);
+        let name = self.name.clone();
+        self.lowered.push_scaled(&name, input, output, factor, bounds);
+        Ok(())
+    }
+
+    fn sigmoid(&mut self, operator: &Operator, function: LutFunction) -> Result<()> {
+        let [input] = self.inputs(operator)?;
+        let input = self.operand(input)?;
+        let output = self.computed(operator, self.lowered.tensors[input].shape)?;
+        let name = self.name.clone();
+        self.lowered.push_sigmoid(&name, input, output, function)
+    }
+
     pub(super) fn requantize(&mut self, operator: &Operator) -> Result<()> {
+        if self.lowered.element == Element::I16 {
+            let real = |input: Scheme, output: Scheme| f64::from(input.scale) / f64::from(output.scale);
+            return self.rescale(operator, Activation::None, real);
+        }
         self.table(operator, LutFunction::Quantize, |input, output| {
             let factor = signed_multiplier(f64::from(input.scale) / f64::from(output.scale))?;
             Ok(move |q: i8| finish(scaled(i32::from(q) - i32::from(input.zero_point), factor), output))
@@ -118,12 +149,15 @@ impl Lowering<'_, '_> {
     }
 
     pub(super) fn relu(&mut self, operator: &Operator, activation: Activation, function: LutFunction) -> Result<()> {
+        if self.lowered.element == Element::I16 {
+            return self.rescale(operator, activation, |input, output| f64::from(input.scale / output.scale));
+        }
         self.table(operator, function, |input, output| {
             let factor = signed_multiplier(f64::from(input.scale / output.scale))?;
-            let (low, high) = bounds(activation, output);
+            let (low, high) = bounds(Element::I8, activation, output);
             Ok(move |q: i8| {
                 let value = scaled(i32::from(q) - i32::from(input.zero_point), factor);
-                finish(value, output).max(low).min(high)
+                i16::from(finish(value, output)).max(low).min(high) as i8
             })
         })
     }
@@ -140,12 +174,18 @@ impl Lowering<'_, '_> {
     }
 
     pub(super) fn logistic(&mut self, operator: &Operator) -> Result<()> {
+        if self.lowered.element == Element::I16 {
+            return self.sigmoid(operator, LutFunction::Logistic);
+        }
         self.table(operator, LutFunction::Logistic, |input, output| {
             Ok(move |q: i8| in_single_precision(input, output, q, |x| 1.0 / (1.0 + f64::from(-x).exp() as f32)))
         })
     }
 
     pub(super) fn tanh(&mut self, operator: &Operator) -> Result<()> {
+        if self.lowered.element == Element::I16 {
+            return self.sigmoid(operator, LutFunction::Tanh);
+        }
         self.table(operator, LutFunction::Tanh, |input, output| {
             Ok(move |q: i8| in_single_precision(input, output, q, |x| f64::from(x).tanh() as f32))
         })
