@@ -70,7 +70,7 @@ pub struct Inspection {
     /// AUROC of the float model when the blob was made; none where it wasn't measured.
     pub auroc_float: Option<f32>,
     /// AUROC of the blob then.
-    pub auroc_int8: Option<f32>,
+    pub auroc_quantized: Option<f32>,
 }
 
 /// `height x width x channels`.
@@ -163,7 +163,7 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
         config_hash: hex(&provenance.config_hash),
         crc32: format!("{:08x}", model.header().crc32),
         auroc_float: measured(provenance.metrics.auroc_float),
-        auroc_int8: measured(provenance.metrics.auroc_int8),
+        auroc_quantized: measured(provenance.metrics.auroc_quantized),
     }
 }
 
@@ -241,7 +241,7 @@ pub fn text(found: &Inspection) -> String {
         ("threshold", format!("{:.6}", found.threshold)),
         ("decision", found.decision.clone()),
         ("classes", classes),
-        ("AUROC", format!("float {}, int8 {}", auroc(found.auroc_float), auroc(found.auroc_int8))),
+        ("AUROC", format!("float {}, quantized {}", auroc(found.auroc_float), auroc(found.auroc_quantized))),
         ("seed", found.seed.to_string()),
         ("data", found.data_hash.clone()),
         ("settings", found.config_hash.clone()),

@@ -15,7 +15,7 @@
 //! let table = push_constant(&mut constants, &table);
 //! let relu = Lut { input: tensor(0), output: tensor(16), function: LutFunction::Relu, table };
 //! let hash = [0; 32];
-//! let metrics = Metrics { auroc_float: f32::NAN, auroc_int8: f32::NAN };
+//! let metrics = Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN };
 //! let plan = Plan {
 //!     provenance: Provenance {
 //!         neji_version: "0.1.0", name: "relu", classes: "", data_hash: hash, config_hash: hash, seed: 0, metrics,

@@ -12,7 +12,7 @@ pub struct Metrics {
     /// AUROC of the float model on the evaluation data; NaN where there was none.
     pub auroc_float: f32,
     /// AUROC of this blob on the same data.
-    pub auroc_int8: f32,
+    pub auroc_quantized: f32,
 }
 
 /// Where a blob comes from.

@@ -62,6 +62,23 @@ fn a_small_autoencoder_gives_the_same_bits_on_all_six_boards() {
 }
 
 #[test]
+fn int16_activations_give_the_same_bits_on_the_boards_that_have_them() {
+    let screws = data(Layout::Mvtec);
+    let toml = format!("{}\n[quantize]\nactivations = \"int16\"", models::SMALL);
+    let (bytes, summary) = blob(&toml, &screws).expect("a blob");
+    let (float, quantized) = (summary.auroc_float.expect("measured"), summary.auroc_quantized.expect("measured"));
+    assert!((float - quantized).abs() < 0.01, "float {float}, quantized {quantized}");
+    let frames = test_frames(&Model::parse(bytes.as_slice()).expect("a model"), &screws);
+    let (with, without): (Vec<Board>, Vec<Board>) = boards().into_iter().partition(|board| board.settings.int16);
+    assert!(same_everywhere(&bytes, &frames, &with) > 0, "no alarm on twelve defects");
+    for board in without {
+        let elf = board.build().expect("firmware");
+        let run = board.run(&elf, bytes.as_slice(), &[], Options::default()).expect("runs");
+        assert!(run.refused().is_some_and(|reason| reason.contains("int8 only")), "{:?}", run.reports);
+    }
+}
+
+#[test]
 fn convolutions_give_the_same_bits_on_the_boards_that_hold_them() {
     let larger: Vec<Board> = boards().into_iter().filter(|board| board.settings.ram_bytes > 64 * 1024).collect();
     assert_eq!(larger.len(), 5);

@@ -13,7 +13,7 @@ fn real_screws_are_found_better_than_by_chance() {
     }
     let toml = std::fs::read_to_string(root().join("configs/screw.toml")).expect("the experiment");
     let (_, summary) = blob(&toml, &folder).expect("a blob");
-    let (float, int8) = (summary.auroc_float.expect("measured"), summary.auroc_int8.expect("measured"));
+    let (float, int8) = (summary.auroc_float.expect("measured"), summary.auroc_quantized.expect("measured"));
     println!("real screws: AUROC float {float:.4}, int8 {int8:.4}");
     assert!(int8 > 0.9, "{int8}");
     assert!((float - int8).abs() < 0.02, "float {float}, int8 {int8}");

@@ -49,7 +49,7 @@ fn names_that_look_like_markup_stay_text() {
             part_not_found: 0,
             sensor_faults: 0,
             threshold: 1.5,
-            int8: both,
+            quantized: both,
             float: None,
             confusion: Confusion {
                 counts: vec![vec![2, 0], vec![0, 2]],

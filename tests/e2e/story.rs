@@ -19,7 +19,7 @@ fn the_same_seed_gives_the_same_blob_and_int8_stays_close_to_float() {
     let (first, summary) = blob(models::SMALL, &screws).expect("a blob");
     let (again, _) = blob(models::SMALL, &screws).expect("a blob");
     assert_eq!(first.as_slice(), again.as_slice());
-    let (float, int8) = (summary.auroc_float.expect("measured"), summary.auroc_int8.expect("measured"));
+    let (float, int8) = (summary.auroc_float.expect("measured"), summary.auroc_quantized.expect("measured"));
     assert!((float - int8).abs() < 0.05, "float {float}, int8 {int8}");
     assert!(int8 > 0.6, "{int8}");
     for layer in &summary.layers {

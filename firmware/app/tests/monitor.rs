@@ -64,7 +64,7 @@ fn blob_of(element: Element, front_end: FrontEnd) -> AlignedBytes {
             data_hash: [0; 32],
             config_hash: [0; 32],
             seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_int8: 0.0 },
+            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
         },
         front_end,
         detector: Detector::Reconstruction(Reconstruction {

@@ -47,7 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let model = simulate::model(&path, &bytes)?;
     let data = Dataset::load(&args.data, args.layout)?;
     ensure!(!data.test.is_empty(), "{}: no test images; put some into test/good and others", args.data.display());
-    let rows = scores::int8(model, &data.test)?;
+    let rows = scores::quantized(model, &data.test)?;
     let own = run.map(|run| run.join("graph.neji-graph")).filter(|graph| graph.exists());
     let float = match args.float.or(own) {
         Some(graph) => Some(scores::float(model, &Graph::load(&graph)?, &data.test)?),
@@ -86,7 +86,7 @@ fn print(metrics: &Metrics) {
     }
     println!("\n{:<24} {:>7} {:>18}", "", "AUROC", "average precision");
     let float = metrics.float.iter().map(|figures| ("float", figures));
-    for (name, figures) in float.chain([("int8", &metrics.int8)]) {
+    for (name, figures) in float.chain([("quantized", &metrics.quantized)]) {
         println!("{name:<24} {:>7.4} {:>18.4}", figures.auroc, figures.average_precision);
     }
     for row in &metrics.per_defect {

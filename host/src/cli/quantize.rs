@@ -63,9 +63,9 @@ fn print(summary: &Summary) {
         summary.blob_bytes, summary.arena_bytes, summary.arena_lower_bound
     );
     println!("threshold {:.4} from {} normal images", summary.threshold, summary.threshold_images);
-    match (summary.auroc_float, summary.auroc_int8) {
-        (Some(float), Some(int8)) => {
-            println!("AUROC float {float:.4}, int8 {int8:.4}: quantization costs {:+.4}", int8 - float);
+    match (summary.auroc_float, summary.auroc_quantized) {
+        (Some(float), Some(quantized)) => {
+            println!("AUROC float {float:.4}, quantized {quantized:.4}: a difference of {:+.4}", quantized - float);
         }
         _ => println!("AUROC not measured: the data have no test part of good and defective images"),
     }

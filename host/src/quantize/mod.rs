@@ -1,7 +1,7 @@
 //! From a trained run to `model.neji`.
 //!
 //! float graph -> fold -> calibrate -> lower -> plan -> blob; then the engine itself, on the blob so far, gives what only
-//! int8 can tell: each residual's deviation on normal images, and from the scores of held-out normal images the threshold.
+//! integers can tell: each residual's deviation on normal images, and from the scores of held-out normal images the threshold.
 
 pub mod assemble;
 pub mod cost;
@@ -34,7 +34,7 @@ use scheme::Scheme;
 
 /// Most training images that ranges are calibrated on, evenly spread.
 const CALIBRATION_IMAGES: usize = 256;
-/// Images that float and int8 are compared on, layer by layer.
+/// Images that float and integers are compared on, layer by layer.
 const COST_IMAGES: usize = 32;
 
 /// `quantize.json`.
@@ -62,7 +62,7 @@ pub struct Summary {
     /// AUROC of the float graph on the test part, where that has both kinds.
     pub auroc_float: Option<f64>,
     /// AUROC of the blob there.
-    pub auroc_int8: Option<f64>,
+    pub auroc_quantized: Option<f64>,
 }
 
 /// Quantizes `run` into a blob.
@@ -100,7 +100,7 @@ pub fn write(run: &Run, out: &std::path::Path, bytes: &AlignedBytes, summary: &S
 struct Quantizer<'a> {
     experiment: &'a Experiment,
     data: &'a Dataset,
-    /// The float model as the trainer left it: what the int8 one is compared with.
+    /// The float model as the trainer left it: what the quantized one is compared with.
     graph: &'a Graph,
     folded: Graph,
     lowered: Lowered,
@@ -132,10 +132,9 @@ impl<'a> Quantizer<'a> {
         let folded = fold(graph);
         let ranges = calibrate(&folded, &inputs, experiment.quantize.calibration);
         let element = experiment.quantize.activations.element();
-        let int8 = input;
         let input = match element {
-            Element::I8 => int8,
-            Element::I16 => Scheme { scale: int8.scale / I16_PER_LEVEL as f32, zero_point: 0 },
+            Element::I8 => input,
+            Element::I16 => Scheme { scale: input.scale / I16_PER_LEVEL as f32, zero_point: 0 },
         };
         let lowered = lower(&folded, &ranges, element, input)?;
         let normal_only = |samples: Vec<&'a Sample>| -> Vec<&'a Sample> {
@@ -160,7 +159,7 @@ impl<'a> Quantizer<'a> {
                 data_hash: data.hash(),
                 config_hash: experiment.hash(),
                 seed: experiment.seed,
-                metrics: Metrics { auroc_float: f32::NAN, auroc_int8: f32::NAN },
+                metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
             },
         };
         let normal = extracted.into_iter().filter(|(_, label)| *label == 0);
@@ -183,16 +182,16 @@ impl<'a> Quantizer<'a> {
         }
         edges.weights = weights.as_deref();
         let weighted = self.assemble(&edges)?;
-        let rows = scores::int8(model(&weighted)?, &self.held_out)?;
+        let rows = scores::quantized(model(&weighted)?, &self.held_out)?;
         let unit = edges.decision.score_unit;
         let found: Vec<f64> = rows.iter().map(|row| row.score).collect();
         let experiment = self.experiment;
         let levels = levels(&found, unit, experiment.task, &experiment.detector, experiment.decision.hysteresis)?;
         edges.decision = decision(&experiment.decision, levels, unit);
         let judging = self.assemble(&edges)?;
-        let (auroc_float, auroc_int8) = self.auroc(model(&judging)?)?;
+        let (auroc_float, auroc_quantized) = self.auroc(model(&judging)?)?;
         let value = |auroc: Option<f64>| auroc.map_or(f32::NAN, |auroc| auroc as f32);
-        edges.provenance.metrics = Metrics { auroc_float: value(auroc_float), auroc_int8: value(auroc_int8) };
+        edges.provenance.metrics = Metrics { auroc_float: value(auroc_float), auroc_quantized: value(auroc_quantized) };
         let bytes = self.assemble(&edges)?;
         let lifetimes = assemble::lifetimes(&self.lowered, self.experiment.task == Task::Autoencoder);
         let blob = model(&bytes)?;
@@ -207,7 +206,7 @@ impl<'a> Quantizer<'a> {
             threshold: f64::from(levels.threshold) * f64::from(unit),
             threshold_images: self.held_out.len(),
             auroc_float,
-            auroc_int8,
+            auroc_quantized,
         };
         self.normal.clear();
         Ok((bytes, summary))
@@ -217,16 +216,16 @@ impl<'a> Quantizer<'a> {
         assemble(&self.lowered, Memory::Planned, edges)
     }
 
-    /// AUROC of float and int8 on the test part; none where it has not both kinds.
+    /// AUROC of the float graph and the blob on the test part; none where it has not both kinds.
     fn auroc(&self, model: Model<'_>) -> Result<(Option<f64>, Option<f64>)> {
         let test = &self.data.test;
         let abnormal: Vec<bool> = test.iter().map(|sample| sample.label > 0).collect();
         if abnormal.iter().all(|&a| a) || abnormal.iter().all(|&a| !a) {
             return Ok((None, None));
         }
-        let int8: Vec<f64> = scores::int8(model, test)?.iter().map(|row| row.score).collect();
+        let quantized: Vec<f64> = scores::quantized(model, test)?.iter().map(|row| row.score).collect();
         let float = scores::float(model, self.graph, test)?;
-        Ok((Some(auroc(&float, &abnormal)?), Some(auroc(&int8, &abnormal)?)))
+        Ok((Some(auroc(&float, &abnormal)?), Some(auroc(&quantized, &abnormal)?)))
     }
 }
 

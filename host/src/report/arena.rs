@@ -98,7 +98,7 @@ mod tests {
             data_hash: [0; 32],
             config_hash: [0; 32],
             seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_int8: 0.0 },
+            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
         };
         let plan = Plan {
             element: neji_format::Element::I8,

@@ -77,7 +77,7 @@ pub struct Metrics {
     /// Threshold in real units.
     pub threshold: f64,
     /// Of the blob: the device's arithmetic.
-    pub int8: Figures,
+    pub quantized: Figures,
     /// Of the float graph, where there was one.
     pub float: Option<Figures>,
     /// Verdicts by truth.

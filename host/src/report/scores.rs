@@ -4,9 +4,9 @@ use std::borrow::Borrow;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use neji_app::frontend::image::{extract, memory_bytes, output_len};
+use neji_app::frontend::image::{I16_PER_LEVEL, ZERO_POINT, extract, memory_bytes, output_len};
 use neji_app::score;
-use neji_format::{Detector, FrontEnd, Model, Shape};
+use neji_format::{Detector, Element, FrontEnd, Model, Plan, Shape};
 use rayon::prelude::*;
 
 use super::metrics::{BaselineFigure, ClassFigures, Confusion, DefectFigure, Figures, Metrics};
@@ -26,7 +26,7 @@ const CHUNK: usize = 16;
 ///
 /// # Errors
 /// A file that cannot be read or has another size than the model's sensor.
-pub fn int8<S: Borrow<Sample> + Sync>(model: Model<'_>, samples: &[S]) -> anyhow::Result<Vec<ScoreRow>> {
+pub fn quantized<S: Borrow<Sample> + Sync>(model: Model<'_>, samples: &[S]) -> anyhow::Result<Vec<ScoreRow>> {
     let plan = *model.plan();
     let chunk = |samples: &[S]| -> anyhow::Result<Vec<ScoreRow>> {
         let read = |sample: &S| read_frame(&plan, &sample.borrow().path);
@@ -68,24 +68,32 @@ pub fn float(model: Model<'_>, graph: &Graph, samples: &[Sample]) -> anyhow::Res
         if extract(config, &frame.samples, &mut vec![0; memory_bytes(config)], &mut input).is_err() {
             return Ok(f64::INFINITY);
         }
-        let zero_point = i32::from(plan.input.zero_point);
-        let steps: Vec<i32> = input.iter().map(|&q| i32::from(q) - zero_point).collect();
-        let real: Vec<f32> = steps.iter().map(|&step| step as f32 * plan.input.scale).collect();
+        let levels: Vec<i32> = input.iter().map(|&q| i32::from(q) - ZERO_POINT).collect();
+        let real: Vec<f32> = levels.iter().map(|&level| level as f32 * level_scale(&plan)).collect();
         let output = graph.run(&real);
-        Ok(f64::from(float_score(&model, &steps, &output)?) * unit)
+        Ok(f64::from(float_score(&model, &levels, &output)?) * unit)
     };
     samples.par_iter().map(one).collect()
 }
 
-/// The device's score of a float output; `steps` is the input less its zero point.
-fn float_score(model: &Model<'_>, steps: &[i32], output: &[f32]) -> anyhow::Result<i32> {
+/// The real size of a grey level of the input.
+fn level_scale(plan: &Plan<'_>) -> f32 {
+    match plan.element {
+        Element::I8 => plan.input.scale,
+        Element::I16 => plan.input.scale * I16_PER_LEVEL as f32,
+    }
+}
+
+/// The device's score of a float output; `levels` are the input's grey levels.
+fn float_score(model: &Model<'_>, levels: &[i32], output: &[f32]) -> anyhow::Result<i32> {
     let plan = model.plan();
     Ok(match &plan.detector {
         Detector::None => anyhow::bail!("the model has no detector, so there is no score"),
         Detector::Reconstruction(params) => {
             let shape: Shape = plan.input.shape;
             let weights = params.weights.map_or(&[][..], |constant| model.constant_u16(constant));
-            let residual = |i: usize| 16 * steps[i] - (16.0 * output[i] / plan.input.scale).round() as i32;
+            let scale = level_scale(plan);
+            let residual = |i: usize| 16 * levels[i] - (16.0 * output[i] / scale).round() as i32;
             score::reconstruction(params, shape, weights, residual, &mut vec![0; score::map_len(params, shape)])
         }
         Detector::Classifier(params) => {
@@ -125,7 +133,7 @@ pub fn measure(
         part_not_found: rows.iter().filter(|row| row.verdict == "part_not_found").count(),
         sensor_faults: rows.iter().filter(|row| row.verdict.starts_with("sensor_")).count(),
         threshold: f64::from(plan.decision.threshold) * f64::from(plan.decision.score_unit),
-        int8: figures(&scores, &abnormal).with_context(context)?,
+        quantized: figures(&scores, &abnormal).with_context(context)?,
         float: float.map(|scores| figures(scores, &abnormal)).transpose()?,
         confusion,
         per_defect: evaluate::per_defect_auroc(&data.classes, &scores, &labels)?

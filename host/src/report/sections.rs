@@ -34,11 +34,11 @@ pub fn figures(folder: &RunFolder) -> String {
     let mut tile = |name: &str, value: f64| {
         let _ = write!(tiles, "<div class=\"tile\"><b>{}</b>{}</div>", number(value), escape(name));
     };
-    tile("AUROC, int8", metrics.int8.auroc);
+    tile("AUROC, quantized", metrics.quantized.auroc);
     if let Some(float) = &metrics.float {
         tile("AUROC, float", float.auroc);
     }
-    tile("average precision", metrics.int8.average_precision);
+    tile("average precision", metrics.quantized.average_precision);
     tile("balanced accuracy", metrics.confusion.balanced_accuracy);
     tiles.push_str("</div>");
     let rows: Vec<_> = metrics.baselines.iter().map(|row| vec![row.name.clone(), number(row.auroc)]).collect();
@@ -89,7 +89,7 @@ pub fn curves(folder: &RunFolder) -> Result<String> {
     let roc = roc.iter().map(|point| (point.false_alarms, point.detected)).collect();
     let precision = evaluate::precision_recall(&values, &abnormal).unwrap_or_default();
     let precision = precision.iter().map(|point| (point.recall, point.precision)).collect();
-    let one = |points| [Series { name: "int8".into(), points }];
+    let one = |points| [Series { name: "quantized".into(), points }];
     let mut classes: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for row in &folder.scores {
         classes.entry(if row.label == "good" { "good" } else { "bad" }).or_default().push(row.score);
@@ -226,7 +226,7 @@ mod tests {
                 sensor_faults: 0,
                 part_not_found: 1,
                 threshold: 1.5,
-                int8: figures,
+                quantized: figures,
                 float: Some(figures),
                 confusion,
                 per_defect: vec![DefectFigure { defect: "<u>".into(), count: 4, auroc: 0.5 }],

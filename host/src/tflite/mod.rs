@@ -60,6 +60,6 @@ pub fn provenance<'a>(bytes: &[u8], name: &'a str) -> Provenance<'a> {
         data_hash: [0; 32],
         config_hash: Sha256::digest(bytes).into(),
         seed: 0,
-        metrics: Metrics { auroc_float: f32::NAN, auroc_int8: f32::NAN },
+        metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
     }
 }

@@ -145,7 +145,7 @@ impl Neji {
         };
         line(
             "AUROC float / int8",
-            format!("{} / {}", number(&metrics["float"]["auroc"]), number(&metrics["int8"]["auroc"])),
+            format!("{} / {}", number(&metrics["float"]["auroc"]), number(&metrics["quantized"]["auroc"])),
         );
         line("balanced accuracy", number(&metrics["confusion"]["balanced_accuracy"]));
         for baseline in metrics["baselines"].as_array().into_iter().flatten() {

@@ -76,7 +76,7 @@ fn blob(input: Tensor, output: Tensor, arena_bytes: u32) -> Blob<'static> {
                 data_hash: [0x11; 32],
                 config_hash: [0x22; 32],
                 seed: 7,
-                metrics: Metrics { auroc_float: 0.9375, auroc_int8: 0.875 },
+                metrics: Metrics { auroc_float: 0.9375, auroc_quantized: 0.875 },
             },
             front_end: FrontEnd::Raw,
             detector: Detector::None,

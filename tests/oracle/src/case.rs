@@ -120,7 +120,7 @@ impl Case {
                 data_hash: [0; 32],
                 config_hash: [0; 32],
                 seed: 0,
-                metrics: Metrics { auroc_float: f32::NAN, auroc_int8: f32::NAN },
+                metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
             },
             front_end: FrontEnd::Raw,
             detector: Detector::None,
