@@ -1,0 +1,128 @@
+//! A model put through everything that a device does with it.
+
+use neji_app::frontend::image;
+use neji_app::{Monitor, Outcome, Verdict};
+use neji_engine::{Engine, Portable};
+use neji_format::{FrontEnd, Model, Operator, Shape, Window};
+
+/// Most memory that a model may ask for here.
+const MEMORY_BYTES_MAX: usize = 1 << 17;
+/// Most steps that one run may take here, about.
+const WORK_MAX: u64 = 1 << 20;
+/// Bytes on both sides of each memory that nothing may write to.
+const GUARD_BYTES: usize = 16;
+const GUARD: u8 = 0xa5;
+
+/// Runs a model that is small enough to be quick, on its own and behind its front end; `data` is what it is run on.
+///
+/// # Panics
+/// Whenever something else happens than what [`Model::parse`] promises.
+pub fn exercise(model: Model<'_>, data: &[u8]) {
+    if Monitor::<Portable>::memory_bytes(&model) > MEMORY_BYTES_MAX || work(&model) > WORK_MAX {
+        return;
+    }
+    let first = infer(model, data, 0);
+    assert_eq!(first, infer(model, data, 0), "the same input gives another output");
+    assert_eq!(first, infer(model, data, 0x3c), "the output depends on what lay in the arena");
+    let whole = watch(model, data, 0, usize::MAX);
+    assert_eq!(whole, watch(model, data, 0xff, 7), "verdicts depend on the cut of the stream or on what lay in memory");
+}
+
+/// Rough number of steps of a run.
+fn work(model: &Model<'_>) -> u64 {
+    let len = |shape: Shape| shape.len() as u64;
+    let kernel = |window: &Window| u64::from(window.kernel_height) * u64::from(window.kernel_width);
+    let each = model.operators().map(|operator| {
+        let output = len(operator.output().shape);
+        let inner = match &operator {
+            Operator::Conv2d(op) => kernel(&op.window).saturating_mul(op.input.shape.channels.into()),
+            Operator::DepthwiseConv2d(op) => kernel(&op.window),
+            Operator::TransposeConv2d(op) => kernel(&op.window).saturating_mul(op.input.shape.channels.into()),
+            Operator::FullyConnected(op) => len(op.input.shape),
+            Operator::Pool2d(op) => kernel(&op.window),
+            _ => 1,
+        };
+        let inputs: u64 = operator.inputs().map(|input| len(input.shape)).sum();
+        output.saturating_mul(inner).saturating_add(inputs)
+    });
+    each.fold(0, u64::saturating_add)
+}
+
+/// `bytes` of memory full of `content`, between guards.
+struct Guarded {
+    memory: Vec<u8>,
+    bytes: usize,
+}
+
+impl Guarded {
+    fn new(bytes: usize, content: u8) -> Self {
+        let mut memory = vec![GUARD; bytes + 2 * GUARD_BYTES];
+        memory[GUARD_BYTES..GUARD_BYTES + bytes].fill(content);
+        Self { memory, bytes }
+    }
+
+    /// The memory between the guards.
+    fn inner(&mut self) -> &mut [u8] {
+        &mut self.memory[GUARD_BYTES..GUARD_BYTES + self.bytes]
+    }
+
+    fn check(&self) {
+        let (before, rest) = self.memory.split_at(GUARD_BYTES);
+        let whole = before.iter().chain(&rest[self.bytes..]).all(|&byte| byte == GUARD);
+        assert!(whole, "a write outside of the memory given");
+    }
+}
+
+/// `data` again and again; zeros where there is none.
+fn endless(data: &[u8]) -> impl Iterator<Item = u8> {
+    data.iter().copied().cycle().chain(std::iter::repeat(0))
+}
+
+/// The output for an input drawn from `data`.
+fn infer(model: Model<'_>, data: &[u8], content: u8) -> Vec<i8> {
+    let engine = Engine::<Portable>::new(model);
+    let mut memory = Guarded::new(model.arena_bytes(), content);
+    let arena: &mut [i8] = bytemuck::cast_slice_mut(memory.inner());
+    engine.input_mut(arena).iter_mut().zip(endless(data)).for_each(|(to, from)| *to = from.cast_signed());
+    engine.run(arena).expect("an arena of the length that the model asks for");
+    let output = engine.output(arena).to_vec();
+    memory.check();
+    output
+}
+
+/// What a monitor says of some frames drawn from `data`, which come in pieces of `piece` bytes, and its last map.
+fn watch(model: Model<'_>, data: &[u8], content: u8, piece: usize) -> (Vec<Verdict>, Option<Vec<u32>>) {
+    let frame = match &model.plan().front_end {
+        FrontEnd::Raw => model.plan().input.shape.len(),
+        FrontEnd::Image(config) => image::frame_bytes(config),
+    };
+    let mut memory = Guarded::new(Monitor::<Portable>::memory_bytes(&model), content);
+    let mut verdicts = Vec::new();
+    let mut map = None;
+    // A strip may be large where the frame is small, and the other way round.
+    if frame <= MEMORY_BYTES_MAX
+        && let Ok(mut monitor) = Monitor::<Portable>::new(model, memory.inner())
+    {
+        // Two whole frames, then half of one.
+        let samples: Vec<u8> = endless(data).take(frame * 5 / 2).collect();
+        for mut samples in samples.chunks(piece.min(frame)) {
+            while let Some(verdict) = monitor.push(&mut samples) {
+                verdicts.push(verdict);
+            }
+            assert!(samples.is_empty(), "samples are left over");
+        }
+        verdicts.extend(monitor.end_of_frame());
+        assert_eq!(monitor.end_of_frame(), None);
+        map = monitor.map().map(|(map, size)| {
+            assert_eq!(map.len(), usize::from(size.width) * usize::from(size.height));
+            map.to_vec()
+        });
+        let expected = if frame < 2 { 2 } else { 3 };
+        assert_eq!(verdicts.len(), expected, "{frame} samples a frame");
+        let mut numbers = (0..).zip(&verdicts);
+        assert!(numbers.all(|(number, verdict)| verdict.sequence == number));
+        assert!(verdicts.iter().skip(2).all(|verdict| matches!(verdict.outcome, Outcome::SensorFault(_))));
+    }
+    memory.check();
+    (verdicts, map)
+}
