@@ -3,6 +3,7 @@
 
 mod conformance;
 mod demo;
+mod fuzz;
 mod neji;
 mod no_panic;
 mod setup;
@@ -36,6 +37,8 @@ enum Verb {
     /// Imported models against the answers of TensorFlow Lite's reference kernels: every X.tflite of the folders that has an
     /// X.in.npy and an X.out.npy.
     Conformance(conformance::Args),
+    /// Feed random bytes to the parser, the engine, the importer and the line of reports; needs nightly and cargo-fuzz.
+    Fuzz(fuzz::Args),
     /// Show by the linker that nothing from the model's parser on can panic.
     NoPanic,
     /// Flash and RAM of each board: code, constants, statics, the monitor's memory; the stack's bound, used and promised.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Verb::Demo => demo::run(),
         Verb::Test => test::run(),
         Verb::Conformance(args) => conformance::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
         Verb::NoPanic => no_panic::run(),
         Verb::Size(args) => size::run(&args),
     };
