@@ -1,6 +1,8 @@
 //! `neji train`.
 
-use std::path::{Path, PathBuf};
+#[cfg(feature = "train")]
+use std::path::Path;
+use std::path::PathBuf;
 
 use clap::Args as ClapArgs;
 
