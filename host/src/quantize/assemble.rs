@@ -1,6 +1,7 @@
 //! From int8 operators to a blob: offsets in the arena, the edges, the bytes.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
+use neji_format::header::ARENA_BYTES_MAX;
 use neji_format::{
     AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Element, FrontEnd, Model, Plan, Provenance,
     Reconstruction, push_constant,
@@ -96,6 +97,8 @@ pub fn lifetimes(lowered: &Lowered, keep_input: bool) -> Vec<plan::Lifetime> {
 pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<AlignedBytes> {
     let keep_input = edges.task == Some(Task::Autoencoder);
     let layout = layout(lowered, memory, keep_input);
+    let needed = layout.bytes;
+    ensure!(needed <= ARENA_BYTES_MAX as usize, "the activations need {needed} bytes, an arena has {ARENA_BYTES_MAX}");
     let placed = |index: usize| neji_format::Tensor { offset: layout.offsets[index] as u32, ..lowered.tensors[index] };
     let mut constants = lowered.constants.clone();
     let (input, output) = (placed(0), placed(lowered.output));

@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, bail, ensure};
 
 use super::builtin;
-use super::flat::{Field, Reader};
+use super::flat::{self, Field, Reader};
 
 /// What a tensor's elements are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,7 +126,8 @@ impl<'b> File<'b> {
     /// # Errors
     /// It is no valid flatbuffer, of another version, or not one subgraph of builtin operators; says where.
     pub(super) fn read(bytes: &'b [u8]) -> Result<Self> {
-        let mut reader = Reader::new(bytes);
+        let options = flat::options(bytes.len());
+        let mut reader = Reader::new(&options, bytes);
         let root = reader.root(*b"TFL3").context("not a .tflite file")?;
         let [version, codes, subgraphs, _description, buffers] = reader.table(root)?;
         let version = reader.i32(version, 0)?;
@@ -164,7 +165,7 @@ impl<'b> File<'b> {
 }
 
 /// The builtin code of each operator code, or a custom operator's name.
-fn codes_of(reader: &mut Reader<'_>, field: Field) -> Result<Vec<Result<i32, String>>> {
+fn codes_of(reader: &mut Reader<'_, '_>, field: Field) -> Result<Vec<Result<i32, String>>> {
     let mut codes = Vec::new();
     for position in reader.tables(field)? {
         let [deprecated, custom, _version, code] = reader.table(position)?;
@@ -177,7 +178,7 @@ fn codes_of(reader: &mut Reader<'_>, field: Field) -> Result<Vec<Result<i32, Str
     Ok(codes)
 }
 
-fn buffers_of<'b>(reader: &mut Reader<'b>, field: Field) -> Result<Vec<&'b [u8]>> {
+fn buffers_of<'b>(reader: &mut Reader<'_, 'b>, field: Field) -> Result<Vec<&'b [u8]>> {
     let mut buffers = Vec::new();
     for position in reader.tables(field)? {
         let [data, offset, _size] = reader.table(position)?;
@@ -187,7 +188,7 @@ fn buffers_of<'b>(reader: &mut Reader<'b>, field: Field) -> Result<Vec<&'b [u8]>
     Ok(buffers)
 }
 
-fn tensor<'b>(reader: &mut Reader<'b>, position: usize, buffers: &[&'b [u8]]) -> Result<Tensor<'b>> {
+fn tensor<'b>(reader: &mut Reader<'_, 'b>, position: usize, buffers: &[&'b [u8]]) -> Result<Tensor<'b>> {
     let [shape, kind, buffer, name, quantization, _variable, sparsity] = reader.table(position)?;
     ensure!(sparsity.is_none(), "sparse tensors are not read; convert the model without sparsity");
     let buffer = reader.i32(buffer, 0)?.cast_unsigned() as usize;
@@ -212,7 +213,7 @@ fn tensor<'b>(reader: &mut Reader<'b>, position: usize, buffers: &[&'b [u8]]) ->
     Ok(tensor)
 }
 
-fn operator(reader: &mut Reader<'_>, position: usize, codes: &[Result<i32, String>]) -> Result<Operator> {
+fn operator(reader: &mut Reader<'_, '_>, position: usize, codes: &[Result<i32, String>]) -> Result<Operator> {
     let [code, inputs, outputs, _kind, options] = reader.table(position)?;
     let code = reader.i32(code, 0)?.cast_unsigned() as usize;
     let code = match codes.get(code).with_context(|| format!("operator code {code} of {}", codes.len()))? {
@@ -268,8 +269,8 @@ fn defaults(code: i32) -> Result<Options> {
 }
 
 /// The table of options at `position`, read as what `code` needs.
-fn read_options(reader: &mut Reader<'_>, code: i32, position: usize) -> Result<Options> {
-    let pair = |reader: &mut Reader<'_>, vertical: Field, horizontal: Field, default: i32| -> Result<[i32; 2]> {
+fn read_options(reader: &mut Reader<'_, '_>, code: i32, position: usize) -> Result<Options> {
+    let pair = |reader: &mut Reader<'_, '_>, vertical: Field, horizontal: Field, default: i32| -> Result<[i32; 2]> {
         Ok([reader.i32(vertical, default)?, reader.i32(horizontal, default)?])
     };
     Ok(match code {

@@ -11,25 +11,32 @@ use flatbuffers::{InvalidFlatbuffer, Verifier, VerifierOptions};
 pub(super) type Field = Option<usize>;
 
 /// A flatbuffer and the verifier that watches over it.
-pub(super) struct Reader<'b> {
+pub(super) struct Reader<'o, 'b> {
     bytes: &'b [u8],
-    verifier: Verifier<'static, 'b>,
+    verifier: Verifier<'o, 'b>,
 }
 
-const OPTIONS: &VerifierOptions = &VerifierOptions {
-    max_depth: 64,
-    max_tables: 1_000_000,
-    max_apparent_size: 1 << 31,
-    ignore_missing_null_terminator: true,
-};
+/// Longest text that is kept, in bytes.
+const TEXT_BYTES_MAX: usize = 512;
+
+/// Limits for a file of `len` bytes. Tables may share what they point to, so that a file can unfold to the square of its
+/// length; one that a converter writes is read once or twice.
+pub(super) fn options(len: usize) -> VerifierOptions {
+    VerifierOptions {
+        max_depth: 64,
+        max_tables: 1_000_000,
+        max_apparent_size: len.saturating_mul(8).saturating_add(1 << 16),
+        ignore_missing_null_terminator: true,
+    }
+}
 
 fn invalid(error: &InvalidFlatbuffer) -> anyhow::Error {
     anyhow!("not a valid flatbuffer: {error:?}")
 }
 
-impl<'b> Reader<'b> {
-    pub(super) fn new(bytes: &'b [u8]) -> Self {
-        Self { bytes, verifier: Verifier::new(OPTIONS, bytes) }
+impl<'o, 'b> Reader<'o, 'b> {
+    pub(super) fn new(options: &'o VerifierOptions, bytes: &'b [u8]) -> Self {
+        Self { bytes, verifier: Verifier::new(options, bytes) }
     }
 
     /// The position of the root table of a file with this identifier.
@@ -109,9 +116,10 @@ impl<'b> Reader<'b> {
         Ok(bytes.as_chunks().0.iter().copied().map(f32::from_le_bytes).collect())
     }
 
-    /// A text; what is no UTF-8 is replaced.
+    /// A text; what is no UTF-8 is replaced, what is too long for a name cut.
     pub(super) fn text(&mut self, field: Field) -> Result<String> {
-        Ok(String::from_utf8_lossy(self.vector(field, 1)?.unwrap_or_default()).into_owned())
+        let bytes = self.vector(field, 1)?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&bytes[..bytes.len().min(TEXT_BYTES_MAX)]).into_owned())
     }
 
     /// Positions of the tables of a vector.

@@ -6,8 +6,12 @@
 mod builtin;
 mod file;
 mod flat;
+#[cfg(test)]
+mod hostile;
 mod lower;
 mod monitor;
+#[cfg(test)]
+mod samples;
 
 pub use monitor::{FrontEndKind, Request, to_monitor};
 

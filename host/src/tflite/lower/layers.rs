@@ -12,7 +12,7 @@ use crate::quantize::scheme::{Scheme, multiplier};
 
 /// Padding before and after along one axis, and the output's size: TensorFlow Lite's `ComputePaddingHeightWidth`.
 pub(super) fn padded(padding: Padding, size: u32, kernel: u32, stride: u32, dilation: u32) -> Result<([u16; 2], u32)> {
-    ensure!(stride > 0 && dilation > 0 && kernel > 0, "kernel, stride and dilation must be above 0");
+    ensure!(size > 0 && stride > 0 && dilation > 0 && kernel > 0, "sizes, kernel, stride and dilation must be above 0");
     let extent = (u64::from(kernel) - 1) * u64::from(dilation) + 1;
     let (size, stride) = (u64::from(size), u64::from(stride));
     let output = match padding {
@@ -58,13 +58,20 @@ pub(super) fn window(
     Ok((window, [height, width]))
 }
 
-/// The dimensions of weights.
+/// The dimensions of weights, which are int8 and as many as the shape says.
 fn dimensions<const N: usize>(weights: &Tensor<'_>) -> Result<[u32; N]> {
-    let sizes = weights.shape.iter().map(|&size| u32::try_from(size).ok().filter(|&size| size > 0));
-    let sizes: Option<Vec<u32>> = sizes.collect();
-    sizes
-        .and_then(|sizes| sizes.try_into().ok())
-        .with_context(|| format!("weights \"{}\" of shape {:?}", weights.name, weights.shape))
+    let Tensor { name, shape, kind, .. } = weights;
+    let data = weights.data.with_context(|| format!("weights \"{name}\" must be a constant"))?;
+    ensure!(*kind == Kind::Int8, "weights \"{name}\" are {kind:?}, not int8");
+    let symmetric = weights.zero_points.iter().all(|&zero_point| zero_point == 0);
+    ensure!(symmetric, "weights \"{name}\" have a zero point other than 0");
+    let sizes: Option<Vec<u32>> = shape.iter().map(|&size| u32::try_from(size).ok().filter(|&size| size > 0)).collect();
+    let sizes: Option<[u32; N]> = sizes.and_then(|sizes| sizes.try_into().ok());
+    let sizes = sizes.with_context(|| format!("weights \"{name}\" of shape {shape:?}"))?;
+    // Before anything is made for each channel: a shape costs a writer nothing.
+    let count = sizes.iter().try_fold(1_usize, |count, &size| count.checked_mul(size as usize));
+    ensure!(count == Some(data.len()), "weights \"{name}\" of shape {shape:?} have {} bytes", data.len());
+    Ok(sizes)
 }
 
 /// How the real factor of an output channel comes about.
@@ -100,15 +107,9 @@ struct Layer<'t, 'b> {
 }
 
 impl<'f, 'b> Lowering<'f, 'b> {
-    fn weights(&mut self, weights: &Tensor<'_>) -> Result<Constant> {
-        let data = weights.data.with_context(|| format!("weights \"{}\" must be a constant", weights.name))?;
-        ensure!(weights.kind == Kind::Int8, "weights \"{}\" are {:?}, not int8", weights.name, weights.kind);
-        ensure!(
-            weights.zero_points.iter().all(|&zero_point| zero_point == 0),
-            "weights \"{}\" have a zero point other than 0",
-            weights.name
-        );
-        Ok(push_constant(&mut self.lowered.constants, data))
+    /// Weights whose [`dimensions`] were taken.
+    fn weights(&mut self, weights: &Tensor<'_>) -> Constant {
+        push_constant(&mut self.lowered.constants, weights.data.unwrap_or_default())
     }
 
     /// The bias of input `index` of an operator, which may be missing.
@@ -183,7 +184,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
         };
         let output = self.computed(operator, Shape::new(size[0], size[1], channels))?;
         let requantization = self.requantization(&layer, self.lowered.scheme(input), self.lowered.scheme(output))?;
-        let weights = self.weights(weights)?;
+        let weights = self.weights(weights);
         let (input, output) = (self.lowered.tensors[input], self.lowered.tensors[output]);
         self.lowered.push(&self.name, Int8::Conv2d(Conv2d { input, output, window, weights, requantization }));
         Ok(())
@@ -210,7 +211,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
         };
         let output = self.computed(operator, Shape::new(size[0], size[1], channels))?;
         let requantization = self.requantization(&layer, self.lowered.scheme(input), self.lowered.scheme(output))?;
-        let weights = self.weights(weights)?;
+        let weights = self.weights(weights);
         let (input, output) = (self.lowered.tensors[input], self.lowered.tensors[output]);
         let conv = DepthwiseConv2d { input, output, window, weights, requantization };
         self.lowered.push(&self.name, Int8::DepthwiseConv2d(conv));
@@ -244,7 +245,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
         };
         let output = self.computed(operator, output_shape)?;
         let requantization = self.requantization(&layer, self.lowered.scheme(input), self.lowered.scheme(output))?;
-        let weights = self.weights(weights)?;
+        let weights = self.weights(weights);
         let (input, output) = (self.lowered.tensors[input], self.lowered.tensors[output]);
         let conv = TransposeConv2d { input, output, window, weights, requantization };
         self.lowered.push(&self.name, Int8::TransposeConv2d(conv));
@@ -274,7 +275,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
         let to = Self::output(operator);
         let scheme = self.scheme(self.tensor(to)?)?;
         let requantization = self.requantization(&layer, self.lowered.scheme(input), scheme)?;
-        let weights = self.weights(weights)?;
+        let weights = self.weights(weights);
         if rows == 1 {
             let output = self.computed(operator, super::shape(self.tensor(to)?)?)?;
             let (input, output) = (self.lowered.tensors[input], self.lowered.tensors[output]);

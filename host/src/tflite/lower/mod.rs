@@ -11,12 +11,18 @@ mod pools;
 mod tables;
 
 use anyhow::{Context, Result, bail, ensure};
+use neji_format::header::ARENA_BYTES_MAX;
 use neji_format::{Element, Load, LutFunction, Multiplier, Operator as Int8, Shape, push_constant};
 
 use super::builtin;
 use super::file::{Activation, File, Kind, Operator, Options, Tensor};
 use crate::lowered::Lowered;
 use crate::quantize::scheme::Scheme;
+
+/// What a plan can count.
+const OPERATORS_MAX: usize = u16::MAX as usize;
+/// More than any flash that a microcontroller maps.
+const CONSTANT_BYTES_MAX: usize = 1 << 28;
 
 /// Lowers a file.
 ///
@@ -34,7 +40,8 @@ pub(super) fn lower(file: &File<'_>) -> Result<Lowered> {
     }
     lowering.result(input).context("the model's input")?;
     for (index, operator) in file.operators.iter().enumerate().filter(|(index, _)| needed[*index]) {
-        lowering.operator(operator).with_context(|| format!("operator {index}, {}", builtin::name(operator.code)))?;
+        let lowered = lowering.operator(operator).and_then(|()| lowering.bounded());
+        lowered.with_context(|| format!("operator {index}, {}", builtin::name(operator.code)))?;
     }
     let output = lowering.last(output).context("the model's output")?;
     let Lowering { mut lowered, .. } = lowering;
@@ -101,6 +108,15 @@ impl<'f, 'b> Lowering<'f, 'b> {
         place.context("nothing computes it")
     }
 
+    /// An error once the model is larger than a blob can be: in a file operators may share their constants, here each has
+    /// its own, so a small file may grow large.
+    fn bounded(&self) -> Result<()> {
+        let Lowered { steps, constants, .. } = &self.lowered;
+        ensure!(steps.len() <= OPERATORS_MAX, "more than {OPERATORS_MAX} operators");
+        ensure!(constants.len() <= CONSTANT_BYTES_MAX, "more than {CONSTANT_BYTES_MAX} bytes of constants");
+        Ok(())
+    }
+
     fn operator(&mut self, operator: &Operator) -> Result<()> {
         let output = *operator.outputs.first().context("no output")?;
         self.name = self.tensor(output)?.name.clone();
@@ -162,6 +178,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
         let place = self.lowered.tensor(index as usize, shape, scheme);
         let values = push_constant(&mut self.lowered.constants, values);
         self.lowered.push(&tensor.name, Int8::Load(Load { output: self.lowered.tensors[place], values }));
+        self.bounded()?;
         Ok(place)
     }
 
@@ -248,8 +265,11 @@ impl<'f, 'b> Lowering<'f, 'b> {
 /// The shape of a tensor here: width and channels are its last two dimensions, height the product of the others.
 fn shape(tensor: &Tensor<'_>) -> Result<Shape> {
     let [batch, height, width, channels] = sizes(tensor)?;
-    let rows = batch.checked_mul(height).with_context(|| format!("\"{}\" has too many rows", tensor.name))?;
-    Ok(Shape::new(rows, width, channels))
+    let shape = batch.checked_mul(height).map(|rows| Shape::new(rows, width, channels));
+    let fits = |shape: &Shape| shape.checked_len().is_some_and(|len| len <= ARENA_BYTES_MAX);
+    shape.filter(fits).with_context(|| {
+        format!("\"{}\" has shape {:?}, more than the {ARENA_BYTES_MAX} bytes of an arena", tensor.name, tensor.shape)
+    })
 }
 
 /// An error unless the batch is 1.
@@ -289,12 +309,10 @@ fn axis(tensor: &Tensor<'_>, axis: i32) -> Result<usize> {
 fn axis_of_each(tensor: &Tensor<'_>, axis: i32) -> Result<usize> {
     let rank = tensor.shape.len() as i32;
     let from_front = if axis < 0 { axis + rank } else { axis };
-    let here = from_front + 3 - rank;
-    ensure!(
-        (0..rank).contains(&from_front) && (0..3).contains(&here),
-        "axis {axis} of shape {:?} is not one of the last three dimensions",
-        tensor.shape
-    );
+    let here = (0..rank).contains(&from_front).then(|| from_front + 3 - rank).filter(|here| (0..3).contains(here));
+    let shape = &tensor.shape;
+    let here =
+        here.with_context(|| format!("axis {axis} of shape {shape:?} is not one of the last three dimensions"))?;
     Ok(here as usize)
 }
 

@@ -27,13 +27,13 @@ impl Lowering<'_, '_> {
         let along = axis(self.tensor(to)?, along)?;
         let scheme = self.scheme(self.tensor(to)?)?;
         let mut parts = Vec::new();
-        let mut joined = 0;
+        let mut joined = 0_u32;
         for &input in &operator.inputs {
             let part = self.operand(input)?;
             // Bytes are copied; where the scales differ TensorFlow Lite refuses the model.
             parts.push(self.relabelled(input, part, scheme));
             let Shape { height, width, channels } = self.lowered.tensors[part].shape;
-            joined += [height, width, channels][along];
+            joined = joined.checked_add([height, width, channels][along]).context("too many elements")?;
         }
         let Shape { height, width, channels } = self.lowered.tensors[parts[0]].shape;
         let mut sizes = [height, width, channels];
@@ -128,7 +128,8 @@ impl Lowering<'_, '_> {
 
     /// The table of one axis.
     fn sources(&mut self, input: u32, output: u32, align_corners: bool, half_pixel: bool) -> Result<Constant> {
-        ensure!(input <= 1 << 16, "more than 65,536 rows or columns");
+        // The table's entries are u16; its length is bounded, since a size costs a writer nothing.
+        ensure!(input.max(output) <= 1 << 16, "more than 65,536 rows or columns");
         let sources = (0..output).map(|index| nearest(index, input, output, align_corners, half_pixel) as u16);
         let bytes: Vec<u8> = sources.flat_map(u16::to_le_bytes).collect();
         Ok(push_constant(&mut self.lowered.constants, &bytes))

@@ -1,0 +1,57 @@
+//! Damaged files are refused or imported, never a panic.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{samples, to_blob};
+
+/// Imports or refuses; a panic names the file and the damage.
+fn calm(name: &str, damage: &str, bytes: &[u8]) -> bool {
+    let result = catch_unwind(AssertUnwindSafe(|| to_blob(bytes, name).is_ok()));
+    result.unwrap_or_else(|_| panic!("{name}, {damage}: panics"))
+}
+
+#[test]
+fn every_sample_is_imported() {
+    for (name, bytes) in samples::all() {
+        to_blob(&bytes, name).unwrap_or_else(|error| panic!("{name}: {error:#}"));
+    }
+}
+
+#[test]
+fn every_truncation_is_refused() {
+    for (name, bytes) in samples::all() {
+        for len in 0..bytes.len() {
+            let damage = format!("cut to {len} bytes");
+            let imported = calm(name, &damage, &bytes[..len]);
+            // The last bytes are a name's end, which nothing depends on.
+            assert!(!imported || bytes.len() - len < 4, "{name}, {damage}: imported");
+        }
+    }
+}
+
+#[test]
+fn every_changed_byte_is_refused_or_imported() {
+    let (mut refused, mut imported) = (0, 0);
+    for (name, bytes) in samples::all() {
+        let mut damaged = bytes.clone();
+        for index in 0..bytes.len() {
+            for value in 0..=u8::MAX {
+                damaged[index] = value;
+                let done = calm(name, &format!("byte {index} is {value}"), &damaged);
+                *if done { &mut imported } else { &mut refused } += 1;
+            }
+            damaged[index] = bytes[index];
+        }
+    }
+    assert!(refused > 0 && imported > 0, "{refused} refused, {imported} imported");
+}
+
+/// Files of a few bytes that promise gigabytes, or sizes whose products overflow, are refused before memory is taken.
+#[test]
+fn sizes_beyond_any_device_are_refused() {
+    for (name, bytes, expected) in samples::oversized() {
+        let error = to_blob(&bytes, name).map(|_| ()).expect_err(name);
+        let error = format!("{error:#}");
+        assert!(error.contains(expected), "{name}: {error}");
+    }
+}
