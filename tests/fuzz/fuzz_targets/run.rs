@@ -1,6 +1,18 @@
 //! Any bytes that are accepted as a model run: on the arena alone, the same every time.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
+use libfuzzer_sys::{fuzz_mutator, fuzz_target, fuzzer_mutate};
 
 fuzz_target!(|data: &[u8]| neji_fuzz::each_model(data, |model| neji_fuzz::exercise(model, data)));
+
+// Half of the changes are libFuzzer's own, of bytes.
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    let changed = if seed.is_multiple_of(2) { neji_fuzz::mutate(&data[..size], seed / 2) } else { None };
+    match changed {
+        Some(blob) if blob.len() <= max_size => {
+            data[..blob.len()].copy_from_slice(&blob);
+            blob.len()
+        }
+        _ => fuzzer_mutate(data, size, max_size),
+    }
+});

@@ -66,7 +66,7 @@ fn built(data: &[u8]) -> Vec<u8> {
 }
 
 /// Length of the plan and its operators at the beginning of `data`.
-fn plan_bytes(data: &[u8]) -> Option<usize> {
+pub(crate) fn plan_bytes(data: &[u8]) -> Option<usize> {
     let (plan, mut rest) = postcard::take_from_bytes::<Plan<'_>>(data).ok()?;
     for _ in 0..plan.operator_count {
         (_, rest) = postcard::take_from_bytes::<Operator>(rest).ok()?;
