@@ -9,8 +9,10 @@ use neji_format::{FrontEnd, Model, Operator, Shape, Window};
 const MEMORY_BYTES_MAX: usize = 1 << 17;
 /// Most steps that one run may take here, about.
 const WORK_MAX: u64 = 1 << 20;
-/// Bytes on both sides of each memory that nothing may write to.
-const GUARD_BYTES: usize = 16;
+/// Bytes on both sides of each memory that nothing may write to; an odd number, so that the memory is not aligned.
+const GUARD_BYTES: usize = 17;
+/// Bytes of an arena behind those that the model asks for.
+const SPARE_BYTES: usize = 5;
 const GUARD: u8 = 0xa5;
 
 /// Runs a model that is small enough to be quick, on its own and behind its front end; `data` is what it is run on.
@@ -81,11 +83,13 @@ fn endless(data: &[u8]) -> impl Iterator<Item = u8> {
 /// The output for an input drawn from `data`.
 fn infer(model: Model<'_>, data: &[u8], content: u8) -> Vec<i8> {
     let engine = Engine::<Portable>::new(model);
-    let mut memory = Guarded::new(model.arena_bytes(), content);
+    let mut memory = Guarded::new(model.arena_bytes() + SPARE_BYTES, content);
     let arena: &mut [i8] = bytemuck::cast_slice_mut(memory.inner());
     engine.input_mut(arena).iter_mut().zip(endless(data)).for_each(|(to, from)| *to = from.cast_signed());
     engine.run(arena).expect("an arena of the length that the model asks for");
     let output = engine.output(arena).to_vec();
+    let spare = &arena[model.arena_bytes()..];
+    assert!(spare.iter().all(|&byte| byte.cast_unsigned() == content), "a write behind the arena");
     memory.check();
     output
 }
