@@ -1,6 +1,6 @@
 //! From int8 operators to a blob: offsets in the arena, the edges, the bytes.
 
-use anyhow::{Result, anyhow, ensure};
+use anyhow::{Result, anyhow, bail, ensure};
 use neji_format::header::ARENA_BYTES_MAX;
 use neji_format::{
     AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Element, FrontEnd, Model, Plan, Provenance,
@@ -102,12 +102,14 @@ pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<
     let placed = |index: usize| neji_format::Tensor { offset: layout.offsets[index] as u32, ..lowered.tensors[index] };
     let mut constants = lowered.constants.clone();
     let (input, output) = (placed(0), placed(lowered.output));
+    let residual = residual_steps(lowered.element) * f64::from(output.scale) / f64::from(input.scale);
     let detector = match edges.task {
         None => Detector::None,
+        Some(Task::Autoencoder) if residual >= f64::from(1 << 30) => {
+            bail!("the output's scale {} is too coarse beside the input's {}", output.scale, input.scale)
+        }
         Some(Task::Autoencoder) => Detector::Reconstruction(Reconstruction {
-            output_to_residual: multiplier(
-                residual_steps(lowered.element) * f64::from(output.scale) / f64::from(input.scale),
-            ),
+            output_to_residual: multiplier(residual),
             weights: edges.weights.map(|weights| {
                 let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
                 push_constant(&mut constants, &bytes)

@@ -48,7 +48,8 @@ pub fn residual_weights(model: &Model<'_>, normal: &[Vec<i8>]) -> Result<Vec<u16
     let sums = normal
         .par_iter()
         .map(squares)
-        .reduce(|| vec![0; elements], |a, b| a.iter().zip(b).map(|(a, b)| a + b).collect());
+        // An output of another scale has residuals so large that their squares fill 64 bits.
+        .reduce(|| vec![0; elements], |a, b| a.iter().zip(b).map(|(a, b)| a.saturating_add(b)).collect());
     let variances: Vec<f64> = sums.iter().map(|&sum| sum as f64 / normal.len() as f64 / 256.0).collect();
     let mean = variances.iter().sum::<f64>() / elements as f64;
     let weight = |variance: &f64| {

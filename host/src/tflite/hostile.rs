@@ -2,7 +2,11 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::{samples, to_blob};
+use neji_format::Shape;
+
+use super::{FrontEndKind, Request, samples, to_blob, to_monitor};
+use crate::experiment::Experiment;
+use crate::tensor_file;
 
 /// Imports or refuses; a panic names the file and the damage.
 fn calm(name: &str, damage: &str, bytes: &[u8]) -> bool {
@@ -53,5 +57,27 @@ fn sizes_beyond_any_device_are_refused() {
         let error = to_blob(&bytes, name).map(|_| ()).expect_err(name);
         let error = format!("{error:#}");
         assert!(error.contains(expected), "{name}: {error}");
+    }
+}
+
+/// A reconstruction whose scale has nothing to do with its input's is refused, or has weights that say so.
+#[test]
+fn scales_far_apart_do_not_overflow() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let normal = folder.path().join("normal.npy");
+    let inputs: Vec<Vec<i8>> = vec![vec![-128, 127, 0, 3]; 200];
+    tensor_file::write(&normal, Shape::new(1, 1, 4), &inputs).expect("a file");
+    let experiment = Experiment::from_toml("name = \"far\"\ntask = \"autoencoder\"", &[]).expect("an experiment");
+    let request = Request {
+        experiment: &experiment,
+        front_end: FrontEndKind::Raw,
+        normal: Some(&normal),
+        threshold: Some(1.0),
+        classes: &[],
+    };
+    for exponent in -140..=127 {
+        let bytes = samples::rescaled(2_f32.powi(exponent));
+        let blob = to_monitor(&bytes, &request).map(drop);
+        assert!(blob.is_ok() || !(-29..=10).contains(&exponent), "2^{exponent}: {blob:?}");
     }
 }

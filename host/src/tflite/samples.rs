@@ -401,3 +401,11 @@ pub(super) fn oversized() -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("shared", shared.write(), "more than 65535 operators"),
     ]
 }
+
+/// Four elements of scale 0.5, whose bytes are then said to be of another scale.
+#[cfg(test)]
+pub(super) fn rescaled(scale: f32) -> Vec<u8> {
+    let mut model = Model::new(&[1, 4]);
+    model.scaled(22, &[0], &[], &[1, 4], scale, 3);
+    model.write()
+}
