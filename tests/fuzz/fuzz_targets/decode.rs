@@ -1,7 +1,8 @@
-//! Any bytes are refused or are a usable model, which the encoder writes as it was read; never a panic.
+//! Any bytes are refused or are a usable model, which the encoder writes as it was read and a person can look at.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use neji::inspect::{inspect, text};
 use neji_format::{AlignedBytes, Blob, Model};
 
 /// What the encoder makes of a model.
@@ -19,6 +20,7 @@ fuzz_target!(|data: &[u8]| {
                 assert!(tensor.offset as usize + tensor.shape.len() <= model.arena_bytes());
             }
         }
+        assert!(!text(&inspect(&model)).is_empty());
         // Numbers may be written longer than they need to be, so it is the second time that nothing changes.
         let once = AlignedBytes::new(&encoded(&model));
         let again = Model::parse(once.as_slice()).expect("what was accepted and encoded");
