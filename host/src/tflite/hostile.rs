@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use neji_format::Shape;
+use neji_format::{Element, Shape};
 
 use super::{FrontEndKind, Request, samples, to_blob, to_monitor};
 use crate::experiment::Experiment;
@@ -66,7 +66,7 @@ fn scales_far_apart_do_not_overflow() {
     let folder = tempfile::tempdir().expect("a folder");
     let normal = folder.path().join("normal.npy");
     let inputs: Vec<Vec<i8>> = vec![vec![-128, 127, 0, 3]; 200];
-    tensor_file::write(&normal, Shape::new(1, 1, 4), &inputs).expect("a file");
+    tensor_file::write(&normal, Element::I8, Shape::new(1, 1, 4), &inputs).expect("a file");
     let experiment = Experiment::from_toml("name = \"far\"\ntask = \"autoencoder\"", &[]).expect("an experiment");
     let request = Request {
         experiment: &experiment,
