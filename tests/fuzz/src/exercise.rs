@@ -3,14 +3,14 @@
 use neji_app::frontend::image;
 use neji_app::{Monitor, Outcome, Verdict};
 use neji_engine::{Engine, Portable};
-use neji_format::{FrontEnd, Model, Operator, Shape, Window};
+use neji_format::{Element, FrontEnd, Model, Operator, Shape, Window};
 
 /// Most memory that a model may ask for here.
 const MEMORY_BYTES_MAX: usize = 1 << 17;
 /// Most steps that one run may take here, about.
 const WORK_MAX: u64 = 1 << 20;
-/// Bytes on both sides of each memory that nothing may write to; an odd number, so that the memory is not aligned.
-const GUARD_BYTES: usize = 17;
+/// Bytes on both sides of each memory that nothing may write to, and as few more as badly align it for its elements.
+const GUARD_BYTES: usize = 16;
 /// Bytes of an arena behind those that the model asks for.
 const SPARE_BYTES: usize = 5;
 const GUARD: u8 = 0xa5;
@@ -52,24 +52,28 @@ fn work(model: &Model<'_>) -> u64 {
 
 /// `bytes` of memory full of `content`, between guards.
 struct Guarded {
-    memory: Vec<u8>,
+    /// Words, so that it is known where the first begins.
+    memory: Vec<u32>,
+    first: usize,
     bytes: usize,
 }
 
 impl Guarded {
-    fn new(bytes: usize, content: u8) -> Self {
-        let mut memory = vec![GUARD; bytes + 2 * GUARD_BYTES];
-        memory[GUARD_BYTES..GUARD_BYTES + bytes].fill(content);
-        Self { memory, bytes }
+    fn new(element: Element, bytes: usize, content: u8) -> Self {
+        let first = GUARD_BYTES + element.bytes();
+        let memory = vec![u32::from_ne_bytes([GUARD; 4]); (bytes + 2 * first).div_ceil(4)];
+        let mut guarded = Self { memory, first, bytes };
+        guarded.inner().fill(content);
+        guarded
     }
 
     /// The memory between the guards.
     fn inner(&mut self) -> &mut [u8] {
-        &mut self.memory[GUARD_BYTES..GUARD_BYTES + self.bytes]
+        &mut bytemuck::cast_slice_mut(&mut self.memory)[self.first..self.first + self.bytes]
     }
 
     fn check(&self) {
-        let (before, rest) = self.memory.split_at(GUARD_BYTES);
+        let (before, rest) = bytemuck::cast_slice::<u32, u8>(&self.memory).split_at(self.first);
         let whole = before.iter().chain(&rest[self.bytes..]).all(|&byte| byte == GUARD);
         assert!(whole, "a write outside of the memory given");
     }
@@ -83,7 +87,7 @@ fn endless(data: &[u8]) -> impl Iterator<Item = u8> {
 /// The output for an input drawn from `data`.
 fn infer(model: Model<'_>, data: &[u8], content: u8) -> Vec<i8> {
     let engine = Engine::<Portable>::new(model);
-    let mut memory = Guarded::new(model.arena_bytes() + SPARE_BYTES, content);
+    let mut memory = Guarded::new(model.plan().element, model.arena_bytes() + SPARE_BYTES, content);
     let arena: &mut [i8] = bytemuck::cast_slice_mut(memory.inner());
     engine.input_mut(arena).iter_mut().zip(endless(data)).for_each(|(to, from)| *to = from.cast_signed());
     engine.run(arena).expect("an arena of the length that the model asks for");
@@ -97,10 +101,10 @@ fn infer(model: Model<'_>, data: &[u8], content: u8) -> Vec<i8> {
 /// What a monitor says of some frames drawn from `data`, which come in pieces of `piece` bytes, and its last map.
 fn watch(model: Model<'_>, data: &[u8], content: u8, piece: usize) -> (Vec<Verdict>, Option<Vec<u32>>) {
     let frame = match &model.plan().front_end {
-        FrontEnd::Raw => model.plan().input.shape.len(),
+        FrontEnd::Raw => model.plan().element.bytes_of(&model.plan().input),
         FrontEnd::Image(config) => image::frame_bytes(config),
     };
-    let mut memory = Guarded::new(Monitor::<Portable>::memory_bytes(&model), content);
+    let mut memory = Guarded::new(Element::I8, Monitor::<Portable>::memory_bytes(&model), content);
     let mut verdicts = Vec::new();
     let mut map = None;
     // A strip may be large where the frame is small, and the other way round.

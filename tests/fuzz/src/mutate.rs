@@ -74,9 +74,11 @@ fn pick(blob: &mut Blob<'_>, random: &mut Random) -> Tensor {
 
 /// The first byte behind all tensors.
 fn end(blob: &Blob<'_>) -> u32 {
+    let size = blob.plan.element.bytes() as u32;
     let mut end = 0_u32;
     each(&mut blob.clone(), |tensor| {
-        end = end.max(tensor.shape.checked_len().and_then(|len| len.checked_add(tensor.offset)).unwrap_or(u32::MAX));
+        let bytes = tensor.shape.checked_len().and_then(|len| len.checked_mul(size));
+        end = end.max(bytes.and_then(|bytes| bytes.checked_add(tensor.offset)).unwrap_or(u32::MAX));
     });
     end
 }
@@ -99,11 +101,13 @@ fn append(blob: &mut Blob<'_>, random: &mut Random) -> Option<()> {
 /// A tensor moves: onto another, behind it, or a little.
 fn place(blob: &mut Blob<'_>, random: &mut Random) {
     let (old, other) = (pick(blob, random), pick(blob, random));
+    let size = blob.plan.element.bytes() as u32;
+    let little = size.saturating_mul(1 + random.below(8) as u32);
     let offset = match random.below(4) {
         0 => other.offset,
-        1 => other.offset.saturating_add(other.shape.checked_len().unwrap_or(0)),
-        2 => old.offset.saturating_sub(1 + random.below(8) as u32),
-        _ => old.offset.saturating_add(1 + random.below(8) as u32),
+        1 => other.offset.saturating_add(other.shape.checked_len().unwrap_or(0).saturating_mul(size)),
+        2 => old.offset.saturating_sub(little),
+        _ => old.offset.saturating_add(little),
     };
     each(blob, |tensor| {
         if *tensor == old {
@@ -163,10 +167,15 @@ mod tests {
 
     #[test]
     fn many_changes_leave_a_model() {
-        let golden = include_bytes!("../../../shared/tests/golden/v2_operators.neji");
+        let goldens: [&[u8]; 2] = [
+            include_bytes!("../../../shared/tests/golden/v2_operators.neji"),
+            include_bytes!("../../../shared/tests/golden/v2_int16.neji"),
+        ];
         let accepted = |blob: &[u8]| Model::parse(AlignedBytes::new(blob).as_slice()).is_ok();
-        let changed = (0..1000).filter_map(|seed| mutate(golden, seed));
-        let models = changed.filter(|blob| blob != golden && accepted(blob)).count();
-        assert!(models > 50, "{models} of 1000");
+        for golden in goldens {
+            let changed = (0..1000).filter_map(|seed| mutate(golden, seed));
+            let models = changed.filter(|blob| blob != golden && accepted(blob)).count();
+            assert!(models > 50, "{models} of 1000");
+        }
     }
 }
