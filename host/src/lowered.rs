@@ -60,15 +60,7 @@ impl Lowered {
     /// Appends an operator whose tensors' offsets are indices.
     pub fn push(&mut self, name: &str, operator: Operator) {
         let index = |tensor: &Tensor| tensor.offset as usize;
-        let in_place = matches!(
-            operator,
-            Operator::Add(_)
-                | Operator::Sub(_)
-                | Operator::Mul(_)
-                | Operator::Reshape(_)
-                | Operator::Lut(_)
-                | Operator::Sigmoid(_)
-        );
+        let in_place = operator.in_place();
         let inputs = operator.inputs().map(index).collect();
         let tensors = Use { inputs, output: index(operator.output()), in_place };
         self.steps.push(Step { operator, tensors, name: name.to_owned() });

@@ -409,6 +409,11 @@ impl Operator {
         }
     }
 
+    /// Whether the output may lie exactly over an input: each element is read before it is written.
+    pub fn in_place(&self) -> bool {
+        matches!(self, Self::Lut(_) | Self::Sigmoid(_) | Self::Add(_) | Self::Sub(_) | Self::Mul(_) | Self::Reshape(_))
+    }
+
     /// Calls `change` on every tensor, inputs first, so that a planner can place them.
     pub fn for_each_tensor_mut(&mut self, mut change: impl FnMut(&mut Tensor)) {
         let [input, output] = match self {

@@ -19,20 +19,10 @@ fn same_memory(a: &Tensor, b: &Tensor) -> bool {
 
 /// Checks what operator `index` reads and where it writes; its tensors lie in the arena.
 pub(super) fn operator(model: &Model<'_>, index: u16, operator: &Operator) -> Result<(), DecodeError> {
-    // Elementwise operators read each element before they write it.
-    let in_place = matches!(
-        operator,
-        Operator::Lut(_)
-            | Operator::Sigmoid(_)
-            | Operator::Add(_)
-            | Operator::Sub(_)
-            | Operator::Mul(_)
-            | Operator::Reshape(_)
-    );
     let element = model.plan().element;
     let output = operator.output();
     for input in operator.inputs() {
-        if overlap(element, input, output) && !(in_place && same_memory(input, output)) {
+        if overlap(element, input, output) && !(operator.in_place() && same_memory(input, output)) {
             return Err(DecodeError::Overlap { operator: index });
         }
     }

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use neji_format::{
     Constant, Conv2d, DepthwiseConv2d, Element, FullyConnected, Operator as Int8, Requantization, Shape,
-    TransposeConv2d, Window, push_constant,
+    Tensor as Int8Tensor, TransposeConv2d, Window, push_constant,
 };
 
 use super::super::file::{Activation, Kind, Operator, Options, Padding, Tensor};
@@ -106,7 +106,34 @@ struct Layer<'t, 'b> {
     wide_without_bias: bool,
 }
 
+impl<'t, 'b> Layer<'t, 'b> {
+    /// A convolution's.
+    fn convolution(
+        weights: &'t Tensor<'b>,
+        bias: Option<&'t Tensor<'b>>,
+        channels: u32,
+        activation: Activation,
+    ) -> Self {
+        let factor = Factor::Convolution;
+        Self { weights, bias, channels, dimension: 0, factor, activation, wide_without_bias: false }
+    }
+}
+
 impl<'f, 'b> Lowering<'f, 'b> {
+    /// Input, output, weights and requantization of a layer that gives `shape`.
+    fn layer(
+        &mut self,
+        operator: &Operator,
+        layer: &Layer<'_, '_>,
+        input: usize,
+        shape: Shape,
+    ) -> Result<(Int8Tensor, Int8Tensor, Constant, Requantization)> {
+        let output = self.computed(operator, shape)?;
+        let requantization = self.requantization(layer, self.lowered.scheme(input), self.lowered.scheme(output))?;
+        let weights = self.weights(layer.weights);
+        Ok((self.lowered.tensors[input], self.lowered.tensors[output], weights, requantization))
+    }
+
     /// Weights whose [`dimensions`] were taken.
     fn weights(&mut self, weights: &Tensor<'_>) -> Constant {
         push_constant(&mut self.lowered.constants, weights.data.unwrap_or_default())
@@ -173,19 +200,9 @@ impl<'f, 'b> Lowering<'f, 'b> {
         ensure!(depth == shape.channels, "weights of {depth} channels on {}; groups are not supported", shape.channels);
         let (window, size) = window(padding, shape, [kernel_height, kernel_width], stride, dilation)?;
         let bias = self.bias(operator, 2)?;
-        let layer = Layer {
-            weights,
-            bias,
-            channels,
-            dimension: 0,
-            factor: Factor::Convolution,
-            activation,
-            wide_without_bias: false,
-        };
-        let output = self.computed(operator, Shape::new(size[0], size[1], channels))?;
-        let requantization = self.requantization(&layer, self.lowered.scheme(input), self.lowered.scheme(output))?;
-        let weights = self.weights(weights);
-        let (input, output) = (self.lowered.tensors[input], self.lowered.tensors[output]);
+        let layer = Layer::convolution(weights, bias, channels, activation);
+        let shape = Shape::new(size[0], size[1], channels);
+        let (input, output, weights, requantization) = self.layer(operator, &layer, input, shape)?;
         self.lowered.push(&self.name, Int8::Conv2d(Conv2d { input, output, window, weights, requantization }));
         Ok(())
     }
@@ -200,19 +217,10 @@ impl<'f, 'b> Lowering<'f, 'b> {
         let shape = self.lowered.tensors[input].shape;
         let (window, size) = window(padding, shape, [kernel_height, kernel_width], stride, dilation)?;
         let bias = self.bias(operator, 2)?;
-        let layer = Layer {
-            weights,
-            bias,
-            channels,
-            dimension: 3,
-            factor: Factor::Convolution,
-            activation,
-            wide_without_bias: true,
-        };
-        let output = self.computed(operator, Shape::new(size[0], size[1], channels))?;
-        let requantization = self.requantization(&layer, self.lowered.scheme(input), self.lowered.scheme(output))?;
-        let weights = self.weights(weights);
-        let (input, output) = (self.lowered.tensors[input], self.lowered.tensors[output]);
+        let layer =
+            Layer { dimension: 3, wide_without_bias: true, ..Layer::convolution(weights, bias, channels, activation) };
+        let shape = Shape::new(size[0], size[1], channels);
+        let (input, output, weights, requantization) = self.layer(operator, &layer, input, shape)?;
         let conv = DepthwiseConv2d { input, output, window, weights, requantization };
         self.lowered.push(&self.name, Int8::DepthwiseConv2d(conv));
         Ok(())
@@ -234,19 +242,8 @@ impl<'f, 'b> Lowering<'f, 'b> {
         // The padding is that of the convolution which this one transposes: from the output to the input.
         let (window, _) = window(padding, output_shape, [kernel_height, kernel_width], stride, [1, 1])?;
         let bias = self.bias(operator, 3)?;
-        let layer = Layer {
-            weights,
-            bias,
-            channels,
-            dimension: 0,
-            factor: Factor::Convolution,
-            activation,
-            wide_without_bias: true,
-        };
-        let output = self.computed(operator, output_shape)?;
-        let requantization = self.requantization(&layer, self.lowered.scheme(input), self.lowered.scheme(output))?;
-        let weights = self.weights(weights);
-        let (input, output) = (self.lowered.tensors[input], self.lowered.tensors[output]);
+        let layer = Layer { wide_without_bias: true, ..Layer::convolution(weights, bias, channels, activation) };
+        let (input, output, weights, requantization) = self.layer(operator, &layer, input, output_shape)?;
         let conv = TransposeConv2d { input, output, window, weights, requantization };
         self.lowered.push(&self.name, Int8::TransposeConv2d(conv));
         Ok(())
@@ -263,15 +260,8 @@ impl<'f, 'b> Lowering<'f, 'b> {
         ensure!(elements.is_multiple_of(features.into()), "{elements} inputs, the weights take {features}");
         let rows = (elements / u64::from(features)) as u32;
         let factor = if weights.scales.len() == 1 { Factor::Dense } else { Factor::Convolution };
-        let layer = Layer {
-            weights,
-            bias: self.bias(operator, 2)?,
-            channels,
-            dimension: 0,
-            factor,
-            activation,
-            wide_without_bias: false,
-        };
+        let bias = self.bias(operator, 2)?;
+        let layer = Layer { factor, ..Layer::convolution(weights, bias, channels, activation) };
         let to = Self::output(operator);
         let scheme = self.scheme(self.tensor(to)?)?;
         let requantization = self.requantization(&layer, self.lowered.scheme(input), scheme)?;
