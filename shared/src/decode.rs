@@ -74,6 +74,19 @@ impl<'a> Model<'a> {
         Operators { rest: self.operators, left: self.plan.operator_count }
     }
 
+    /// The model with none of its operators but the one at `index`, or with none at all where there are fewer.
+    ///
+    /// Running these one after another in one arena is running the model. For tools: [`Model::bytes`] stay the whole blob's.
+    pub fn only(mut self, index: u16) -> Self {
+        let mut operators = self.operators();
+        for _ in 0..index {
+            operators.next();
+        }
+        self.operators = operators.rest;
+        self.plan.operator_count = operators.left.min(1);
+        self
+    }
+
     /// The bytes of a constant; empty where it lies outside, which [`Model::parse`] has excluded.
     pub fn constant(&self, constant: Constant) -> &'a [u8] {
         let start = constant.offset as usize;

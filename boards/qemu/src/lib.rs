@@ -1,6 +1,7 @@
 //! What the boards that run in QEMU share: a file of the PC as sensor and as report line, pins, counters, the exit code.
 #![no_std]
 
+pub mod bench;
 pub mod measure;
 pub mod pin;
 pub mod run;

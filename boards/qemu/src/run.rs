@@ -11,6 +11,7 @@ use neji_engine::Isa;
 use neji_format::header::FORMAT_VERSION;
 use neji_format::{Detector, Model};
 
+use crate::bench;
 use crate::exit;
 use crate::measure::{self, Clock};
 use crate::semihosting::File;
@@ -52,7 +53,7 @@ fn region() -> &'static [u8] {
 }
 
 /// Runs until the PC's file of samples ends, then ends QEMU: status 0, or 1 where the model was refused or a file is
-/// missing. Does not return.
+/// missing. Does not return. Where the PC asks for it by a file, counts an inference instead: see [`bench`].
 pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
     let Board { memory, ticks_per_second, alarm, mut fault } = board;
     let mut give_up = |reason: &dyn Display| -> ! {
@@ -63,7 +64,6 @@ pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
         exit(false)
     };
     let Some(peripherals) = Peripherals::take() else { give_up(&"the peripherals are taken") };
-    let clock = Clock::start(peripherals.SYST);
     let Some(line) = File::write_to(b"reports.bin\0") else { give_up(&"no file for the reports") };
     let Some(samples) = File::read_from(b"samples.bin\0") else { give_up(&"no file of samples") };
     let mut sensor = FileSensor(samples);
@@ -77,6 +77,13 @@ pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
             give_up(&error)
         }
     };
+    if bench::is_wanted() {
+        match bench::run::<I>(model, memory, peripherals.SYST) {
+            Ok(()) => exit(true),
+            Err(error) => give_up(&error),
+        }
+    }
+    let clock = Clock::start(peripherals.SYST);
     let hello = Report::Hello {
         format_version: FORMAT_VERSION,
         model_crc32: model.header().crc32,
