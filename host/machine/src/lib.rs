@@ -1,4 +1,5 @@
-//! The boards that neji knows: what they declare of themselves, building their firmware, running it in QEMU.
+//! The boards that neji knows: what they declare of themselves, building their firmware, running it in QEMU,
+//! what its image takes.
 //!
 //! A board is a package of the `boards` workspace with a `[package.metadata.neji]` table; nothing else lists it.
 #![forbid(unsafe_code)]
@@ -6,8 +7,13 @@
 pub mod board;
 pub mod qemu;
 pub mod run;
+pub mod sizes;
+pub mod stack;
+mod thumb;
 pub mod toolchain;
 
 pub use board::{Board, Settings};
 pub use qemu::{Emulation, Options, emulate};
 pub use run::{Run, rises};
+pub use sizes::Sizes;
+pub use stack::Bounds;

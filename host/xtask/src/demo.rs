@@ -8,12 +8,11 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use neji_machine::{Board, toolchain};
+use neji_machine::{Board, Sizes, toolchain};
 use serde_json::Value;
 
 use crate::neji;
 use crate::setup;
-use crate::size::Sizes;
 use crate::step::{step, typed};
 
 /// The board that runs everything.

@@ -8,10 +8,8 @@ mod neji;
 mod no_panic;
 mod setup;
 mod size;
-mod stack;
 mod step;
 mod test;
-mod thumb;
 
 use std::process::ExitCode;
 

@@ -7,10 +7,7 @@ use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
 use neji_format::{AlignedBytes, Element, Model};
 use neji_machine::board::Settings;
-use neji_machine::{Board, Options, toolchain};
-use object::{Object, ObjectSection, ObjectSymbol, SectionFlags, elf};
-
-use crate::stack::Bounds;
+use neji_machine::{Board, Bounds, Options, Sizes, toolchain};
 
 /// Print flash, RAM and stack of each board.
 #[derive(Debug, Default, ClapArgs)]
@@ -24,62 +21,6 @@ pub(crate) struct Args {
     /// Samples for that run; by default none of a part, just bytes.
     #[arg(long, requires = "model")]
     samples: Option<PathBuf>,
-}
-
-/// Bytes of an image by use.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    code: u64,
-    constants: u64,
-    /// Statics with a value: in flash and in RAM.
-    data: u64,
-    /// Statics that begin as zero, the monitor's memory apart.
-    zeroed: u64,
-    /// The monitor's memory: arena, front end, frame.
-    memory: u64,
-}
-
-impl Sizes {
-    /// Reads an image's section table.
-    fn of(elf_bytes: &[u8]) -> Result<Self> {
-        let file = object::File::parse(elf_bytes)?;
-        let mut sizes = Self::default();
-        for section in file.sections() {
-            let SectionFlags::Elf { sh_flags, .. } = section.flags() else { bail!("not an ELF image") };
-            let flag = |bit: elf::SectionFlags| sh_flags.0 & bit.0 != 0;
-            if !flag(elf::SHF_ALLOC) {
-                continue;
-            }
-            let size = section.size();
-            match (flag(elf::SHF_EXECINSTR), flag(elf::SHF_WRITE), section.kind()) {
-                (_, _, object::SectionKind::UninitializedData) => sizes.zeroed += size,
-                (true, _, _) => sizes.code += size,
-                (_, true, _) => sizes.data += size,
-                _ => sizes.constants += size,
-            }
-        }
-        let memory = file.symbols().filter(|symbol| symbol.name().is_ok_and(|name| name.contains("MEMORY")));
-        sizes.memory = memory.map(|symbol| symbol.size()).sum();
-        sizes.zeroed =
-            sizes.zeroed.checked_sub(sizes.memory).context("the monitor's memory is not among the zeroed")?;
-        Ok(sizes)
-    }
-
-    /// Reads an image's file.
-    pub(crate) fn of_image(image: &Path) -> Result<Self> {
-        let bytes = std::fs::read(image).with_context(|| format!("reading {}", image.display()))?;
-        Self::of(&bytes).with_context(|| image.display().to_string())
-    }
-
-    /// What the image takes of flash.
-    pub(crate) fn flash(&self) -> u64 {
-        self.code + self.constants + self.data
-    }
-
-    /// What the image takes of RAM, the stack apart.
-    fn ram(&self) -> u64 {
-        self.data + self.zeroed + self.memory
-    }
 }
 
 /// The models of which a run shows how much of the stack is used: one that was asked for, or the format's samples.
@@ -225,17 +166,6 @@ fn check_stack(settings: &Settings, sizes: &Sizes, bounds: &Bounds, used: u64) -
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_is_no_image_is_an_error() {
-        assert!(Sizes::of(b"hello").is_err());
-    }
-
-    #[test]
-    fn flash_holds_code_constants_and_initial_values() {
-        let sizes = Sizes { code: 100, constants: 20, data: 3, zeroed: 50, memory: 40 };
-        assert_eq!((sizes.flash(), sizes.ram()), (123, 93));
-    }
 
     #[test]
     fn a_stack_that_is_too_small_is_an_error_that_names_the_way_down() {

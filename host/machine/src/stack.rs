@@ -13,17 +13,17 @@ use crate::thumb::{self, Effect};
 
 /// Bytes of stack that suffice.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     /// For `Engine::run`.
-    pub(crate) run: u64,
+    pub run: u64,
     /// For `Monitor::push`, which calls it.
-    pub(crate) push: u64,
+    pub push: u64,
     /// For the firmware from its reset on, with an interrupt at the worst moment.
-    pub(crate) whole: u64,
+    pub whole: u64,
     /// The functions on the deepest way from the reset on.
-    pub(crate) path: Vec<String>,
+    pub path: Vec<String>,
     /// Functions that call by register, which is not in `whole`.
-    pub(crate) indirect: BTreeSet<String>,
+    pub indirect: BTreeSet<String>,
 }
 
 impl Bounds {
@@ -31,7 +31,7 @@ impl Bounds {
     ///
     /// # Errors
     /// The image does not tell.
-    pub(crate) fn of(elf: &[u8], target: &str) -> Result<Self> {
+    pub fn of(elf: &[u8], target: &str) -> Result<Self> {
         let image = Image::read(elf)?;
         let method = |of: &str, name: &str| -> Result<u64> {
             let address = image.find(name, |symbol| symbol.contains(of) && symbol.ends_with(name))?;
