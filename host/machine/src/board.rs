@@ -46,6 +46,9 @@ pub struct Settings {
     pub fault_mask: u32,
 }
 
+/// The package of the image without neji.
+const EMPTY: &str = "empty";
+
 fn yes() -> bool {
     true
 }
@@ -117,9 +120,14 @@ impl Board {
         Ok(boards.swap_remove(index))
     }
 
+    /// Where the image of a package is put that is built for this board's target.
+    fn image(&self, package: &str) -> PathBuf {
+        self.workspace.join("target").join(&self.settings.target).join("release").join(package)
+    }
+
     /// Where [`Board::build`] puts the firmware.
     pub fn elf(&self) -> PathBuf {
-        self.workspace.join("target").join(&self.settings.target).join("release").join(&self.package)
+        self.image(&self.package)
     }
 
     /// Builds the firmware (release profile of the `boards` workspace) and returns its ELF.
@@ -127,21 +135,26 @@ impl Board {
     /// # Errors
     /// No compiler for the target, or it does not compile.
     pub fn build(&self) -> Result<PathBuf> {
+        self.build_package(&self.package)
+    }
+
+    /// Builds what a firmware for this board's target takes before it has anything of neji, and returns its ELF.
+    ///
+    /// # Errors
+    /// As [`Board::build`].
+    pub fn build_empty(&self) -> Result<PathBuf> {
+        self.build_package(EMPTY)
+    }
+
+    fn build_package(&self, package: &str) -> Result<PathBuf> {
         let mut command = toolchain::firmware_cargo(&self.settings.target)?;
-        command.current_dir(&self.workspace).args([
-            "build",
-            "--quiet",
-            "--locked",
-            "--release",
-            "--package",
-            &self.package,
-        ]);
+        command.current_dir(&self.workspace).args(["build", "--quiet", "--locked", "--release", "--package", package]);
         command.args(["--target", &self.settings.target]).arg("--target-dir").arg(self.workspace.join("target"));
         let status = command.status().context("starting cargo")?;
         if !status.success() {
-            bail!("building the firmware of {} failed", self.package);
+            bail!("building the firmware of {package} failed");
         }
-        Ok(self.elf())
+        Ok(self.image(package))
     }
 }
 

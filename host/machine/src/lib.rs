@@ -4,6 +4,7 @@
 //! A board is a package of the `boards` workspace with a `[package.metadata.neji]` table; nothing else lists it.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod board;
 pub mod qemu;
 pub mod run;
@@ -12,6 +13,7 @@ pub mod stack;
 mod thumb;
 pub mod toolchain;
 
+pub use bench::Counts;
 pub use board::{Board, Settings};
 pub use qemu::{Emulation, Options, emulate};
 pub use run::{Run, rises};

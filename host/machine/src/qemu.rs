@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
 
 use crate::board::Board;
 use crate::toolchain::{QEMU, QEMU_INSTALL};
@@ -55,14 +56,16 @@ pub struct Emulation {
 }
 
 /// QEMU's arguments for `board`, whose firmware is `elf`; paths other than `elf` are relative to the run's folder.
-pub fn arguments(board: &Board, elf: &Path, options: Options) -> Vec<OsString> {
+///
+/// With `shift` an instruction takes 2^`shift` nanoseconds of virtual time.
+pub fn arguments(board: &Board, elf: &Path, shift: Option<u32>) -> Vec<OsString> {
     let settings = &board.settings;
     let mut arguments: Vec<OsString> = ["-machine", &settings.machine].map(OsString::from).to_vec();
     arguments.extend(["-display", "none", "-monitor", "none", "-serial", "none"].map(OsString::from));
     arguments.extend(["-semihosting-config", "enable=on,target=native"].map(OsString::from));
     arguments.extend(settings.args.iter().map(OsString::from));
-    if options.count_instructions {
-        arguments.extend(["-icount", "shift=0"].map(OsString::from));
+    if let Some(shift) = shift {
+        arguments.extend(["-icount".into(), format!("shift={shift}").into()]);
     }
     let loader = format!("loader,file={MODEL},addr={:#x},force-raw=on", settings.model_address);
     arguments.extend(["-device".into(), loader.into()]);
@@ -87,24 +90,47 @@ fn pin_writes(trace: &str) -> Vec<u32> {
     trace.lines().filter_map(write).collect()
 }
 
-/// Runs `elf` on `board` with the blob `model` in its region and `samples` as its sensor, to the firmware's end.
+/// A run that ended, with the files that it wrote.
+pub(crate) struct Ended {
+    folder: TempDir,
+    /// QEMU's exit status.
+    pub(crate) exit: Option<i32>,
+    /// What QEMU and the firmware wrote to stderr.
+    pub(crate) stderr: String,
+}
+
+impl Ended {
+    /// A file that the firmware wrote; empty where it did not.
+    pub(crate) fn read(&self, name: &str) -> Vec<u8> {
+        fs::read(self.folder.path().join(name)).unwrap_or_default()
+    }
+}
+
+/// Runs `elf` on `board` to its end, with the blob `model` in its region and `files` in its folder.
 ///
 /// # Errors
-/// The blob does not fit the region, QEMU is missing or does not start, or the time is up; the message says what QEMU
-/// wrote. A firmware that reports a failure is not an error: see [`Emulation::exit`].
-pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options: Options) -> Result<Emulation> {
+/// As [`emulate`].
+pub(crate) fn start(
+    board: &Board,
+    elf: &Path,
+    model: &[u8],
+    files: &[(&str, &[u8])],
+    shift: Option<u32>,
+    timeout: Duration,
+) -> Result<Ended> {
     let room = board.settings.model_bytes;
     if model.len() as u64 > room {
         bail!("the model has {} bytes, {} has room for {room}", model.len(), board.package);
     }
     let folder = tempfile::Builder::new().prefix("neji-").tempdir().context("making a folder for the run")?;
     let path = |name: &str| folder.path().join(name);
-    fs::write(path(MODEL), model)?;
-    fs::write(path(SAMPLES), samples)?;
+    for (name, bytes) in [(MODEL, model)].iter().chain(files) {
+        fs::write(path(name), bytes)?;
+    }
     let errors = fs::File::create(path("stderr"))?;
 
     let mut command = Command::new(QEMU);
-    command.args(arguments(board, elf, options)).current_dir(folder.path());
+    command.args(arguments(board, elf, shift)).current_dir(folder.path());
     command.stdin(Stdio::null()).stdout(errors.try_clone()?).stderr(errors);
     let mut child = match command.spawn() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -118,21 +144,31 @@ pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options:
         if let Some(status) = child.try_wait()? {
             break Some(status);
         }
-        if begin.elapsed() > options.timeout {
+        if begin.elapsed() > timeout {
             child.kill()?;
             child.wait()?;
             break None;
         }
         std::thread::sleep(Duration::from_millis(5));
     };
-    let read = |name: &str| fs::read(path(name)).unwrap_or_default();
-    let stderr = String::from_utf8_lossy(&read("stderr")).into_owned();
+    let stderr = String::from_utf8_lossy(&fs::read(path("stderr")).unwrap_or_default()).into_owned();
     let Some(status) = status else {
-        bail!("{} did not end within {} s\n{stderr}", board.package, options.timeout.as_secs());
+        bail!("{} did not end within {} s\n{stderr}", board.package, timeout.as_secs());
     };
-    let pin_writes = pin_writes(&String::from_utf8_lossy(&read(TRACE)));
-    let outputs = read(OUTPUTS).into_iter().map(u8::cast_signed).collect();
-    Ok(Emulation { stream: read(REPORTS), outputs, exit: status.code(), stderr, pin_writes })
+    Ok(Ended { folder, exit: status.code(), stderr })
+}
+
+/// Runs `elf` on `board` with the blob `model` in its region and `samples` as its sensor, to the firmware's end.
+///
+/// # Errors
+/// The blob does not fit the region, QEMU is missing or does not start, or the time is up; the message says what QEMU
+/// wrote. A firmware that reports a failure is not an error: see [`Emulation::exit`].
+pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options: Options) -> Result<Emulation> {
+    let shift = options.count_instructions.then_some(0);
+    let ended = start(board, elf, model, &[(SAMPLES, samples)], shift, options.timeout)?;
+    let pin_writes = pin_writes(&String::from_utf8_lossy(&ended.read(TRACE)));
+    let outputs = ended.read(OUTPUTS).into_iter().map(u8::cast_signed).collect();
+    Ok(Emulation { stream: ended.read(REPORTS), outputs, exit: ended.exit, stderr: ended.stderr, pin_writes })
 }
 
 #[cfg(test)]
@@ -163,16 +199,16 @@ mod tests {
 
     #[test]
     fn the_blob_is_loaded_at_the_boards_address_and_counting_is_asked_for() {
-        let line = |options| {
-            let words = arguments(&board(), Path::new("/f.elf"), options);
+        let line = |shift| {
+            let words = arguments(&board(), Path::new("/f.elf"), shift);
             words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
-        let plain = line(Options::default());
+        let plain = line(None);
         assert!(plain.starts_with("-machine mps2-an385 "), "{plain}");
         assert!(plain.contains("-device loader,file=model.neji,addr=0x100000,force-raw=on"), "{plain}");
         assert!(plain.ends_with("-kernel /f.elf") && plain.contains(" -x "), "{plain}");
         assert!(!plain.contains("-icount"));
-        assert!(line(Options { count_instructions: true, ..Options::default() }).contains("-icount shift=0"));
+        assert!(line(Some(10)).contains("-icount shift=10"));
     }
 
     #[test]
