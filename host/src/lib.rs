@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod baselines;
+pub mod bench;
 pub mod calibrate;
 pub mod cli;
 pub mod conformance;

@@ -1,5 +1,6 @@
 //! The command line: typed arguments, then plumbing.
 
+pub mod bench;
 pub mod conformance;
 pub mod data;
 pub mod eval;
@@ -37,6 +38,8 @@ pub enum Command {
     Import(import::Args),
     /// Compare imported models with the answers of TensorFlow Lite.
     Conformance(conformance::Args),
+    /// Count the instructions of an inference on emulated boards.
+    Bench(bench::Args),
     /// Show what is in a blob.
     Inspect(inspect::Args),
     /// Run a blob on raw int8 tensors.
@@ -60,6 +63,7 @@ impl Cli {
             Command::Eval(args) => eval::run(args),
             Command::Import(args) => import::run(args),
             Command::Conformance(args) => conformance::run(args),
+            Command::Bench(args) => bench::run(args),
             Command::Inspect(args) => inspect::run(args),
             Command::Run(args) => run::run(args),
             Command::Simulate(args) => simulate::run(args),
