@@ -1,6 +1,7 @@
 //! The repository's own chores. `cargo xtask --help` lists them.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod conformance;
 mod demo;
 mod fuzz;
@@ -37,6 +38,9 @@ enum Verb {
     Conformance(conformance::Args),
     /// Feed random bytes to the parser, the engine, the importer and the line of reports; needs nightly and cargo-fuzz.
     Fuzz(fuzz::Args),
+    /// Instructions of an inference on emulated boards, exactly; by default of ../shared/models, on Cortex-M3, M4, M7, M33 and
+    /// M55.
+    Bench(bench::Args),
     /// Show by the linker that nothing from the model's parser on can panic.
     NoPanic,
     /// Flash and RAM of each board: code, constants, statics, the monitor's memory; the stack's bound, used and promised.
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Verb::Test => test::run(),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Bench(args) => bench::run(&args),
         Verb::NoPanic => no_panic::run(),
         Verb::Size(args) => size::run(&args),
     };
