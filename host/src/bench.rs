@@ -28,8 +28,10 @@ pub struct Firmware {
     pub board: String,
     /// What people call it.
     pub name: String,
-    /// Flash of its image, the model apart, less that of an image without neji.
-    pub code_bytes: u64,
+    /// Flash of its image, the model apart, less that of an image without neji: monitor, reports and all.
+    pub firmware_bytes: u64,
+    /// The same of an image that parses a model and infers: every operator, for int8 and, where the board has it, int16.
+    pub inference_bytes: u64,
     /// Bound of the stack from `Engine::run` on.
     pub stack_bytes: u64,
 }
@@ -138,12 +140,18 @@ impl Place {
     /// # Errors
     /// It does not build.
     pub fn build(board: Board) -> Result<Self> {
-        let (elf, empty) = (board.build()?, board.build_empty()?);
+        let elf = board.build()?;
+        let empty = Sizes::of_image(&board.build_empty()?)?.flash();
+        let inference = Sizes::of_image(&board.build_inference()?)?.flash();
         let bytes = std::fs::read(&elf).with_context(|| format!("reading {}", elf.display()))?;
         let stack_bytes = Bounds::of(&bytes, &board.settings.target).with_context(|| elf.display().to_string())?.run;
-        let code_bytes = Sizes::of_image(&elf)?.flash().saturating_sub(Sizes::of_image(&empty)?.flash());
-        let firmware =
-            Firmware { board: board.package.clone(), name: board.settings.name.clone(), code_bytes, stack_bytes };
+        let firmware = Firmware {
+            board: board.package.clone(),
+            name: board.settings.name.clone(),
+            firmware_bytes: Sizes::of_image(&elf)?.flash().saturating_sub(empty),
+            inference_bytes: inference.saturating_sub(empty),
+            stack_bytes,
+        };
         Ok(Self { board, elf, firmware })
     }
 
@@ -244,12 +252,15 @@ fn ratio(per_mac: Option<f64>) -> String {
 
 /// What boards take, for a terminal.
 pub fn firmware_text(places: &[Firmware]) -> String {
-    let mut out = format!("{:<26} {:<18} {:>9} {:>7}\n", "firmware, bytes", "board", "code", "stack");
-    for Firmware { board, name, code_bytes, stack_bytes } in places {
-        let (code, stack) = (grouped(*code_bytes), grouped(*stack_bytes));
-        let _ = writeln!(out, "{name:<26} {board:<18} {code:>9} {stack:>7}");
+    let mut out = format!("{:<26} {:<18} {:>9} {:>10} {:>7}\n", "bytes", "board", "firmware", "inference", "stack");
+    for Firmware { board, name, firmware_bytes, inference_bytes, stack_bytes } in places {
+        let [whole, inference, stack] = [firmware_bytes, inference_bytes, stack_bytes].map(|&bytes| grouped(bytes));
+        let _ = writeln!(out, "{name:<26} {board:<18} {whole:>9} {inference:>10} {stack:>7}");
     }
-    out.push_str("code: the image without the model, less an image without neji. stack: the bound of Engine::run.\n");
+    out.push_str(
+        "firmware: flash of the image without the model, less that of an image without neji; inference: of one that\n",
+    );
+    out.push_str("parses and infers and has no monitor. stack: the bound of Engine::run.\n");
     out
 }
 

@@ -114,6 +114,17 @@ pub fn run<I: Isa>(model: Model<'_>, memory: &mut [u8], timer: SYST) -> Result<(
     Ok(())
 }
 
+/// One inference on the model in `flash`, from file to file: all that the image of the feature `inference` does.
+pub fn infer<I: Isa>(flash: &[u8], memory: &mut [u8]) -> Option<()> {
+    let engine = Engine::<I>::new(Model::parse(flash).ok()?);
+    let (_, words, _) = bytemuck::pod_align_to_mut::<u8, u32>(memory);
+    let arena: &mut [i8] = bytemuck::cast_slice_mut(words);
+    fill(engine.input_mut(arena)).ok()?;
+    engine.run(arena).ok()?;
+    let Ok(()) = File::write_to(b"outputs.bin\0")?.write_all(bytemuck::cast_slice(engine.output(arena)));
+    Some(())
+}
+
 /// Reads the input anew, since a run overwrites it.
 fn fill(input: &mut [i8]) -> Result<(), &'static str> {
     let mut file = File::read_from(b"samples.bin\0").ok_or("no file of samples")?;

@@ -55,6 +55,9 @@ fn region() -> &'static [u8] {
 /// Runs until the PC's file of samples ends, then ends QEMU: status 0, or 1 where the model was refused or a file is
 /// missing. Does not return. Where the PC asks for it by a file, counts an inference instead: see [`bench`].
 pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
+    if cfg!(feature = "inference") {
+        exit(bench::infer::<I>(region(), board.memory).is_some())
+    }
     let Board { memory, ticks_per_second, alarm, mut fault } = board;
     let mut give_up = |reason: &dyn Display| -> ! {
         let _ = fault.set_high();

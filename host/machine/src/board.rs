@@ -120,14 +120,9 @@ impl Board {
         Ok(boards.swap_remove(index))
     }
 
-    /// Where the image of a package is put that is built for this board's target.
-    fn image(&self, package: &str) -> PathBuf {
-        self.workspace.join("target").join(&self.settings.target).join("release").join(package)
-    }
-
     /// Where [`Board::build`] puts the firmware.
     pub fn elf(&self) -> PathBuf {
-        self.image(&self.package)
+        self.image(&self.target_folder(), &self.package)
     }
 
     /// Builds the firmware (release profile of the `boards` workspace) and returns its ELF.
@@ -135,7 +130,17 @@ impl Board {
     /// # Errors
     /// No compiler for the target, or it does not compile.
     pub fn build(&self) -> Result<PathBuf> {
-        self.build_package(&self.package)
+        self.build_package(&self.package, &[], &self.target_folder())
+    }
+
+    /// Builds an image that infers and does nothing else, for its size, and returns its ELF.
+    ///
+    /// # Errors
+    /// As [`Board::build`].
+    pub fn build_inference(&self) -> Result<PathBuf> {
+        // In a folder of its own, since it is the same package.
+        let folder = self.target_folder().join("inference");
+        self.build_package(&self.package, &["--features", "neji-qemu/inference"], &folder)
     }
 
     /// Builds what a firmware for this board's target takes before it has anything of neji, and returns its ELF.
@@ -143,18 +148,27 @@ impl Board {
     /// # Errors
     /// As [`Board::build`].
     pub fn build_empty(&self) -> Result<PathBuf> {
-        self.build_package(EMPTY)
+        self.build_package(EMPTY, &[], &self.target_folder())
     }
 
-    fn build_package(&self, package: &str) -> Result<PathBuf> {
+    fn target_folder(&self) -> PathBuf {
+        self.workspace.join("target")
+    }
+
+    /// Where cargo puts the image of a package that is built for this board's target.
+    fn image(&self, folder: &Path, package: &str) -> PathBuf {
+        folder.join(&self.settings.target).join("release").join(package)
+    }
+
+    fn build_package(&self, package: &str, features: &[&str], folder: &Path) -> Result<PathBuf> {
         let mut command = toolchain::firmware_cargo(&self.settings.target)?;
         command.current_dir(&self.workspace).args(["build", "--quiet", "--locked", "--release", "--package", package]);
-        command.args(["--target", &self.settings.target]).arg("--target-dir").arg(self.workspace.join("target"));
+        command.args(features).args(["--target", &self.settings.target]).arg("--target-dir").arg(folder);
         let status = command.status().context("starting cargo")?;
         if !status.success() {
             bail!("building the firmware of {package} failed");
         }
-        Ok(self.image(package))
+        Ok(self.image(folder, package))
     }
 }
 
