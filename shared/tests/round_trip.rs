@@ -20,6 +20,21 @@ fn every_field_survives() {
 }
 
 #[test]
+fn a_model_of_one_operator_has_that_one_and_the_rest_of_the_model() {
+    for (name, blob) in samples::all() {
+        let bytes = AlignedBytes::new(&blob.encode());
+        let model = Model::parse(bytes.as_slice()).unwrap();
+        for (index, operator) in blob.operators.iter().enumerate() {
+            let only = model.only(index as u16);
+            assert_eq!(only.operators().collect::<Vec<_>>(), std::slice::from_ref(operator), "{name}: {index}");
+            assert_eq!((only.arena_bytes(), only.bytes()), (model.arena_bytes(), model.bytes()));
+        }
+        let count = blob.operators.len() as u16;
+        assert_eq!([count, u16::MAX].map(|index| model.only(index).operators().count()), [0, 0], "{name}");
+    }
+}
+
+#[test]
 fn what_follows_the_blob_in_flash_is_left_alone() {
     let (_, blob) = &samples::all()[0];
     let mut flash = blob.encode();

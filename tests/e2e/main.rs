@@ -1,5 +1,6 @@
 //! What crosses crates, as one test binary.
 
+mod bench;
 mod boards;
 mod conformance;
 mod hostile;
