@@ -3,6 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use neji_format::{Element, Shape};
+use rayon::prelude::*;
 
 use super::{FrontEndKind, Request, samples, to_blob, to_monitor};
 use crate::experiment::Experiment;
@@ -35,8 +36,8 @@ fn every_truncation_is_refused() {
 
 #[test]
 fn every_changed_byte_is_refused_or_imported() {
-    let (mut refused, mut imported) = (0, 0);
-    for (name, bytes) in samples::all() {
+    let trials = |(name, bytes): (&str, Vec<u8>)| {
+        let (mut refused, mut imported) = (0, 0);
         let mut damaged = bytes.clone();
         for index in 0..bytes.len() {
             for value in 0..=u8::MAX {
@@ -46,8 +47,9 @@ fn every_changed_byte_is_refused_or_imported() {
             }
             damaged[index] = bytes[index];
         }
-    }
-    assert!(refused > 0 && imported > 0, "{refused} refused, {imported} imported");
+        assert!(refused > 0 && imported > 0, "{name}: {refused} refused, {imported} imported");
+    };
+    samples::all().into_par_iter().for_each(trials);
 }
 
 /// Files of a few bytes that promise gigabytes, or sizes whose products overflow, are refused before memory is taken.

@@ -16,6 +16,8 @@ enum Value {
 
 const FLOAT32: u8 = 0;
 const INT32: u8 = 2;
+const INT64: u8 = 4;
+const INT16: u8 = 7;
 const INT8: u8 = 9;
 
 struct Tensor {
@@ -37,6 +39,8 @@ struct Operator {
 
 /// A model in the making; tensor 0 is its input.
 struct Model {
+    /// Kind of its activations.
+    kind: u8,
     tensors: Vec<Tensor>,
     operators: Vec<Operator>,
 }
@@ -52,9 +56,18 @@ fn bytes(values: &[i32]) -> Vec<u8> {
 
 impl Model {
     fn new(shape: &[i32]) -> Self {
-        let mut model = Self { tensors: Vec::new(), operators: Vec::new() };
+        Self::of(INT8, shape)
+    }
+
+    fn of(kind: u8, shape: &[i32]) -> Self {
+        let mut model = Self { kind, tensors: Vec::new(), operators: Vec::new() };
         model.activation(shape, 0.5, 3);
         model
+    }
+
+    /// int16 has none.
+    fn zero_point(&self, zero_point: i64) -> i64 {
+        if self.kind == INT8 { zero_point } else { 0 }
     }
 
     fn push(&mut self, tensor: Tensor) -> i32 {
@@ -63,13 +76,14 @@ impl Model {
     }
 
     fn activation(&mut self, shape: &[i32], scale: f32, zero_point: i64) -> i32 {
-        let scales = vec![scale];
-        self.push(Tensor { shape: shape.into(), kind: INT8, scales, dimension: 0, zero_point, data: Vec::new() })
+        let (scales, kind, zero_point) = (vec![scale], self.kind, self.zero_point(zero_point));
+        self.push(Tensor { shape: shape.into(), kind, scales, dimension: 0, zero_point, data: Vec::new() })
     }
 
     fn constant(&mut self, shape: &[i32]) -> i32 {
-        let data = noise(shape.iter().product::<i32>() as usize);
-        self.push(Tensor { shape: shape.into(), kind: INT8, scales: vec![0.25], dimension: 0, zero_point: -1, data })
+        let (kind, zero_point) = (self.kind, self.zero_point(-1));
+        let data = noise(shape.iter().product::<i32>() as usize * if kind == INT8 { 1 } else { 2 });
+        self.push(Tensor { shape: shape.into(), kind, scales: vec![0.25], dimension: 0, zero_point, data })
     }
 
     fn integers(&mut self, values: &[i32]) -> i32 {
@@ -85,7 +99,12 @@ impl Model {
         let dimension = dimension.unwrap_or(0) as i32;
         let weights = self.push(Tensor { shape: shape.into(), kind: INT8, scales, dimension, zero_point: 0, data });
         let biases: Vec<i32> = (0..channels).map(|c| 9 * c - 7).collect();
-        [weights, self.integers(&biases)]
+        let bias = self.integers(&biases);
+        if self.kind == INT16 {
+            let wide = biases.iter().flat_map(|&bias| i64::from(bias).to_le_bytes()).collect();
+            (self.tensors[bias as usize].kind, self.tensors[bias as usize].data) = (INT64, wide);
+        }
+        [weights, bias]
     }
 
     /// Appends an operator with an output of its own.
@@ -218,7 +237,7 @@ fn write_options(builder: &mut FlatBufferBuilder<'_>, options: &[Value]) -> Opti
 
 /// A name and a file.
 pub(super) fn all() -> Vec<(&'static str, Vec<u8>)> {
-    [layers(), pools(), elementwise(), movement(), ways()].concat()
+    [layers(), pools(), elementwise(), movement(), wide(), ways()].concat()
 }
 
 fn layers() -> Vec<(&'static str, Vec<u8>)> {
@@ -315,6 +334,42 @@ fn movement() -> Vec<(&'static str, Vec<u8>)> {
     let size = resize.integers(&[5, 4]);
     resize.then(97, &[0, size], &[Byte(0, 0), Byte(1, 1)], &[1, 5, 4, 2]);
     vec![("concatenation", join.write()), ("pad_and_reshape", pad.write()), ("resize_nearest", resize.write())]
+}
+
+/// int16 activations.
+fn wide() -> Vec<(&'static str, Vec<u8>)> {
+    use Value::{Byte, Int};
+    let mut layers = Model::of(INT16, &[1, 4, 4, 2]);
+    let [weights, bias] = layers.layer(&[3, 3, 3, 2], Some(0), 3);
+    let conv = layers.then(3, &[0, weights, bias], &[Byte(0, 0), Int(1, 1), Int(2, 2), Byte(3, 3)], &[1, 2, 4, 3]);
+    let window = [Byte(0, 1), Int(1, 2), Int(2, 2), Int(3, 2), Int(4, 2), Byte(5, 0)];
+    let pooled = layers.then(17, &[conv], &window, &[1, 1, 2, 3]);
+    let [weights, _] = layers.layer(&[4, 6], None, 4);
+    layers.then(9, &[pooled, weights, -1], &[Byte(0, 0)], &[1, 4]);
+
+    let mut transposed = Model::of(INT16, &[1, 2, 3, 2]);
+    let [weights, bias] = transposed.layer(&[2, 2, 2, 2], None, 2);
+    let size = transposed.integers(&[1, 4, 6, 2]);
+    transposed.then(67, &[size, weights, 0, bias], &[Byte(0, 0), Int(1, 2), Int(2, 2)], &[1, 4, 6, 2]);
+
+    let mut binary = Model::of(INT16, &[1, 2, 3, 2]);
+    let row = binary.constant(&[1, 1, 2]);
+    let sum = binary.scaled(0, &[0, row], &[Byte(0, 1)], &[1, 2, 3, 2], 0.75, 0);
+    let difference = binary.then(41, &[sum, 0], &[], &[1, 2, 3, 2]);
+    let product = binary.then(18, &[difference, sum], &[Byte(0, 2)], &[1, 2, 3, 2]);
+    binary.then(2, &[product, 0], &[Int(0, -1), Byte(1, 0)], &[1, 2, 3, 4]);
+
+    let mut functions = Model::of(INT16, &[4]);
+    let relu = functions.scaled(21, &[0], &[], &[4], 0.001, 0);
+    let coarser = functions.scaled(114, &[relu], &[], &[4], 0.002, 0);
+    let tanh = functions.scaled(28, &[coarser], &[], &[4], 1.0 / 32768.0, 0);
+    functions.scaled(14, &[tanh], &[], &[4], 1.0 / 32768.0, 0);
+    vec![
+        ("int16_layers", layers.write()),
+        ("int16_transpose_conv2d", transposed.write()),
+        ("int16_binary", binary.write()),
+        ("int16_functions", functions.write()),
+    ]
 }
 
 /// Floats outside, int8 inside; and nothing inside.
