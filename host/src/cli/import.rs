@@ -28,7 +28,7 @@ pub struct Args {
     /// What makes samples the input.
     #[arg(long, value_enum, default_value_t = FrontEndKind::Raw)]
     pub front_end: FrontEndKind,
-    /// Tables [front_end], [detector] and [decision] of an experiment; other tables are left alone.
+    /// Tables `front_end`, `detector` and `decision` of an experiment; other tables are left alone.
     #[arg(long, value_name = "TOML")]
     pub config: Option<PathBuf>,
     /// Change a setting, as with `neji train`.
