@@ -4,14 +4,146 @@ mod portable;
 
 pub use portable::Portable;
 
+/// Four inputs as int16, their offset added, in an order that is the instruction set's own affair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct Quad(pub(crate) [i16; 4]);
+
+impl Quad {
+    /// Inputs that add nothing.
+    pub const ZERO: Self = Self([0; 4]);
+}
+
+/// Two neighbours of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(4))]
+pub struct Pair(pub(crate) [i16; 2]);
+
+impl Pair {
+    /// Two that add nothing.
+    pub const ZERO: Self = Self([0; 2]);
+}
+
+/// Bias and requantization of one output channel, where all sums and shifts are small.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Factor {
+    pub(crate) bias: i32,
+    pub(crate) multiplier: i32,
+    /// Bits that the second rounding takes away; the shift to the left where that is below 0.
+    pub(crate) right: i32,
+    /// What the second rounding adds: half of the divisor, and the zero point times the divisor.
+    pub(crate) half: i32,
+}
+
+impl Factor {
+    /// Makes every sum 0.
+    pub const NONE: Self = Self { bias: 0, multiplier: 0, right: 1, half: 0 };
+}
+
+/// Three rows of three taps and the lines that they meet.
+#[derive(Debug, Clone, Copy)]
+pub struct Square<'a> {
+    /// The first line and what is behind it.
+    pub(crate) lines: &'a [Pair],
+    /// From line to line.
+    pub(crate) slot: usize,
+    /// Of each line: taps 0 and 1, 2 and none, none and 0, 1 and 2.
+    pub(crate) taps: &'a [[Pair; 4]; 3],
+    pub(crate) factor: Factor,
+    /// Outputs of a line.
+    pub(crate) width: usize,
+    /// From output to output.
+    pub(crate) step: usize,
+}
+
+/// Rows of weights, and the inputs of four pixels that meet each of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    pub(crate) columns: &'a [[Quad; 4]],
+    /// From the first weight of the first row on.
+    pub(crate) weights: &'a [i8],
+    /// From row to row.
+    pub(crate) stride: usize,
+    /// Of each row.
+    pub(crate) factors: &'a [Factor],
+}
+
+impl Rows<'_> {
+    /// The weights from row `index` on.
+    #[inline(always)]
+    fn row(&self, index: usize) -> &[i8] {
+        self.weights.get(index.saturating_mul(self.stride)..).unwrap_or(&[])
+    }
+}
+
 /// The block operations of the kernels. Default bodies are the portable code and define the result: an implementation
 /// overrides what it speeds up and must give the same bits.
 ///
 /// Sums are i32 and wrap; [`Model::parse`](neji_format::Model::parse) has excluded weights for which one could.
 /// Slices of unequal length are read as far as the shortest goes.
-pub trait Isa {
+pub trait Isa: Sized {
     /// Whether models of int16 activations run; without, their kernels take no flash.
     const INT16: bool = true;
+
+    /// Whether int8 kernels expand inputs to int16 on the stack, which takes some KiB of it, for blocks of sums.
+    const COLUMNS: bool = true;
+
+    /// Expands a run of inputs into `quads[first]`, `quads[first + STRIDE]` and so on; what is left of the last is 0.
+    #[inline(always)]
+    fn expand<const STRIDE: usize>(input: &[i8], input_offset: i32, quads: &mut [Quad], first: usize) {
+        portable::expand::<STRIDE>(input, input_offset, quads, first);
+    }
+
+    /// `acc[p] + sum(columns[i][p] * weights[i])`: one row of weights with the inputs of four pixels.
+    ///
+    /// Where the weights go on beyond the row, the columns must hold zeros there; where they end, so does the sum.
+    #[inline(always)]
+    fn dot_columns(acc: [i32; 4], columns: &[[Quad; 4]], weights: &[i8]) -> [i32; 4] {
+        portable::dot_columns(acc, columns, weights)
+    }
+
+    /// Adds to the sums of each row; see [`Isa::dot_columns`].
+    #[inline(never)]
+    fn add_rows(rows: &Rows<'_>, sums: &mut [[i32; 4]]) {
+        for (index, sums) in sums.iter_mut().enumerate() {
+            *sums = Self::dot_columns(*sums, rows.columns, rows.row(index));
+        }
+    }
+
+    /// Outputs of each row for four pixels, `stride` apart: its bias and products, requantized and saturated.
+    #[inline(always)]
+    fn multiply_rows(rows: &Rows<'_>, output: &mut [i8], stride: usize) {
+        portable::multiply_rows::<Self>(rows, output, stride);
+    }
+
+    /// `acc[r] + sum(column[i] * weights[r * stride + i])`: four rows of weights with the inputs of one pixel.
+    ///
+    /// As in [`Isa::dot_columns`], the column holds zeros beyond the row.
+    #[inline(always)]
+    fn dot_rows(acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> [i32; 4] {
+        portable::dot_rows(acc, column, weights, stride)
+    }
+
+    /// Spreads four channels of a row of pixels, `depth` apart, to four lines, each of `line` pairs, from element `start` on.
+    #[inline(always)]
+    fn spread(input: &[i8], depth: usize, input_offset: i32, lines: &mut [Pair], line: usize, start: usize) {
+        portable::spread(input, depth, input_offset, lines, line, start);
+    }
+
+    /// A line of outputs: bias and nine products each, requantized and saturated; the windows are `STRIDE` elements apart,
+    /// 1 or 2.
+    #[inline(always)]
+    fn square<const STRIDE: usize>(square: &Square<'_>, output: &mut [i8]) {
+        portable::square::<STRIDE>(square, output);
+    }
+
+    /// `sums[x] += sum(line[x * stride + i] * taps[i])` over the elements of the pairs; there are sums by twos, and elements
+    /// of the line beyond its end count as 0.
+    #[inline(always)]
+    fn add_taps(sums: &mut [i32], line: &[Pair], stride: usize, taps: &[Pair]) {
+        portable::add_taps(sums, line, stride, taps);
+    }
 
     /// `acc + sum((input[i] + input_offset) * weights[i])`; `input_offset` is -127 to 128.
     #[inline(always)]
@@ -38,12 +170,13 @@ pub trait Isa {
     }
 }
 
-/// `I` for boards whose flash is short: models of int16 activations are refused.
+/// `I` for boards that are short of flash and RAM: models of int16 activations are refused, and inputs are not expanded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Int8Only<I>(core::marker::PhantomData<I>);
 
 impl<I: Isa> Isa for Int8Only<I> {
     const INT16: bool = false;
+    const COLUMNS: bool = false;
 
     #[inline(always)]
     fn dot_s8(acc: i32, input: &[i8], input_offset: i32, weights: &[i8]) -> i32 {

@@ -1,6 +1,7 @@
 //! Plain Rust: the reference, and what every core can run.
 
-use super::Isa;
+use super::{Isa, Pair, Quad, Rows, Square};
+use crate::kernels::finish::rounded;
 
 /// The instruction set that overrides nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +62,149 @@ pub(super) fn dot_s16(mut acc: i64, input: &[i16], weights: &[i8]) -> i64 {
         acc = acc.wrapping_add(product(x, w).into());
     }
     acc
+}
+
+/// See [`Isa::expand`]; the order is the inputs' own.
+#[inline(always)]
+pub(super) fn expand<const STRIDE: usize>(input: &[i8], input_offset: i32, quads: &mut [Quad], first: usize) {
+    let offset = input_offset as i16;
+    let mut quads = quads.get_mut(first..).unwrap_or(&mut []).iter_mut().step_by(STRIDE);
+    let (whole, rest) = input.as_chunks::<4>();
+    for (input, quad) in whole.iter().zip(&mut quads) {
+        quad.0 = input.map(|x| i16::from(x).wrapping_add(offset));
+    }
+    if !rest.is_empty()
+        && let Some(quad) = quads.next()
+    {
+        quad.0 = [0; 4];
+        quad.0.iter_mut().zip(rest).for_each(|(quad, &x)| *quad = i16::from(x).wrapping_add(offset));
+    }
+}
+
+/// One product of an expanded input, added.
+#[inline(always)]
+fn product(acc: i32, x: i16, weight: i8) -> i32 {
+    acc.wrapping_add(i32::from(x).wrapping_mul(weight.into()))
+}
+
+/// See [`Isa::dot_columns`].
+#[inline(always)]
+pub(super) fn dot_columns(mut acc: [i32; 4], columns: &[[Quad; 4]], weights: &[i8]) -> [i32; 4] {
+    let mut step = |quads: &[Quad; 4], weights: [i8; 4]| {
+        for (acc, quad) in acc.iter_mut().zip(quads) {
+            *acc = quad.0.iter().zip(weights).fold(*acc, |acc, (&x, w)| product(acc, x, w));
+        }
+    };
+    let (whole, rest) = weights.as_chunks::<4>();
+    for (quads, &weights) in columns.iter().zip(whole) {
+        step(quads, weights);
+    }
+    if let Some(quads) = columns.get(whole.len()) {
+        step(quads, padded(rest));
+    }
+    acc
+}
+
+/// See [`Isa::multiply_rows`].
+#[inline(always)]
+pub(super) fn multiply_rows<I: Isa>(rows: &Rows<'_>, output: &mut [i8], stride: usize) {
+    for (index, factor) in rows.factors.iter().enumerate() {
+        let sums = I::dot_columns([factor.bias; 4], rows.columns, rows.row(index));
+        let mut at = index;
+        for sum in sums {
+            if let Some(out) = output.get_mut(at) {
+                *out = rounded(sum, factor.multiplier, factor.right.wrapping_neg(), factor.half).clamp(-128, 127) as i8;
+            }
+            at = at.saturating_add(stride);
+        }
+    }
+}
+
+/// See [`Isa::dot_rows`].
+#[inline(always)]
+pub(super) fn dot_rows(acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> [i32; 4] {
+    let row = |index: usize| weights.get(stride.saturating_mul(index)..).unwrap_or(&[]).as_chunks::<4>();
+    let [(a, rest_a), (b, rest_b), (c, rest_c), (d, rest_d)] = [row(0), row(1), row(2), row(3)];
+    let add = |[p, q, r, s]: [i32; 4], quad: &Quad, [a, b, c, d]: [&[i8; 4]; 4]| {
+        let row = |acc, weights: &[i8; 4]| quad.0.iter().zip(weights).fold(acc, |acc, (&x, &w)| product(acc, x, w));
+        [row(p, a), row(q, b), row(r, c), row(s, d)]
+    };
+    let mut acc = acc;
+    // Four rows at once as far as the last of them, which is the shortest, goes.
+    for ((((quad, a), b), c), d) in column.iter().zip(a).zip(b).zip(c).zip(d) {
+        acc = add(acc, quad, [a, b, c, d]);
+    }
+    for (at, quad) in column.iter().enumerate().skip(d.len()) {
+        let of = |whole: &[[i8; 4]], rest: &[i8]| match whole.get(at) {
+            Some(weights) => *weights,
+            None if at == whole.len() => padded(rest),
+            None => [0; 4],
+        };
+        acc = add(acc, quad, [&of(a, rest_a), &of(b, rest_b), &of(c, rest_c), &of(d, rest_d)]);
+    }
+    acc
+}
+
+/// Up to four weights, then zeros.
+#[inline(always)]
+pub(super) fn padded(rest: &[i8]) -> [i8; 4] {
+    let mut padded = [0; 4];
+    padded.iter_mut().zip(rest).for_each(|(padded, &weight)| *padded = weight);
+    padded
+}
+
+/// See [`Isa::spread`].
+#[inline(always)]
+pub(super) fn spread(input: &[i8], depth: usize, input_offset: i32, lines: &mut [Pair], line: usize, start: usize) {
+    for (channel, line) in lines.chunks_exact_mut(line.max(1)).enumerate() {
+        let line = line.iter_mut().flat_map(|pair| pair.0.iter_mut()).skip(start);
+        for (slot, &x) in line.zip(input.iter().skip(channel).step_by(depth.max(1))) {
+            *slot = i16::from(x).wrapping_add(input_offset as i16);
+        }
+    }
+}
+
+/// See [`Isa::square`].
+#[inline(always)]
+pub(super) fn square<const STRIDE: usize>(square: &Square<'_>, output: &mut [i8]) {
+    let Square { lines, slot, taps, factor, width, step } = *square;
+    let pairs = |row: usize| lines.get(slot.saturating_mul(row)..).unwrap_or(&[]).windows(2);
+    let taps = taps.map(|[Pair([a, b]), Pair([c, _]), ..]| [a, b, c].map(i32::from));
+    let finish = |sum| rounded(sum, factor.multiplier, factor.right.wrapping_neg(), factor.half).clamp(-128, 127) as i8;
+    let mut outs = output.chunks_mut(step.max(1)).take(width).filter_map(|chunk| chunk.first_mut());
+    for ((top, middle), bottom) in pairs(0).zip(pairs(1)).zip(pairs(2)) {
+        let mut sums = [factor.bias; 2];
+        for (row, [p, q, r]) in [top, middle, bottom].iter().zip(taps) {
+            let &&[Pair([a, b]), Pair([c, d])] = row else { continue };
+            let [a, b, c, d] = [a, b, c, d].map(i32::from);
+            let three = |sum: i32, [a, b, c]: [i32; 3]| {
+                sum.wrapping_add(a.wrapping_mul(p)).wrapping_add(b.wrapping_mul(q)).wrapping_add(c.wrapping_mul(r))
+            };
+            sums = [three(sums[0], [a, b, c]), three(sums[1], [b, c, d])];
+        }
+        // The second window begins where the first's neighbour does.
+        for sum in sums.into_iter().step_by(STRIDE) {
+            let Some(out) = outs.next() else { return };
+            *out = finish(sum);
+        }
+    }
+}
+
+/// See [`Isa::add_taps`].
+#[inline(always)]
+pub(super) fn add_taps(sums: &mut [i32], line: &[Pair], stride: usize, taps: &[Pair]) {
+    let mut at = 0_usize;
+    let element = |at: usize| line.get(at >> 1).map_or(0, |pair| i32::from(pair.0[at & 1]));
+    for sum in sums {
+        let mut x = at;
+        for tap in taps {
+            let [a, b] = tap.0.map(i32::from);
+            *sum = sum.wrapping_add(element(x).wrapping_mul(a));
+            *sum = sum.wrapping_add(element(x.wrapping_add(1)).wrapping_mul(b));
+            x = x.wrapping_add(2);
+        }
+        at = at.wrapping_add(stride);
+    }
 }
 
 /// See [`Isa::multiply_accumulate_s8`].

@@ -78,14 +78,14 @@ pub(crate) fn conv2d<I: Isa, E: Element>(
 }
 
 /// The input of a convolution and how its kernel lies over it.
-struct View<'a, E> {
-    input: &'a [E],
+pub(crate) struct View<'a, E> {
+    pub(crate) input: &'a [E],
     /// Elements of one input row.
-    row_len: usize,
+    pub(crate) row_len: usize,
     /// Input channels.
-    depth: usize,
-    vertical: Axis,
-    horizontal: Axis,
+    pub(crate) depth: usize,
+    pub(crate) vertical: Axis,
+    pub(crate) horizontal: Axis,
 }
 
 impl<E: Element> View<'_, E> {
@@ -98,7 +98,7 @@ impl<E: Element> View<'_, E> {
 
     /// Calls `each(offset in the kernel, input)` for every run of neighbouring elements under the kernel.
     #[inline(always)]
-    fn runs(&self, rows: Span, columns: Span, mut each: impl FnMut(usize, &[E])) {
+    pub(crate) fn runs(&self, rows: Span, columns: Span, mut each: impl FnMut(usize, &[E])) {
         for row in 0..rows.taps {
             let y = rows.start.wrapping_add(row.wrapping_mul(self.vertical.dilation));
             let tap = rows.tap.wrapping_add(row).wrapping_mul(self.horizontal.kernel).wrapping_add(columns.tap);

@@ -1,13 +1,16 @@
 //! The loops, over slices. None of them can panic: whatever the parser guarantees is used, never assumed.
 
+pub(crate) mod columns;
 pub(crate) mod conv;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
+pub(crate) mod finish;
 pub(crate) mod fixed_point;
 pub(crate) mod mat_mul;
 pub(crate) mod movement;
 pub(crate) mod pool;
 pub(crate) mod sigmoid;
+pub(crate) mod taps;
 pub(crate) mod transpose_conv;
 pub(crate) mod window;
 

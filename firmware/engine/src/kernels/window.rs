@@ -26,6 +26,11 @@ pub(crate) struct Span {
     pub(crate) start: usize,
 }
 
+impl Span {
+    /// No taps at all.
+    pub(crate) const NONE: Self = Self { tap: 0, taps: 0, start: 0 };
+}
+
 impl Axis {
     /// Clips the window of output `index`. Divides only at the border of a dilated kernel.
     pub(crate) fn clip(&self, index: usize) -> Span {

@@ -5,11 +5,26 @@ use neji_format::{Conv2d, Model};
 use crate::arena;
 use crate::element::Element;
 use crate::isa::Isa;
-use crate::kernels::conv::conv2d;
+use crate::kernels::{columns, conv};
+
+/// By blocks of sums.
+pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i8]) {
+    let split = arena::split(arena, &op.output);
+    columns::conv2d::<I>(
+        split.input(&op.input),
+        op.input.shape,
+        op.input.zero_point,
+        &op.window,
+        model.constant_i8(op.weights),
+        &super::channels::<i8>(model, &op.requantization, &op.output),
+        split.output,
+        op.output.shape,
+    );
+}
 
 pub(super) fn run<I: Isa, E: Element>(model: &Model<'_>, op: &Conv2d, arena: &mut [E]) {
     let split = arena::split(arena, &op.output);
-    conv2d::<I, E>(
+    conv::conv2d::<I, E>(
         split.input(&op.input),
         op.input.shape,
         E::narrowed(op.input.zero_point.into()),

@@ -5,11 +5,29 @@ use neji_format::{DepthwiseConv2d, Model};
 use crate::arena;
 use crate::element::Element;
 use crate::isa::Isa;
-use crate::kernels::depthwise::depthwise_conv2d;
+use crate::kernels::{depthwise, taps};
+
+/// By blocks of channels, where they fit.
+pub(super) fn run_taps<I: Isa>(model: &Model<'_>, op: &DepthwiseConv2d, arena: &mut [i8]) {
+    let split = arena::split(arena, &op.output);
+    let done = taps::depthwise_conv2d::<I>(
+        split.input(&op.input),
+        op.input.shape,
+        i32::from(op.input.zero_point).wrapping_neg(),
+        &op.window,
+        model.constant_i8(op.weights),
+        &super::channels::<i8>(model, &op.requantization, &op.output),
+        split.output,
+        op.output.shape,
+    );
+    if !done {
+        run::<I, i8>(model, op, arena);
+    }
+}
 
 pub(super) fn run<I: Isa, E: Element>(model: &Model<'_>, op: &DepthwiseConv2d, arena: &mut [E]) {
     let split = arena::split(arena, &op.output);
-    depthwise_conv2d::<I, E>(
+    depthwise::depthwise_conv2d::<I, E>(
         split.input(&op.input),
         op.input.shape,
         i32::from(op.input.zero_point).wrapping_neg(),

@@ -5,11 +5,25 @@ use neji_format::{FullyConnected, Model};
 use crate::arena;
 use crate::element::Element;
 use crate::isa::Isa;
-use crate::kernels::mat_mul::mat_vec;
+use crate::kernels::{columns, mat_mul};
+
+/// By blocks of sums.
+pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &FullyConnected, arena: &mut [i8]) {
+    let split = arena::split(arena, &op.output);
+    let input_offset = i32::from(op.input.zero_point).wrapping_neg();
+    let channels = super::channels::<i8>(model, &op.requantization, &op.output);
+    columns::mat_vec::<I>(split.input(&op.input), input_offset, model.constant_i8(op.weights), &channels, split.output);
+}
 
 pub(super) fn run<I: Isa, E: Element>(model: &Model<'_>, op: &FullyConnected, arena: &mut [E]) {
     let split = arena::split(arena, &op.output);
     let input_offset = i32::from(op.input.zero_point).wrapping_neg();
     let channels = super::channels::<E>(model, &op.requantization, &op.output);
-    mat_vec::<I, E>(split.input(&op.input), input_offset, model.constant_i8(op.weights), &channels, split.output);
+    mat_mul::mat_vec::<I, E>(
+        split.input(&op.input),
+        input_offset,
+        model.constant_i8(op.weights),
+        &channels,
+        split.output,
+    );
 }

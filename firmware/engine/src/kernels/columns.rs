@@ -1,0 +1,201 @@
+//! Convolution and dense layers of int8 in blocks of sums: inputs are expanded to int16 once, and each weight that is loaded
+//! serves four pixels, or each input four rows of weights.
+
+use neji_format::{Shape, Window};
+
+use crate::isa::{Factor, Isa, Quad, Rows};
+use crate::kernels::Channels;
+use crate::kernels::conv::{View, axes};
+use crate::kernels::finish::Finish;
+use crate::kernels::movement::copy;
+use crate::kernels::window::Span;
+
+/// Inputs of a pixel that are expanded at once.
+const DEPTH: usize = 288;
+/// Output channels whose sums and factors are kept.
+const CHANNELS: usize = 64;
+/// The shape of the buffer: quads of four pixels.
+const QUADS: usize = DEPTH / 4;
+
+/// Four neighbouring pixels of an output, fewer at its end.
+struct Pixels {
+    spans: [(Span, Span); 4],
+    count: usize,
+}
+
+/// Convolves int8; padding counts as zero point, which adds nothing.
+///
+/// Four output pixels are summed at once. Kernels longer than [`DEPTH`] are summed piece by piece.
+#[inline(never)]
+#[expect(clippy::too_many_arguments, reason = "two tensors, a window and constants: each is one thing")]
+pub(crate) fn conv2d<I: Isa>(
+    input: &[i8],
+    input_shape: Shape,
+    zero_point: i8,
+    window: &Window,
+    weights: &[i8],
+    channels: &Channels<'_>,
+    output: &mut [i8],
+    output_shape: Shape,
+) {
+    let (vertical, horizontal) = axes(window, input_shape);
+    let depth = input_shape.channels as usize;
+    let kernel_len = vertical.kernel.saturating_mul(horizontal.kernel).saturating_mul(depth).max(1);
+    let view = View { input, row_len: (input_shape.width as usize).saturating_mul(depth), depth, horizontal, vertical };
+    let channels_out = (output_shape.channels as usize).max(1);
+    let quick = channels.quick(kernel_len);
+    let mut columns = [[Quad::ZERO; 4]; QUADS];
+    let mut factors = [Factor::NONE; CHANNELS];
+    let mut sums = [[0; 4]; CHANNELS];
+    let mut spare = [0; CHANNELS * 4];
+    let mut first = 0_usize;
+    while first < channels_out {
+        let count = channels_out.saturating_sub(first).min(CHANNELS);
+        let factors = factors.get_mut(..count).unwrap_or(&mut []);
+        channels.factors(first, factors);
+        let (mut y, mut x) = (0_usize, 0_usize);
+        for out in output.chunks_mut(channels_out.saturating_mul(4)) {
+            let mut pixels = Pixels { spans: [(Span::NONE, Span::NONE); 4], count: 0 };
+            for (span, _) in pixels.spans.iter_mut().zip(out.chunks_exact(channels_out)) {
+                *span = (vertical.clip(y), horizontal.clip(x));
+                pixels.count = pixels.count.wrapping_add(1);
+                x = x.wrapping_add(1);
+                if x == output_shape.width as usize {
+                    (x, y) = (0, y.wrapping_add(1));
+                }
+            }
+            let mut start = 0_usize;
+            while start < kernel_len {
+                let len = kernel_len.saturating_sub(start).min(DEPTH);
+                view.expand::<I>(&pixels, zero_point, start, len, &mut columns);
+                let begin = first.saturating_mul(kernel_len).saturating_add(start);
+                let rows = Rows {
+                    columns: columns.get(..len.div_ceil(4)).unwrap_or(&[]),
+                    weights: weights.get(begin..).unwrap_or(&[]),
+                    stride: kernel_len,
+                    factors,
+                };
+                let sums = sums.get_mut(..count).unwrap_or(&mut []);
+                if kernel_len > DEPTH {
+                    if start == 0 {
+                        sums.iter_mut().zip(&*factors).for_each(|(sums, factor)| *sums = [factor.bias; 4]);
+                    }
+                    I::add_rows(&rows, sums);
+                }
+                start = start.saturating_add(len);
+                if start < kernel_len {
+                    continue;
+                }
+                // What is beyond the output's end is computed beside it.
+                let whole = pixels.count == 4;
+                let (target, stride) = match out.get_mut(first..) {
+                    Some(out) if whole => (out, channels_out),
+                    _ => (&mut spare[..], count),
+                };
+                if kernel_len > DEPTH {
+                    channels.outputs_of(sums, factors, quick, target, stride);
+                } else if quick && channels.full() {
+                    I::multiply_rows(&rows, target, stride);
+                } else {
+                    sums.iter_mut().zip(&*factors).for_each(|(sums, factor)| *sums = [factor.bias; 4]);
+                    I::add_rows(&rows, sums);
+                    channels.outputs_of(sums, factors, quick, target, stride);
+                }
+                if !whole {
+                    for (out, from) in out.chunks_exact_mut(channels_out).zip(spare.chunks_exact(count)) {
+                        copy(from, out, first);
+                    }
+                }
+            }
+        }
+        first = first.saturating_add(count);
+    }
+}
+
+impl View<'_, i8> {
+    /// Expands `[start, start + len)` of what lies under the kernel of each pixel.
+    #[inline(never)]
+    fn expand<I: Isa>(
+        &self,
+        pixels: &Pixels,
+        zero_point: i8,
+        start: usize,
+        len: usize,
+        columns: &mut [[Quad; 4]; QUADS],
+    ) {
+        let offset = i32::from(zero_point).wrapping_neg();
+        let quads = columns.as_flattened_mut();
+        let end = start.saturating_add(len);
+        let aligned = self.depth.is_multiple_of(4);
+        let mut patch = [zero_point; DEPTH];
+        for (pixel, &(rows, columns)) in pixels.spans.iter().take(pixels.count).enumerate() {
+            let padded = rows.taps < self.vertical.kernel || columns.taps < self.horizontal.kernel;
+            if padded {
+                if aligned {
+                    quads.iter_mut().skip(pixel).step_by(4).for_each(|quad| *quad = Quad::ZERO);
+                } else {
+                    patch.fill(zero_point);
+                }
+            }
+            self.runs(rows, columns, |at, input| {
+                // What of the run lies in the piece.
+                let skipped = start.saturating_sub(at);
+                let kept = input.len().min(end.saturating_sub(at));
+                let input = input.get(skipped..kept).unwrap_or(&[]);
+                let at = at.saturating_sub(start);
+                if aligned {
+                    I::expand::<4>(input, offset, quads, at.saturating_add(pixel));
+                } else {
+                    copy(input, &mut patch, at);
+                }
+            });
+            if !aligned {
+                I::expand::<4>(patch.get(..len).unwrap_or(&[]), offset, quads, pixel);
+            }
+        }
+    }
+}
+
+/// A dense layer of int8: rows of `weights` times one input, four at a time.
+#[inline(never)]
+pub(crate) fn mat_vec<I: Isa>(
+    input: &[i8],
+    input_offset: i32,
+    weights: &[i8],
+    channels: &Channels<'_>,
+    output: &mut [i8],
+) {
+    let depth = input.len();
+    let quick = channels.quick(depth);
+    let mut column = [Quad::ZERO; QUADS * 4];
+    let mut sums = [[0; 4]; CHANNELS];
+    let mut first = 0_usize;
+    for out in output.chunks_mut(CHANNELS * 4) {
+        for (piece, input) in input.chunks(DEPTH * 4).enumerate() {
+            let start = piece.wrapping_mul(DEPTH * 4);
+            // One piece serves all rows.
+            if first == 0 || depth > DEPTH * 4 {
+                I::expand::<1>(input, input_offset, &mut column, 0);
+            }
+            let column = column.get(..input.len().div_ceil(4)).unwrap_or(&[]);
+            let last = start.saturating_add(input.len()) == depth;
+            let mut channel = first;
+            for (out, sums) in out.chunks_mut(4).zip(&mut sums) {
+                if start == 0 {
+                    *sums = channels.biases(channel);
+                }
+                let row = channel.saturating_mul(depth).saturating_add(start);
+                *sums = I::dot_rows(*sums, column, weights.get(row..).unwrap_or(&[]), depth);
+                if last {
+                    let outputs = Finish::of_channels(channels, channel, quick).outputs(*sums);
+                    match out.first_chunk_mut::<4>() {
+                        Some(out) => *out = outputs,
+                        None => out.iter_mut().zip(outputs).for_each(|(out, value)| *out = value),
+                    }
+                }
+                channel = channel.saturating_add(4);
+            }
+        }
+        first = first.saturating_add(CHANNELS * 4);
+    }
+}

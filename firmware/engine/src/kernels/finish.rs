@@ -1,0 +1,181 @@
+//! From sums to int8, four at a time.
+
+use crate::element::Bias;
+use crate::isa::Factor;
+use crate::kernels::Channels;
+use crate::requantize::requantize;
+
+/// Longest row for which no sum reaches 2^30, the bias apart: 2^14 products of 2^15.
+const SMALL: usize = 1 << 14;
+/// The largest shift to the right that leaves room for a zero point: 2^30 + 2^7 2^22 is below 2^31.
+const RIGHT: i32 = 22;
+
+/// One output the quick way, before it is clamped.
+///
+/// The doubled product's high half is the first rounding, which cannot saturate; half and the sign make the second, and as
+/// a multiple of the divisor the zero point may be added before it.
+#[inline(always)]
+pub(crate) fn rounded(sum: i32, multiplier: i32, shift: i32, half: i32) -> i32 {
+    let product = i64::from(sum.wrapping_shl(1)).wrapping_mul(multiplier.into());
+    let high = (product.wrapping_add(1 << 31) >> 32) as i32;
+    high.wrapping_add(high >> 31).wrapping_add(half).wrapping_shr(shift.wrapping_neg() as u32)
+}
+
+/// Four values from `first` on; zeros beyond the last.
+#[inline(always)]
+fn four<T: Copy + Default>(values: &[T], first: usize) -> [T; 4] {
+    let rest = values.get(first..).unwrap_or(&[]);
+    match rest.first_chunk::<4>() {
+        Some(four) => *four,
+        None => {
+            let mut four = [T::default(); 4];
+            four.iter_mut().zip(rest).for_each(|(four, &value)| *four = value);
+            four
+        }
+    }
+}
+
+impl Channels<'_> {
+    /// Whether there is a shorter way to the same bits: no sum of `depth` products and a bias leaves -2^30 to 2^30, and
+    /// every shift goes to the right.
+    #[inline(never)]
+    pub(crate) fn quick(&self, depth: usize) -> bool {
+        let Bias::Narrow(bias) = self.bias else { return false };
+        depth <= SMALL
+            && bias.iter().all(|bias| bias.unsigned_abs() < 1 << 29)
+            && self.shift.iter().all(|&shift| (-RIGHT..0).contains(&shift.into()))
+    }
+
+    /// Writes the outputs of a line of one channel, `step` apart, of which there are no more than `output` has room for.
+    #[inline(never)]
+    pub(crate) fn line(&self, sums: &[i32], factor: &Factor, quick: bool, output: &mut [i8], step: usize) {
+        let Factor { multiplier, right, half, .. } = *factor;
+        let shift = right.wrapping_neg();
+        let outs = output.chunks_mut(step.max(1)).filter_map(|chunk| chunk.first_mut());
+        if quick && self.full() {
+            for (&sum, out) in sums.iter().zip(outs) {
+                *out = rounded(sum, multiplier, shift, half).clamp(-128, 127) as i8;
+            }
+        } else {
+            for (&sum, out) in sums.iter().zip(outs) {
+                *out = self.output::<i8>(sum, multiplier, shift);
+            }
+        }
+    }
+
+    /// Whether outputs may be all that an int8 can be.
+    pub(crate) fn full(&self) -> bool {
+        (self.activation_min, self.activation_max) == (-128, 127)
+    }
+
+    /// The factors of the channels from `first` on.
+    pub(crate) fn factors(&self, first: usize, factors: &mut [Factor]) {
+        for (factor, (bias, multiplier, shift)) in factors.iter_mut().zip(self.from::<i8>(first)) {
+            *factor = Factor { bias, multiplier, right: shift.wrapping_neg(), half: self.half(shift) };
+        }
+    }
+
+    /// The biases of the four channels from `first` on; 0 beyond the last.
+    #[inline(always)]
+    pub(crate) fn biases(&self, first: usize) -> [i32; 4] {
+        let Bias::Narrow(bias) = self.bias else { return [0; 4] };
+        four(bias, first)
+    }
+
+    /// Writes the outputs of four pixels, `stride` apart.
+    #[inline(never)]
+    pub(crate) fn outputs_of(
+        &self,
+        sums: &[[i32; 4]],
+        factors: &[Factor],
+        quick: bool,
+        output: &mut [i8],
+        stride: usize,
+    ) {
+        for (index, (sums, factor)) in sums.iter().zip(factors).enumerate() {
+            let mut at = index;
+            for value in self.outputs(*sums, factor.multiplier, factor.right.wrapping_neg(), quick) {
+                if let Some(out) = output.get_mut(at) {
+                    *out = value;
+                }
+                at = at.saturating_add(stride);
+            }
+        }
+    }
+
+    /// What the second rounding adds for a quick `shift`.
+    #[inline(always)]
+    pub(crate) fn half(&self, shift: i32) -> i32 {
+        (self.zero_point.wrapping_mul(2).wrapping_add(1)).wrapping_shl(!shift as u32)
+    }
+
+    /// Clamps and narrows.
+    #[inline(always)]
+    fn clamped(&self, [a, b, c, d]: [i32; 4]) -> [i8; 4] {
+        let (low, high) = (i32::from(self.activation_min), i32::from(self.activation_max));
+        if (low, high) == (-128, 127) {
+            let clamp = |value: i32| value.clamp(-128, 127) as i8;
+            return [clamp(a), clamp(b), clamp(c), clamp(d)];
+        }
+        let clamp = |value: i32| value.max(low).min(high) as i8;
+        [clamp(a), clamp(b), clamp(c), clamp(d)]
+    }
+
+    /// Outputs of one channel.
+    #[inline(always)]
+    pub(crate) fn outputs(&self, sums: [i32; 4], multiplier: i32, shift: i32, quick: bool) -> [i8; 4] {
+        if !quick {
+            return self.outputs_slowly(sums, [multiplier; 4], [shift; 4]);
+        }
+        let half = self.half(shift);
+        let [a, b, c, d] = sums;
+        let rounded = |sum| rounded(sum, multiplier, shift, half);
+        self.clamped([rounded(a), rounded(b), rounded(c), rounded(d)])
+    }
+
+    /// Outputs of four channels by the rule itself.
+    #[inline(never)]
+    fn outputs_slowly(&self, sums: [i32; 4], multipliers: [i32; 4], shifts: [i32; 4]) -> [i8; 4] {
+        let mut outputs = [0; 4];
+        for (((out, sum), multiplier), shift) in outputs.iter_mut().zip(sums).zip(multipliers).zip(shifts) {
+            let value = requantize(sum, multiplier, shift).saturating_add(self.zero_point);
+            *out = value.max(self.activation_min.into()).min(self.activation_max.into()) as i8;
+        }
+        outputs
+    }
+}
+
+/// The requantization of four neighbouring channels.
+pub(crate) struct Finish<'a, 'c> {
+    channels: &'c Channels<'a>,
+    multipliers: [i32; 4],
+    shifts: [i32; 4],
+    halves: [i32; 4],
+    quick: bool,
+}
+
+impl<'a, 'c> Finish<'a, 'c> {
+    /// Of the channels from `first` on.
+    #[inline(always)]
+    pub(crate) fn of_channels(channels: &'c Channels<'a>, first: usize, quick: bool) -> Self {
+        let shifts = four(channels.shift, first).map(i32::from);
+        let halves = shifts.map(|shift| channels.half(shift));
+        Self { channels, multipliers: four(channels.multiplier, first), shifts, halves, quick }
+    }
+
+    /// One output of each channel.
+    #[inline(always)]
+    pub(crate) fn outputs(&self, sums: [i32; 4]) -> [i8; 4] {
+        if !self.quick {
+            return self.channels.outputs_slowly(sums, self.multipliers, self.shifts);
+        }
+        let ([a, b, c, d], [ma, mb, mc, md]) = (sums, self.multipliers);
+        let ([sa, sb, sc, sd], [ha, hb, hc, hd]) = (self.shifts, self.halves);
+        self.channels.clamped([
+            rounded(a, ma, sa, ha),
+            rounded(b, mb, sb, hb),
+            rounded(c, mc, sc, hc),
+            rounded(d, md, sd, hd),
+        ])
+    }
+}
