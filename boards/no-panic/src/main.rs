@@ -17,8 +17,12 @@ use neji_engine::Engine;
 use neji_format::{DecodeError, Model};
 
 /// The kernels that are checked.
-#[cfg(not(feature = "control"))]
+#[cfg(not(any(feature = "control", feature = "dsp")))]
 type Isa = neji_engine::Portable;
+
+/// The kernels that are checked where the core has DSP instructions.
+#[cfg(feature = "dsp")]
+type Isa = neji_engine::ArmDsp;
 
 /// Kernels of which the check must complain.
 #[cfg(feature = "control")]

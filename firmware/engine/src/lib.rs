@@ -25,4 +25,6 @@ pub mod requantize;
 
 pub use engine::Engine;
 pub use error::RunError;
+#[cfg(target_arch = "arm")]
+pub use isa::ArmDsp;
 pub use isa::{Int8Only, Isa, Portable};

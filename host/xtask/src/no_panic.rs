@@ -15,6 +15,9 @@ use crate::step::{step, typed};
 /// What the linker misses where a panic is left.
 const MISSING: &str = "neji_panic_is_reachable";
 
+/// The targets whose boards run the kernels of `ArmDsp`.
+const DSP: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
+
 /// Links for every target.
 ///
 /// # Errors
@@ -25,6 +28,10 @@ pub(crate) fn run() -> Result<()> {
         step(&format!("no panic from the parser on, for {target}"), &mut link(&boards, target)?).with_context(
             || format!("where the linker misses {MISSING}, boards/no-panic/src/main.rs says how to go on"),
         )?;
+        if DSP.contains(&target) {
+            let name = format!("no panic with DSP instructions, for {target}");
+            step(&name, link(&boards, target)?.args(["--features", "dsp"]))?;
+        }
         must_fail(link(&boards, target)?.args(["--features", "control"]))?;
     }
     Ok(())

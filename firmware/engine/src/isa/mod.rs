@@ -1,7 +1,11 @@
 //! Block operations that an instruction set may speed up.
 
+#[cfg(target_arch = "arm")]
+mod arm_dsp;
 mod portable;
 
+#[cfg(target_arch = "arm")]
+pub use arm_dsp::ArmDsp;
 pub use portable::Portable;
 
 /// Four inputs as int16, their offset added, in an order that is the instruction set's own affair.

@@ -1,0 +1,684 @@
+//! The DSP extension of ARMv7E-M and ARMv8-M: Cortex-M4, M7, M33, M55.
+//!
+//! `smlad` multiplies two pairs of int16 and adds both products. A word of four weights is spread by two `sxtb16` into the
+//! first and third, and the second and fourth; so a [`Quad`] holds inputs 0, 2, 1, 3. Words of weights may be read at any
+//! address: `ldr` needs no alignment on these cores.
+#![expect(unsafe_code, reason = "inline assembly")]
+
+use core::arch::asm;
+
+use super::{Factor, Isa, Pair, Quad, Rows, Square, portable};
+
+/// Cores with `smlad` and its kin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArmDsp;
+
+impl Isa for ArmDsp {
+    #[inline(always)]
+    fn expand<const STRIDE: usize>(input: &[i8], input_offset: i32, quads: &mut [Quad], first: usize) {
+        let quads = quads.get_mut(first..).unwrap_or(&mut []);
+        let (whole, rest) = input.as_chunks::<4>();
+        let offset = halves(input_offset);
+        let last = whole.len().wrapping_mul(STRIDE);
+        if last < quads.len().saturating_add(STRIDE) && !whole.is_empty() {
+            expand_whole::<STRIDE>(whole, offset, quads);
+        }
+        if !rest.is_empty()
+            && let Some(quad) = quads.get_mut(last)
+        {
+            let mut all = [0_i16; 4];
+            all.iter_mut().zip(rest).for_each(|(all, &x)| *all = i16::from(x).wrapping_add(input_offset as i16));
+            let [a, b, c, d] = all;
+            quad.0 = [a, c, b, d];
+        }
+    }
+
+    #[inline(always)]
+    fn dot_columns(acc: [i32; 4], columns: &[[Quad; 4]], weights: &[i8]) -> [i32; 4] {
+        let whole = weights.len() / 4;
+        if whole >= columns.len() {
+            return columns_whole(acc, columns, weights);
+        }
+        let (weights, rest) = weights.split_at_checked(whole.wrapping_mul(4)).unwrap_or((&[], &[]));
+        let (columns, last) = columns.split_at_checked(whole).unwrap_or((&[], &[]));
+        let acc = columns_whole(acc, columns, weights);
+        columns_whole(acc, last.get(..1).unwrap_or(&[]), &portable::padded(rest))
+    }
+
+    #[inline(always)]
+    fn multiply_rows(rows: &Rows<'_>, output: &mut [i8], stride: usize) {
+        let count = rows.factors.len();
+        let read = rows.columns.len().saturating_mul(4);
+        // As many rows as end before the weights do, when whole words are read.
+        let mut whole = count;
+        if count.saturating_sub(1).saturating_mul(rows.stride).saturating_add(read) > rows.weights.len() {
+            whole = count.saturating_sub(1);
+            if count.saturating_sub(2).saturating_mul(rows.stride).saturating_add(read) > rows.weights.len() {
+                whole = 0;
+            }
+        }
+        if !output.is_empty() && stride.saturating_mul(3).saturating_add(count) > output.len() {
+            whole = 0;
+        }
+        let (factors, rest) = rows.factors.split_at_checked(whole).unwrap_or((&[], &[]));
+        if !factors.is_empty() && !rows.columns.is_empty() {
+            rows_of_columns(rows, factors, output, stride);
+        }
+        if !rest.is_empty() {
+            let weights = rows.weights.get(whole.saturating_mul(rows.stride)..).unwrap_or(&[]);
+            let rest = Rows { factors: rest, weights, ..*rows };
+            portable::multiply_rows::<Self>(&rest, output.get_mut(whole..).unwrap_or(&mut []), stride);
+        }
+    }
+
+    #[inline(always)]
+    fn dot_rows(mut acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> [i32; 4] {
+        let needed = stride.saturating_mul(3).saturating_add(column.len().saturating_mul(4));
+        if needed <= weights.len() {
+            return rows_whole(acc, column, weights, stride);
+        }
+        let mut start = 0_usize;
+        for acc in &mut acc {
+            let row = weights.get(start..).unwrap_or(&[]);
+            *acc = dot_row(*acc, column, row);
+            start = start.saturating_add(stride);
+        }
+        acc
+    }
+
+    #[inline(always)]
+    fn spread(input: &[i8], depth: usize, input_offset: i32, lines: &mut [Pair], line: usize, start: usize) {
+        // As many pixels as have four channels in the input and room in the last line.
+        let Some(room) = line.saturating_mul(2).checked_sub(start) else { return };
+        let count = match input.len().checked_sub(4) {
+            Some(rest) => rest.checked_div(depth).unwrap_or(0).saturating_add(1).min(room),
+            None => 0,
+        };
+        if count > 0 && line.saturating_mul(4) <= lines.len() {
+            spread_pixels(input, depth, halves(input_offset), lines, line.wrapping_mul(4), start, count);
+        }
+    }
+
+    #[inline(always)]
+    fn square<const STRIDE: usize>(square: &Square<'_>, output: &mut [i8]) {
+        let Some(last) = square.width.checked_sub(1) else { return };
+        let reach = square.slot.saturating_mul(2).saturating_add(square.width.saturating_mul(STRIDE) / 2 + 3);
+        if reach > square.lines.len() || last.saturating_mul(square.step) >= output.len() || !matches!(STRIDE, 1 | 2) {
+            return portable::square::<STRIDE>(square, output);
+        }
+        if STRIDE == 1 { line_of_squares(square, output) } else { line_of_squares_by_two(square, output) }
+    }
+
+    #[inline(always)]
+    fn add_taps(sums: &mut [i32], line: &[Pair], stride: usize, taps: &[Pair]) {
+        let reach = sums.len().saturating_mul(stride).saturating_add(taps.len().saturating_mul(2));
+        if sums.is_empty() || reach > line.len().saturating_mul(2) {
+            return portable::add_taps(sums, line, stride, taps);
+        }
+        match taps {
+            [Pair([a, b]), Pair([c, 0])] if stride == 1 && sums.len().is_multiple_of(2) => {
+                taps_of_three(sums, line, [[*a, *b], [*c, 0], [0, *a], [*b, *c]].map(word));
+            }
+            [a, b] if stride == 2 => taps_by_two(sums, line, [word(a.0), word(b.0)]),
+            [] => {}
+            _ => taps_of_line(sums, line, stride, taps),
+        }
+    }
+}
+
+/// Two halves of a word.
+#[inline(always)]
+fn word([low, high]: [i16; 2]) -> i32 {
+    i32::from(low) & 0xffff | i32::from(high).wrapping_shl(16)
+}
+
+/// Spreads `count` pixels, one at least, to lines `line` bytes apart; inputs and room must be there.
+#[inline(always)]
+fn spread_pixels(input: &[i8], depth: usize, offset: i32, lines: &mut [Pair], line: usize, start: usize, count: usize) {
+    // SAFETY: reads `count` words of `input`, `depth` apart, and writes as many int16 to each of four lines from element
+    // `start` on; the caller has seen that all of them are there.
+    unsafe {
+        asm!(
+            "2:",
+            "ldr {a}, [{input}]",
+            "add {input}, {input}, {depth}",
+            "sxtab16 {b}, {offset}, {a}, ror #8",
+            "sxtab16 {a}, {offset}, {a}",
+            "strh {b}, [{lines}, {line}]",
+            "lsr {b}, {b}, #16",
+            "strh {b}, [{lines}, {last}]",
+            "lsr {b}, {a}, #16",
+            "strh {b}, [{lines}, {line}, lsl #1]",
+            "strh {a}, [{lines}], #2",
+            "subs {n}, {n}, #1",
+            "bne 2b",
+            input = inout(reg) input.as_ptr() => _,
+            lines = inout(reg) lines.as_mut_ptr().cast::<i16>().wrapping_add(start) => _,
+            n = inout(reg) count => _,
+            depth = in(reg) depth,
+            offset = in(reg) offset,
+            line = in(reg) line,
+            last = in(reg) line.wrapping_mul(3),
+            a = out(reg) _,
+            b = out(reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// Three taps at a stride of one, two sums at once: the same two pairs of inputs meet taps 0 and 1, 2; and 0, 1 and 2.
+#[inline(always)]
+fn taps_of_three(sums: &mut [i32], line: &[Pair], [a, b, c, d]: [i32; 4]) {
+    // SAFETY: reads and writes `sums`, by twos, of which there are some, and reads as many elements of `line` and two more,
+    // which the caller has seen to be there; both are aligned to 4, as `ldrd` needs.
+    unsafe {
+        asm!(
+            "2:",
+            "ldrd {p}, {q}, [{sums}]",
+            "ldrd {x}, {y}, [{line}], #4",
+            "smlad {p}, {x}, {a}, {p}",
+            "smlad {q}, {x}, {c}, {q}",
+            "smlad {p}, {y}, {b}, {p}",
+            "smlad {q}, {y}, {d}, {q}",
+            "strd {p}, {q}, [{sums}], #8",
+            "subs {n}, {n}, #2",
+            "bne 2b",
+            sums = inout(reg) sums.as_mut_ptr() => _,
+            line = inout(reg) line.as_ptr() => _,
+            n = inout(reg) sums.len() => _,
+            a = in(reg) a,
+            b = in(reg) b,
+            c = in(reg) c,
+            d = in(reg) d,
+            p = out(reg) _,
+            q = out(reg) _,
+            x = out(reg) _,
+            y = out(reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// Two pairs of taps at a stride of two.
+#[inline(always)]
+fn taps_by_two(sums: &mut [i32], line: &[Pair], [a, b]: [i32; 2]) {
+    // SAFETY: reads and writes `sums`, of which there is one at least, and reads a pair of `line` for each and one more,
+    // which the caller has seen to be there; `line` is aligned to 4, as `ldrd` needs.
+    unsafe {
+        asm!(
+            "2:",
+            "ldr {p}, [{sums}]",
+            "ldrd {x}, {y}, [{line}], #4",
+            "smlad {p}, {x}, {a}, {p}",
+            "smlad {p}, {y}, {b}, {p}",
+            "str {p}, [{sums}], #4",
+            "subs {n}, {n}, #1",
+            "bne 2b",
+            sums = inout(reg) sums.as_mut_ptr() => _,
+            line = inout(reg) line.as_ptr() => _,
+            n = inout(reg) sums.len() => _,
+            a = in(reg) a,
+            b = in(reg) b,
+            p = out(reg) _,
+            x = out(reg) _,
+            y = out(reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// What the loops over a line of squares have no register for.
+#[repr(C)]
+struct Line {
+    multiplier: i32,
+    right: i32,
+    half: i32,
+    step: usize,
+    bias: i32,
+}
+
+/// Two sums at once, requantized and written.
+macro_rules! line_of_squares {
+    ($(#[$doc:meta])* $name:ident, $row:literal, $next:literal) => {
+        $(#[$doc])*
+        #[inline(always)]
+        fn $name(square: &Square<'_>, output: &mut [i8]) {
+            let Factor { bias, multiplier, right, half } = square.factor;
+            let line = Line { multiplier, right, half, step: square.step, bias };
+            // SAFETY: reads the line and the taps as they lie in memory, and pairs of three lines up to three beyond those
+            // of the last output, and writes `width` outputs, one at least, `step` apart; the caller has seen that all are
+            // there. Lines are aligned to 4, as `ldrd` needs.
+            unsafe {
+                asm!(
+                    "push {{{x}}}",
+                    "2:",
+                    "ldr {x}, [sp]",
+                    "ldr {p}, [{x}, #16]",
+                    "mov {q}, {p}",
+                    "ldrd {x}, {y}, [{lines}]",
+                    "ldm {taps}!, {{r2, r3, r4, r5}}",
+                    $row,
+                    "add {lines}, {lines}, {slot}",
+                    "ldrd {x}, {y}, [{lines}]",
+                    "ldm {taps}!, {{r2, r3, r4, r5}}",
+                    $row,
+                    "add {lines}, {lines}, {slot}",
+                    "ldrd {x}, {y}, [{lines}]",
+                    "ldm {taps}!, {{r2, r3, r4, r5}}",
+                    $row,
+                    "sub {lines}, {lines}, {slot}, lsl #1",
+                    $next,
+                    "sub {taps}, {taps}, #48",
+                    "ldr {x}, [sp]",
+                    "ldm {x}, {{r2, r3, r4, r5}}",
+                    "lsl {p}, {p}, #1",
+                    "lsl {q}, {q}, #1",
+                    "smmulr {p}, {p}, r2",
+                    "smmulr {q}, {q}, r2",
+                    "add {p}, {p}, {p}, asr #31",
+                    "add {q}, {q}, {q}, asr #31",
+                    "add {p}, {p}, r4",
+                    "add {q}, {q}, r4",
+                    "asr {p}, {p}, r3",
+                    "asr {q}, {q}, r3",
+                    "ssat {p}, #8, {p}",
+                    "ssat {q}, #8, {q}",
+                    "subs {n}, {n}, #2",
+                    "it ge",
+                    "strbge {q}, [{output}, r5]",
+                    "strb {p}, [{output}]",
+                    "add {output}, {output}, r5, lsl #1",
+                    "bgt 2b",
+                    "pop {{{x}}}",
+                    x = inout(reg) &raw const line => _,
+                    y = out(reg) _,
+                    p = out(reg) _,
+                    q = out(reg) _,
+                    lines = inout(reg) square.lines.as_ptr() => _,
+                    slot = in(reg) square.slot.wrapping_mul(size_of::<Pair>()),
+                    taps = inout(reg) square.taps.as_ptr() => _,
+                    output = inout(reg) output.as_mut_ptr() => _,
+                    n = inout(reg) square.width => _,
+                    out("r2") _,
+                    out("r3") _,
+                    out("r4") _,
+                    out("r5") _,
+                );
+            }
+        }
+    };
+}
+
+line_of_squares! {
+    /// At a stride of one, where the same two pairs meet taps 0 and 1, 2; and 0, 1 and 2.
+    line_of_squares,
+    "smlad {p}, {x}, r2, {p}
+     smlad {q}, {x}, r4, {q}
+     smlad {p}, {y}, r3, {p}
+     smlad {q}, {y}, r5, {q}",
+    "add {lines}, {lines}, #4"
+}
+
+line_of_squares! {
+    /// At a stride of two, where the second of three pairs serves both sums.
+    line_of_squares_by_two,
+    "ldr r4, [{lines}, #8]
+     smlad {p}, {x}, r2, {p}
+     smlad {q}, {y}, r2, {q}
+     smlad {p}, {y}, r3, {p}
+     smlad {q}, r4, r3, {q}",
+    "add {lines}, {lines}, #8"
+}
+
+/// Any taps, of which there are some, at any stride.
+#[inline(always)]
+fn taps_of_line(sums: &mut [i32], line: &[Pair], stride: usize, taps: &[Pair]) {
+    // SAFETY: reads and writes `sums`, of which there is one at least, and reads for each as many pairs of `line` as there
+    // are `taps`, `stride` elements on, which the caller has seen to be there.
+    unsafe {
+        asm!(
+            "2:",
+            "ldr {p}, [{sums}]",
+            "mov {x}, {line}",
+            "mov {t}, {taps}",
+            "3:",
+            "ldr {a}, [{x}], #4",
+            "ldr {b}, [{t}], #4",
+            "cmp {t}, {end}",
+            "smlad {p}, {a}, {b}, {p}",
+            "bne 3b",
+            "add {line}, {line}, {stride}, lsl #1",
+            "str {p}, [{sums}], #4",
+            "subs {n}, {n}, #1",
+            "bne 2b",
+            sums = inout(reg) sums.as_mut_ptr() => _,
+            line = inout(reg) line.as_ptr() => _,
+            n = inout(reg) sums.len() => _,
+            taps = in(reg) taps.as_ptr(),
+            end = in(reg) taps.as_ptr_range().end,
+            stride = in(reg) stride,
+            p = out(reg) _,
+            x = out(reg) _,
+            t = out(reg) _,
+            a = out(reg) _,
+            b = out(reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// `x` in both halves of a word.
+#[inline(always)]
+fn halves(x: i32) -> i32 {
+    (x & 0xffff) | x.wrapping_shl(16)
+}
+
+/// Expands `input` into every `STRIDE`th of `quads`, whose last must be there.
+#[inline(always)]
+fn expand_whole<const STRIDE: usize>(input: &[[i8; 4]], offset: i32, quads: &mut [Quad]) {
+    // SAFETY: reads the `input.len()` words of `input` and writes as many quads, `STRIDE` quads apart, of which the caller
+    // has seen that the last is inside `quads`; quads are aligned to 8, as `strd` needs.
+    unsafe {
+        asm!(
+            "2:",
+            "ldr {a}, [{input}], #4",
+            "sxtab16 {b}, {offset}, {a}, ror #8",
+            "sxtab16 {a}, {offset}, {a}",
+            "subs {n}, {n}, #1",
+            "strd {a}, {b}, [{quads}], #{step}",
+            "bne 2b",
+            input = inout(reg) input.as_ptr() => _,
+            quads = inout(reg) quads.as_mut_ptr() => _,
+            n = inout(reg) input.len() => _,
+            step = const STRIDE * size_of::<Quad>(),
+            offset = in(reg) offset,
+            a = out(reg) _,
+            b = out(reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// Four weights and their sixteen products.
+macro_rules! turn {
+    () => {
+        "ldr {b}, [{weights}], #4
+         ldm {columns}!, {{r2, r3, r4, r5}}
+         sxtb16 {a}, {b}
+         sxtb16 {b}, {b}, ror #8
+         smlad {p}, r2, {a}, {p}
+         smlad {p}, r3, {b}, {p}
+         smlad {q}, r4, {a}, {q}
+         smlad {q}, r5, {b}, {q}
+         ldm {columns}!, {{r2, r3, r4, r5}}
+         smlad {r}, r2, {a}, {r}
+         smlad {r}, r3, {b}, {r}
+         smlad {s}, r4, {a}, {s}
+         smlad {s}, r5, {b}, {s}"
+    };
+}
+
+/// What the loop over rows has no register for.
+#[repr(C)]
+struct Frame {
+    columns: *const [Quad; 4],
+    turns: usize,
+    factor: *const Factor,
+    end: *const Factor,
+    output: *mut i8,
+    stride: usize,
+    /// From the end of what is read of a row to the next.
+    skip: usize,
+}
+
+/// Outputs of `factors`, of which there is one at least, as of `columns`. Each row must have four weights for each column,
+/// and `output` room for four pixels.
+#[inline(always)]
+fn rows_of_columns(rows: &Rows<'_>, factors: &[Factor], output: &mut [i8], stride: usize) {
+    /// One sum, requantized: the quick way of `finish::rounded`.
+    macro_rules! round {
+        ($sum:literal) => {
+            concat!(
+                "lsl ",
+                $sum,
+                ", ",
+                $sum,
+                ", #1
+                 smmulr ",
+                $sum,
+                ", ",
+                $sum,
+                ", r3
+                 add ",
+                $sum,
+                ", ",
+                $sum,
+                ", ",
+                $sum,
+                ", asr #31
+                 add ",
+                $sum,
+                ", ",
+                $sum,
+                ", r5
+                 asr ",
+                $sum,
+                ", ",
+                $sum,
+                ", r4
+                 ssat ",
+                $sum,
+                ", #8, ",
+                $sum
+            )
+        };
+    }
+    let ends = factors.as_ptr_range();
+    let mut frame = Frame {
+        columns: rows.columns.as_ptr(),
+        turns: rows.columns.len(),
+        factor: ends.start,
+        end: ends.end,
+        output: output.as_mut_ptr(),
+        stride,
+        skip: rows.stride.wrapping_sub(rows.columns.len().wrapping_mul(4)),
+    };
+    // SAFETY: for each of `factors` it reads that, all of `columns`, which are aligned to 8, as `ldm` needs, and as many
+    // words of the row, and writes one element for each of four pixels, `stride` apart; the caller has seen that rows and
+    // pixels are there. The frame is as it lies in memory, and outlives the loop.
+    unsafe {
+        asm!(
+            "push {{r2}}",
+            "2:",
+            "ldr r2, [sp]",
+            "ldrd {columns}, {n}, [r2]",
+            "ldr r2, [r2, #8]",
+            "ldr {p}, [r2]",
+            "mov {q}, {p}",
+            "mov {r}, {p}",
+            "mov {s}, {p}",
+            "subs {n}, {n}, #4",
+            "blt 4f",
+            "3:",
+            turn!(),
+            turn!(),
+            turn!(),
+            turn!(),
+            "subs {n}, {n}, #4",
+            "bge 3b",
+            "4:",
+            "adds {n}, {n}, #4",
+            "beq 6f",
+            "5:",
+            turn!(),
+            "subs {n}, {n}, #1",
+            "bne 5b",
+            "6:",
+            "ldr r2, [sp]",
+            "ldr {a}, [r2, #8]",
+            "ldr r3, [{a}, #4]",
+            "ldrd r4, r5, [{a}, #8]",
+            "add {a}, {a}, #16",
+            "str {a}, [r2, #8]",
+            round!("{p}"),
+            round!("{q}"),
+            round!("{r}"),
+            round!("{s}"),
+            "ldrd {columns}, {n}, [r2, #16]",
+            "strb {q}, [{columns}, {n}]",
+            "strb {r}, [{columns}, {n}, lsl #1]",
+            "add {b}, {n}, {n}, lsl #1",
+            "strb {s}, [{columns}, {b}]",
+            "strb {p}, [{columns}], #1",
+            "str {columns}, [r2, #16]",
+            "ldr {b}, [r2, #24]",
+            "add {weights}, {weights}, {b}",
+            "ldr {b}, [r2, #12]",
+            "cmp {a}, {b}",
+            "bne 2b",
+            "pop {{r2}}",
+            inout("r2") &raw mut frame => _,
+            weights = inout(reg) rows.weights.as_ptr() => _,
+            columns = out(reg) _,
+            n = out(reg) _,
+            p = out(reg) _,
+            q = out(reg) _,
+            r = out(reg) _,
+            s = out(reg) _,
+            a = out(reg) _,
+            b = out(reg) _,
+            out("r3") _,
+            out("r4") _,
+            out("r5") _,
+        );
+    }
+}
+
+/// Four sums; `weights` must have four for each of `columns`.
+#[inline(always)]
+fn columns_whole(acc: [i32; 4], columns: &[[Quad; 4]], weights: &[i8]) -> [i32; 4] {
+    let [mut p, mut q, mut r, mut s] = acc;
+    // SAFETY: reads `columns.len()` elements of `columns`, which are aligned to 8, as `ldm` needs, and as many words of
+    // `weights`, which the caller has seen to be there.
+    unsafe {
+        asm!(
+            "subs {n}, {n}, #4",
+            "blt 3f",
+            "2:",
+            turn!(),
+            turn!(),
+            turn!(),
+            turn!(),
+            "subs {n}, {n}, #4",
+            "bge 2b",
+            "3:",
+            "adds {n}, {n}, #4",
+            "beq 5f",
+            "4:",
+            turn!(),
+            "subs {n}, {n}, #1",
+            "bne 4b",
+            "5:",
+            columns = inout(reg) columns.as_ptr() => _,
+            weights = inout(reg) weights.as_ptr() => _,
+            n = inout(reg) columns.len() => _,
+            p = inout(reg) p,
+            q = inout(reg) q,
+            r = inout(reg) r,
+            s = inout(reg) s,
+            a = out(reg) _,
+            b = out(reg) _,
+            out("r2") _,
+            out("r3") _,
+            out("r4") _,
+            out("r5") _,
+            options(pure, readonly, nostack),
+        );
+    }
+    [p, q, r, s]
+}
+
+/// Four sums; each of four rows of `weights`, `stride` apart, must have four for each of `column`.
+#[inline(always)]
+fn rows_whole(acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> [i32; 4] {
+    /// One turn: sixteen weights and their products.
+    macro_rules! turn {
+        () => {
+            "ldrd {x}, {y}, [{column}], #8
+             ldr {b}, [{weights}, {stride}]
+             sxtb16 {a}, {b}
+             sxtb16 {b}, {b}, ror #8
+             smlad {q}, {x}, {a}, {q}
+             smlad {q}, {y}, {b}, {q}
+             ldr {b}, [{weights}, {stride}, lsl #1]
+             sxtb16 {a}, {b}
+             sxtb16 {b}, {b}, ror #8
+             smlad {r}, {x}, {a}, {r}
+             smlad {r}, {y}, {b}, {r}
+             ldr {b}, [{weights}], #4
+             sxtb16 {a}, {b}
+             sxtb16 {b}, {b}, ror #8
+             smlad {p}, {x}, {a}, {p}
+             smlad {p}, {y}, {b}, {p}
+             ldr {b}, [{last}], #4
+             sxtb16 {a}, {b}
+             sxtb16 {b}, {b}, ror #8
+             smlad {s}, {x}, {a}, {s}
+             smlad {s}, {y}, {b}, {s}"
+        };
+    }
+    let [mut p, mut q, mut r, mut s] = acc;
+    let last = weights.get(stride.wrapping_mul(3)..).unwrap_or(weights);
+    // SAFETY: reads `column.len()` elements of `column`, which are aligned to 8, as `ldrd` needs, and as many words of each
+    // row, which the caller has seen to be there.
+    unsafe {
+        asm!(
+            "subs {n}, {n}, #4",
+            "blt 3f",
+            "2:",
+            turn!(),
+            turn!(),
+            turn!(),
+            turn!(),
+            "subs {n}, {n}, #4",
+            "bge 2b",
+            "3:",
+            "adds {n}, {n}, #4",
+            "beq 5f",
+            "4:",
+            turn!(),
+            "subs {n}, {n}, #1",
+            "bne 4b",
+            "5:",
+            column = inout(reg) column.as_ptr() => _,
+            weights = inout(reg) weights.as_ptr() => _,
+            last = inout(reg) last.as_ptr() => _,
+            stride = in(reg) stride,
+            n = inout(reg) column.len() => _,
+            p = inout(reg) p,
+            q = inout(reg) q,
+            r = inout(reg) r,
+            s = inout(reg) s,
+            a = out(reg) _,
+            b = out(reg) _,
+            x = out(reg) _,
+            y = out(reg) _,
+            options(pure, readonly, nostack),
+        );
+    }
+    [p, q, r, s]
+}
+
+/// One sum, for what is left of the rows.
+#[inline(never)]
+fn dot_row(acc: i32, column: &[Quad], weights: &[i8]) -> i32 {
+    let (whole, rest) = weights.as_chunks::<4>();
+    let rest = [portable::padded(rest)];
+    column.iter().zip(whole.iter().chain(&rest)).fold(acc, |acc, (quad, weights)| {
+        let [a, c, b, d] = quad.0;
+        [a, b, c, d]
+            .iter()
+            .zip(weights)
+            .fold(acc, |acc, (&x, &weight)| acc.wrapping_add(i32::from(x).wrapping_mul(weight.into())))
+    })
+}
