@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, ensure};
 use neji_app::Monitor;
 use neji_engine::Portable;
-use neji_format::{AlignedBytes, Element, Model};
+use neji_format::{AlignedBytes, Element};
 use neji_machine::{Board, Options};
 
+use crate::quantize::assemble::accepted;
 use crate::{element, tensor_file, tflite};
 
 /// A model with inputs and the outputs that it must give.
@@ -71,7 +72,7 @@ impl Case {
         let begin = std::time::Instant::now();
         let blob = tflite::to_blob(&bytes, &name).with_context(|| path.display().to_string())?;
         let import_us = begin.elapsed().as_micros();
-        let model = parse(&blob)?;
+        let model = accepted(&blob)?;
         let plan = *model.plan();
         let inputs = tensor_file::read(&vectors("in"), plan.element, plan.input.shape)?;
         let expected = tensor_file::read(&vectors("out"), plan.element, plan.output.shape)?;
@@ -86,14 +87,14 @@ impl Case {
     /// # Errors
     /// The blob is refused, which would be a bug of the import.
     pub fn on_host(&self) -> Result<Difference> {
-        let outputs = tensor_file::run(parse(&self.blob)?, &self.inputs);
+        let outputs = tensor_file::run(accepted(&self.blob)?, &self.inputs);
         Ok(self.compare(&outputs.concat()))
     }
 
     /// Whether the board has room for it.
     pub fn fits(&self, board: &Board) -> bool {
         // Beside the monitor's memory there is the stack.
-        let memory = parse(&self.blob).map_or(usize::MAX, |model| Monitor::<Portable>::memory_bytes(&model));
+        let memory = accepted(&self.blob).map_or(usize::MAX, |model| Monitor::<Portable>::memory_bytes(&model));
         (self.element == Element::I8 || board.settings.int16)
             && memory as u64 <= board.settings.memory_bytes
             && self.blob.as_slice().len() as u64 <= board.settings.model_bytes
@@ -125,8 +126,4 @@ impl Case {
             largest: pairs().map(|(a, b)| a.abs_diff(b)).max().unwrap_or(0),
         }
     }
-}
-
-fn parse(blob: &AlignedBytes) -> Result<Model<'_>> {
-    Model::parse(blob.as_slice()).map_err(|error| anyhow::anyhow!("the device would refuse this model: {error}"))
 }

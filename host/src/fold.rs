@@ -4,6 +4,7 @@
 //! `(b - mean) gamma / d + beta` (Jacob et al. 2018, section 3.2).
 
 use crate::graph::{Graph, Op};
+use crate::lowered::POINT;
 
 /// Gives the graph without the batch normalisations that follow a convolution or dense layer which nothing else reads.
 ///
@@ -36,26 +37,13 @@ pub fn fold(graph: &Graph) -> Graph {
                 continue;
             }
             let bias = (0..factors.len()).map(|c| beta[c] - mean[c] * factors[c]).collect();
-            node.op = Op::DepthwiseConv2d { weights: factors, bias, window: UNIT };
+            node.op = Op::DepthwiseConv2d { weights: factors, bias, window: POINT };
         }
         folded.nodes.push(node);
         place.push(folded.nodes.len() - 1);
     }
     folded
 }
-
-const UNIT: neji_format::Window = neji_format::Window {
-    kernel_height: 1,
-    kernel_width: 1,
-    stride_height: 1,
-    stride_width: 1,
-    dilation_height: 1,
-    dilation_width: 1,
-    padding_top: 0,
-    padding_left: 0,
-    padding_bottom: 0,
-    padding_right: 0,
-};
 
 fn scale(op: &mut Op, factors: &[f32], mean: &[f32], beta: &[f32]) {
     let channels = factors.len();
@@ -116,7 +104,7 @@ mod tests {
     #[test]
     fn the_folded_graph_computes_the_same() {
         let weights = |n: usize| (0..n).map(|i| (i as f32 * 1.3).cos()).collect::<Vec<_>>();
-        let window = Window { kernel_height: 2, kernel_width: 2, ..UNIT };
+        let window = Window { kernel_height: 2, kernel_width: 2, ..POINT };
         let bias = vec![0.1, -0.2];
         let (small, big) = (Shape::new(3, 3, 2), Shape::new(4, 4, 2));
         check(Op::Conv2d { weights: weights(16), bias: bias.clone(), window }, big, small);

@@ -142,6 +142,14 @@ pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<
     };
     let blob = Blob { plan, operators: operators.collect(), constants, arena_bytes: layout.bytes as u32 };
     let bytes = AlignedBytes::new(&blob.encode());
-    Model::parse(bytes.as_slice()).map_err(|error| anyhow!("the device would refuse this model: {error}"))?;
+    accepted(&bytes)?;
     Ok(bytes)
+}
+
+/// The model in a blob that was made here.
+///
+/// # Errors
+/// The device would refuse it: says why.
+pub fn accepted(bytes: &AlignedBytes) -> Result<Model<'_>> {
+    Model::parse(bytes.as_slice()).map_err(|error| anyhow!("the device would refuse this model: {error}"))
 }

@@ -26,7 +26,7 @@ use crate::graph::Graph;
 use crate::lowered::Lowered;
 use crate::report::scores;
 use crate::run::{Run, Trained, hex, split};
-use assemble::{Edges, Memory, assemble, score_unit};
+use assemble::{Edges, Memory, accepted, assemble, score_unit};
 use cost::{LayerCost, costs};
 use judge::{Levels, decision, levels, residual_weights};
 use lower::lower;
@@ -171,10 +171,14 @@ impl<'a> Quantizer<'a> {
         let classes = self.data.classes.join("\n");
         let bare = self.assemble(&self.edges)?;
         let normalise = self.experiment.task == Task::Autoencoder && self.experiment.detector.normalise;
-        let weights = normalise.then(|| residual_weights(&model(&bare)?, &self.normal)).transpose()?;
+        let weights = normalise.then(|| residual_weights(&accepted(&bare)?, &self.normal)).transpose()?;
         let separate = assemble(&self.lowered, Memory::Separate, &self.edges)?;
-        let layers =
-            costs(&self.folded, &self.lowered, model(&separate)?, &self.inputs[..self.inputs.len().min(COST_IMAGES)])?;
+        let layers = costs(
+            &self.folded,
+            &self.lowered,
+            accepted(&separate)?,
+            &self.inputs[..self.inputs.len().min(COST_IMAGES)],
+        )?;
 
         let mut edges = self.edges.clone();
         if self.experiment.task == Task::Cnn {
@@ -182,19 +186,19 @@ impl<'a> Quantizer<'a> {
         }
         edges.weights = weights.as_deref();
         let weighted = self.assemble(&edges)?;
-        let rows = scores::quantized(model(&weighted)?, &self.held_out)?;
+        let rows = scores::quantized(accepted(&weighted)?, &self.held_out)?;
         let unit = edges.decision.score_unit;
         let found: Vec<f64> = rows.iter().map(|row| row.score).collect();
         let experiment = self.experiment;
         let levels = levels(&found, unit, experiment.task, &experiment.detector, experiment.decision.hysteresis)?;
         edges.decision = decision(&experiment.decision, levels, unit);
         let judging = self.assemble(&edges)?;
-        let (auroc_float, auroc_quantized) = self.auroc(model(&judging)?)?;
+        let (auroc_float, auroc_quantized) = self.auroc(accepted(&judging)?)?;
         let value = |auroc: Option<f64>| auroc.map_or(f32::NAN, |auroc| auroc as f32);
         edges.provenance.metrics = Metrics { auroc_float: value(auroc_float), auroc_quantized: value(auroc_quantized) };
         let bytes = self.assemble(&edges)?;
         let lifetimes = assemble::lifetimes(&self.lowered, self.experiment.task == Task::Autoencoder);
-        let blob = model(&bytes)?;
+        let blob = accepted(&bytes)?;
         let summary = Summary {
             layers,
             calibration: self.experiment.quantize.calibration,
@@ -227,8 +231,4 @@ impl<'a> Quantizer<'a> {
         let float = scores::float(model, self.graph, test)?;
         Ok((Some(auroc(&float, &abnormal)?), Some(auroc(&quantized, &abnormal)?)))
     }
-}
-
-fn model(bytes: &AlignedBytes) -> Result<Model<'_>> {
-    Model::parse(bytes.as_slice()).map_err(|error| anyhow::anyhow!("the device would refuse this model: {error}"))
 }

@@ -13,7 +13,7 @@ use crate::dataset::{Dataset, Layout};
 use crate::element;
 use crate::experiment::{Experiment, Task};
 use crate::frontend::{extract_all, fit};
-use crate::quantize::assemble::{Edges, Memory, assemble, score_unit};
+use crate::quantize::assemble::{Edges, Memory, accepted, assemble, score_unit};
 use crate::quantize::judge::{Levels, at, decision, levels, residual_weights};
 use crate::simulate::{Frame, on_host, real_score};
 use crate::tensor_file;
@@ -126,7 +126,7 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
             "residuals are weighed by normal samples; give --normal, or say normalise = false under [detector] in --config",
         )?;
         let bare = assemble(&lowered, Memory::Planned, &edges)?;
-        Some(residual_weights(&parse(&bare)?, &every_other(&normal.inputs, 0))?)
+        Some(residual_weights(&accepted(&bare)?, &every_other(&normal.inputs, 0))?)
     } else {
         None
     };
@@ -135,7 +135,7 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
         (_, Some(threshold)) => at(threshold, threshold, experiment.decision.hysteresis, unit),
         (Some(normal), None) => {
             let weighted = assemble(&lowered, Memory::Planned, &edges)?;
-            let scores = scores(parse(&weighted)?, &every_other(&normal.frames, 1))?;
+            let scores = scores(accepted(&weighted)?, &every_other(&normal.frames, 1))?;
             levels(&scores, unit, task, &experiment.detector, experiment.decision.hysteresis)?
         }
         (None, None) => bail!("nothing to set the threshold by; give --normal or --threshold"),
@@ -158,8 +158,4 @@ fn scores(model: Model<'_>, frames: &[Frame]) -> Result<Vec<f64>> {
         Ok(())
     })?;
     Ok(scores)
-}
-
-fn parse(bytes: &AlignedBytes) -> Result<Model<'_>> {
-    Model::parse(bytes.as_slice()).map_err(|error| anyhow::anyhow!("the device would refuse this model: {error}"))
 }
