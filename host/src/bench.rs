@@ -169,7 +169,7 @@ impl Place {
             && model.bytes().len() as u64 <= settings.model_bytes
     }
 
-    /// Counts an inference on an input that is always the same.
+    /// Counts an inference on an input that is always the same; of a streaming model a run of the first phase.
     ///
     /// # Errors
     /// The board fails, gives another output than the host, or a count is not certain.
@@ -181,6 +181,7 @@ impl Place {
         let expected = tensor_file::run(*model, &[input]).concat();
         ensure!(counts.output == expected, "host and {} differ: rebuild both from one source", self.board.package);
         let operators: Vec<OperatorCount> = model
+            .phase(0)
             .operators()
             .zip(&counts.operators)
             .map(|(operator, &instructions)| {

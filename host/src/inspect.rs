@@ -26,6 +26,19 @@ pub struct OperatorRow {
     pub constant_bytes: u64,
 }
 
+/// How a blob streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct StreamingRow {
+    /// Rows of the window that a run takes.
+    pub new_rows: u32,
+    /// Runs until the window is full.
+    pub full_after: u16,
+    /// Runs until rows have moved by whole rows everywhere.
+    pub phases: u16,
+    /// Bytes of the arena that live from run to run.
+    pub state_bytes: u32,
+}
+
 /// A blob's figures.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Inspection {
@@ -47,6 +60,8 @@ pub struct Inspection {
     pub arena_bytes: usize,
     /// All memory of the monitor: arena, frame, front end, anomaly map.
     pub memory_bytes: usize,
+    /// None where every run sees its whole input.
+    pub streaming: Option<StreamingRow>,
     /// Where each activation lies in the arena, and from which operator to which.
     pub arena: Vec<Block>,
     /// Samples to input.
@@ -122,6 +137,14 @@ pub fn constant_bytes(operator: &Operator) -> u64 {
 /// Looks at a blob.
 pub fn inspect(model: &Model<'_>) -> Inspection {
     let plan = model.plan();
+    let streaming = plan.streaming.map(|streaming| StreamingRow {
+        new_rows: plan.input.shape.height,
+        full_after: streaming.full_after,
+        phases: streaming.phases,
+        state_bytes: streaming.state_bytes,
+    });
+    // All phases have the same operators, elsewhere.
+    let model = &model.phase(0);
     let provenance = plan.provenance;
     let operators: Vec<OperatorRow> = model
         .operators()
@@ -147,6 +170,7 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
         constant_bytes: model.header().constants_bytes,
         arena_bytes: model.arena_bytes(),
         memory_bytes: Monitor::<Portable>::memory_bytes(model),
+        streaming,
         arena: blocks(model),
         front_end: front_end(&plan.front_end),
         detector: detector(&plan.detector),
@@ -231,10 +255,18 @@ pub fn text(found: &Inspection) -> String {
     let _ = writeln!(out, "     {:<16} {:>14} {:>12} {:>12}\n", "in all", "", found.macs, found.constant_bytes);
     out.push_str(&arena_text(found));
     let auroc = |value: Option<f32>| value.map_or("not measured".to_owned(), |value| format!("{value:.4}"));
+    let streaming = found.streaming.map_or("all of it for each run".to_owned(), |streaming| {
+        let StreamingRow { new_rows, full_after, phases, state_bytes } = streaming;
+        let rows = if new_rows == 1 { "1 new row".to_owned() } else { format!("{new_rows} new rows") };
+        format!(
+            "{rows} a run, a full window after {full_after}; {phases} phases, {state_bytes} bytes kept between runs"
+        )
+    });
     let classes = if found.classes.is_empty() { "-".to_owned() } else { found.classes.join(", ") };
     for (name, value) in [
         ("flash", format!("{} bytes: the blob", found.flash_bytes)),
         ("RAM", format!("{} bytes: arena {}, the rest frame, front end, map", found.memory_bytes, found.arena_bytes)),
+        ("input", streaming),
         ("numbers", format!("{} activations, int8 weights", found.activations)),
         ("front end", found.front_end.clone()),
         ("detector", found.detector.clone()),

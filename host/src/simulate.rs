@@ -167,7 +167,7 @@ pub fn real_score(plan: &Plan<'_>, outcome: &Outcome) -> Option<f64> {
     match outcome {
         Outcome::Scored { score, .. } => Some(f64::from(*score) * f64::from(plan.decision.score_unit)),
         Outcome::PartNotFound => Some(f64::INFINITY),
-        Outcome::SensorFault(_) => None,
+        Outcome::SensorFault(_) | Outcome::WindowNotFull => None,
     }
 }
 
@@ -180,6 +180,7 @@ pub fn word<'a>(plan: &Plan<'a>, outcome: &Outcome) -> &'a str {
         Outcome::Scored { abnormal: true, .. } => "bad",
         Outcome::Scored { .. } => "good",
         Outcome::PartNotFound => "part_not_found",
+        Outcome::WindowNotFull => "window_not_full",
         Outcome::SensorFault(SensorFault::Constant) => "sensor_constant",
         Outcome::SensorFault(SensorFault::Saturated) => "sensor_saturated",
         Outcome::SensorFault(SensorFault::Dropped) => "sensor_dropped",

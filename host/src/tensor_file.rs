@@ -73,11 +73,14 @@ pub fn write(path: &Path, element: Element, shape: Shape, samples: &[Vec<i8>]) -
     write_whole(path, bytes.get_ref())
 }
 
-/// Runs the engine on each sample, bytes in and out.
+/// Runs the engine on each sample, bytes in and out; a streaming model on one after the other.
 ///
 /// # Panics
 /// Where a sample has another length than the model's input.
 pub fn run(model: Model<'_>, inputs: &[Vec<i8>]) -> Vec<Vec<i8>> {
+    if model.plan().streaming.is_some() {
+        return run_in_turn(model, inputs);
+    }
     let engine = Engine::<Portable>::new(model);
     let one = |arena: &mut ArenaBuffer, input: &Vec<i8>| {
         let arena = arena.bytes();
@@ -86,6 +89,19 @@ pub fn run(model: Model<'_>, inputs: &[Vec<i8>]) -> Vec<Vec<i8>> {
         engine.output(arena).to_vec()
     };
     inputs.par_iter().map_init(|| ArenaBuffer::new(&model), one).collect()
+}
+
+/// Runs a streaming model hop by hop.
+fn run_in_turn(model: Model<'_>, inputs: &[Vec<i8>]) -> Vec<Vec<i8>> {
+    let mut buffer = ArenaBuffer::new(&model);
+    let arena = buffer.bytes();
+    let hop = |(run, input): (u32, &Vec<i8>)| {
+        let engine = Engine::<Portable>::new(model.phase(run));
+        engine.input_mut(arena).copy_from_slice(input);
+        engine.run(arena).expect("the arena is as long as the model asks");
+        engine.output(arena).to_vec()
+    };
+    (0_u32..).zip(inputs).map(hop).collect()
 }
 
 #[cfg(test)]

@@ -87,6 +87,23 @@ impl<'a> Model<'a> {
         self
     }
 
+    /// The model with the operators of a streaming model's run `run`, counted from 0, alone; itself where it does not stream.
+    pub fn phase(mut self, run: u32) -> Self {
+        let Some(streaming) = &mut self.plan.streaming else { return self };
+        let phases = core::mem::replace(&mut streaming.phases, 1);
+        let (Some(count), Some(phase)) = (self.plan.operator_count.checked_div(phases), run.checked_rem(phases.into()))
+        else {
+            return self;
+        };
+        let mut operators = self.operators();
+        for _ in 0..phase.saturating_mul(count.into()) {
+            operators.next();
+        }
+        self.operators = operators.rest;
+        self.plan.operator_count = count;
+        self
+    }
+
     /// The bytes of a constant; empty where it lies outside, which [`Model::parse`] has excluded.
     pub fn constant(&self, constant: Constant) -> &'a [u8] {
         let start = constant.offset as usize;

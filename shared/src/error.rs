@@ -69,6 +69,33 @@ pub enum DetectorFault {
     },
 }
 
+/// What is wrong with how a model streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StreamingFault {
+    /// The operators are not whole lists of one length.
+    Phases,
+    /// A list does not end in the output.
+    Output,
+    /// The state does not lie in the arena, or input or output lie in it.
+    State,
+    /// `full_after` is 0.
+    FullAfter,
+    /// A front end that makes no rows, or a detector that compares the output with the whole window.
+    Edges,
+}
+
+impl fmt::Display for StreamingFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Phases => "operator_count must be a multiple of phases, both at least 1",
+            Self::Output => "every phase's last operator must write the output",
+            Self::State => "state_bytes must lie in the arena, before input and output",
+            Self::FullAfter => "full_after must be at least 1",
+            Self::Edges => "the front end must be raw and the detector no reconstruction",
+        })
+    }
+}
+
 /// What is wrong with a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecisionFault {
@@ -205,6 +232,8 @@ pub enum DecodeError {
         /// The operator.
         operator: u16,
     },
+    /// What a streaming model says of its runs does not hold.
+    Streaming(StreamingFault),
     /// Shapes of inputs and output do not belong together.
     Shape {
         /// The operator.
@@ -345,6 +374,7 @@ impl fmt::Display for DecodeError {
                 "operator {operator} overwrites the model's input, which the detector compares with the output; \
                  give it memory of its own"
             ),
+            Self::Streaming(fault) => write!(f, "streaming: {fault}"),
             Self::Shape { operator } => {
                 write!(f, "operator {operator}: shapes of inputs and output do not belong together")
             }

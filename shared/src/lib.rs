@@ -23,6 +23,7 @@
 //!     front_end: FrontEnd::Raw,
 //!     detector: Detector::None,
 //!     decision: Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 },
+//!     streaming: None,
 //!     element: Element::I8,
 //!     input: tensor(0),
 //!     output: tensor(16),
@@ -63,7 +64,7 @@ pub use decode::{Model, Operators};
 pub use detector::{Classifier, ClassifierScore, Decision, Detector, Reconstruction};
 #[cfg(feature = "alloc")]
 pub use encode::{AlignedBytes, Blob, push_constant};
-pub use error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place};
+pub use error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place, StreamingFault};
 pub use front_end::{
     Alignment, FrontEnd, ImageFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity, Rect, Size,
 };
@@ -72,6 +73,6 @@ pub use operator::{
     Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
     PoolKind, Reshape, ResizeNearest, Sigmoid, Softmax, TransposeConv2d, Window,
 };
-pub use plan::{Metrics, Plan, Provenance};
+pub use plan::{Metrics, Plan, Provenance, Streaming};
 pub use quant::{Multiplier, Requantization};
 pub use tensor::{Constant, Element, Shape, Tensor};

@@ -224,7 +224,7 @@ pub struct Pad {
     pub right: u16,
 }
 
-/// Gives the same elements another shape; copies unless input and output lie at one offset.
+/// Gives the same elements another shape; copies unless input and output lie at one offset. The two may overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Reshape {
     /// Any shape.

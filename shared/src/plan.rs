@@ -34,6 +34,30 @@ pub struct Provenance<'a> {
     pub metrics: Metrics,
 }
 
+/// How a model whose input is a window sliding over time is run: once for every few new rows, which are its input.
+///
+/// The operators are as many lists as there are phases, of one length; run `r` is list `r % phases`
+/// ([`Model::phase`](crate::Model::phase)). What a list reads of the rows before the new ones, it finds where earlier runs
+/// left it, in the first `state_bytes` of the arena, which nothing else may write between runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Streaming {
+    /// Lists of operators, at least 1.
+    pub phases: u16,
+    /// From which run on the window is full, and the output that of the model without streaming; counted from 1.
+    pub full_after: u16,
+    /// Bytes at the beginning of the arena that live from run to run.
+    pub state_bytes: u32,
+}
+
+impl Streaming {
+    /// The number of the run after run `run`; counts on and on, and wraps where neither phase nor fullness changes.
+    pub const fn after(&self, run: u32) -> u32 {
+        let next = run.wrapping_add(1);
+        // Back by whole rounds of the phases, far behind the first full window.
+        if next < 1 << 24 || self.phases == 0 { next } else { (1 << 17) + (next - (1 << 17)) % self.phases as u32 }
+    }
+}
+
 /// The head of the postcard section; `operator_count` operators follow it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Plan<'a> {
@@ -48,7 +72,9 @@ pub struct Plan<'a> {
     pub decision: Decision,
     /// What all activations are.
     pub element: Element,
-    /// The model's input.
+    /// None where every run sees its whole input.
+    pub streaming: Option<Streaming>,
+    /// The model's input; the new rows where it streams.
     pub input: Tensor,
     /// The model's output.
     pub output: Tensor,

@@ -6,9 +6,9 @@ use neji_format::header::{ARENA_BYTES_MAX, CRC_OFFSET};
 use neji_format::{
     AlignedBytes, Blob, ClassifierScore, DecisionFault, DecodeError, Detector, DetectorFault, Element, FrontEnd,
     FrontEndFault, ImageFrontEnd, Model, Multiplier, Operator, Photometric, Place, PoolKind, Reconstruction, Shape,
-    Tensor,
+    Streaming, StreamingFault, Tensor,
 };
-use samples::{autoencoder, classifier, int16, operators, with_checksum};
+use samples::{autoencoder, classifier, int16, operators, streaming, with_checksum};
 
 const fn at(operator: u16) -> Place {
     Place::Operator(operator)
@@ -221,10 +221,7 @@ fn shapes() {
     assert_eq!(refusal(operators(), |b| swap(&mut step!(b, 16, Sub).output)), shape(16));
     assert_eq!(refusal(operators(), |b| step!(b, 5, Concat).axis = 0), shape(5));
     assert_eq!(refusal(operators(), |b| step!(b, 7, Pad).top = 2), shape(7));
-    assert_eq!(
-        refusal(operators(), |b| step!(b, 9, Reshape).output.shape.channels = 17),
-        DecodeError::Overlap { operator: 9 }
-    );
+    assert_eq!(refusal(operators(), |b| step!(b, 9, Reshape).output.shape.channels = 17), shape(9));
     assert_eq!(refusal(operators(), |b| step!(b, 12, ResizeNearest).output.shape.channels = 1), shape(12));
     assert_eq!(refusal(classifier(), |b| step!(b, 1, Mean).output.shape.channels = 3), shape(1));
     assert_eq!(refusal(operators(), |b| swap(&mut step!(b, 10, Lut).output)), shape(10));
@@ -529,4 +526,39 @@ fn decision() {
     assert_eq!(refused(|d| d.window = 33), fault(DecisionFault::Window));
     assert_eq!(refused(|d| d.required = 0), fault(DecisionFault::Required));
     assert_eq!(refused(|d| d.required = d.window + 1), fault(DecisionFault::Required));
+}
+
+#[test]
+fn how_a_model_streams() {
+    let fault = |change: fn(&mut Blob<'static>)| match refusal(streaming(), change) {
+        DecodeError::Streaming(fault) => fault,
+        other => panic!("{other}"),
+    };
+    let with = |blob: &mut Blob<'static>, change: fn(&mut Streaming)| change(blob.plan.streaming.as_mut().unwrap());
+    assert_eq!(fault(|b| b.plan.streaming.as_mut().unwrap().phases = 0), StreamingFault::Phases);
+    assert_eq!(fault(|b| b.plan.streaming.as_mut().unwrap().phases = 3), StreamingFault::Phases);
+    assert_eq!(fault(|b| b.plan.streaming.as_mut().unwrap().phases = 10), StreamingFault::Output);
+    assert_eq!(fault(|b| b.plan.streaming.as_mut().unwrap().full_after = 0), StreamingFault::FullAfter);
+    assert_eq!(fault(|b| b.plan.streaming.as_mut().unwrap().state_bytes = 21), StreamingFault::State);
+    assert_eq!(fault(|b| b.plan.streaming.as_mut().unwrap().state_bytes = 29), StreamingFault::State);
+    let reconstruction = fault(|b| {
+        b.plan.detector = Detector::Reconstruction(Reconstruction {
+            output_to_residual: Multiplier { multiplier: 1 << 30, shift: 1 },
+            weights: None,
+            smooth_radius: 0,
+            top_k: 0,
+        });
+    });
+    assert_eq!(reconstruction, StreamingFault::Edges);
+    // What is not kept must be written before it is read, in each list.
+    let error = refusal(streaming(), |b| with(b, |streaming| streaming.state_bytes = 18));
+    assert_eq!(error, DecodeError::NotProduced { place: at(2), offset: 14 });
+    let error = refusal(streaming(), |b| step!(b, 5, Reshape).input.offset = 12);
+    assert_eq!(error, DecodeError::NotProduced { place: at(5), offset: 12 });
+}
+
+#[test]
+fn what_does_not_stream_keeps_nothing() {
+    let error = refusal(streaming(), |b| b.plan.streaming = None);
+    assert_eq!(error, DecodeError::NotProduced { place: at(0), offset: 2 });
 }

@@ -107,6 +107,16 @@ fn every_operator_gives_the_same_bits_on_all_boards() {
     same_everywhere(&judged, &frames, &boards);
 }
 
+#[test]
+fn a_window_that_streams_gives_the_same_bits_on_all_boards() {
+    let bytes = fs::read(root().join("shared/tests/golden/v2_streaming.neji")).expect("a golden blob");
+    let aligned = AlignedBytes::new(&bytes);
+    let row =
+        |seed: u8| Frame { path: "generated".into(), samples: vec![seed.wrapping_mul(93), seed.wrapping_mul(41)] };
+    let rows: Vec<Frame> = (0..40).map(row).collect();
+    same_everywhere(&aligned, &rows, &boards());
+}
+
 /// Cases of each kind of operator that every board is given.
 const CASES: usize = 2;
 

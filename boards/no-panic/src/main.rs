@@ -145,6 +145,7 @@ fn infer(device: &mut Device) {
         black_box(engine.run(device.arena).is_ok());
         black_box((engine.input(device.arena), engine.output(device.arena)));
         black_box(model.only(black_box(0)).operators().count());
+        black_box(model.phase(black_box(0)).operators().count());
     }
 }
 

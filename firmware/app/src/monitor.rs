@@ -31,6 +31,8 @@ pub enum Outcome {
     PartNotFound,
     /// The sensor is at fault; no score.
     SensorFault(SensorFault),
+    /// A streaming model has not seen a whole window yet; no score.
+    WindowNotFull,
 }
 
 /// The monitor's word on one frame.
@@ -88,6 +90,8 @@ pub struct Monitor<'a, I: Isa> {
     regions: Regions,
     resize: Option<AreaResize>,
     filled: usize,
+    /// Runs of a streaming model since its window was empty; stops counting where that changes nothing.
+    runs: u32,
     decider: Decider,
     sequence: u32,
     has_map: bool,
@@ -119,7 +123,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
         };
         let decider = Decider::new(plan.decision);
         let engine = Engine::new(model);
-        Ok(Self { model, engine, memory, regions, resize, filled: 0, decider, sequence: 0, has_map: false })
+        Ok(Self { model, engine, memory, regions, resize, filled: 0, runs: 0, decider, sequence: 0, has_map: false })
     }
 
     /// Takes samples off the front of `samples`, up to the end of a frame; its verdict, or `None` when all samples are
@@ -166,12 +170,17 @@ impl<'a, I: Isa> Monitor<'a, I> {
     pub fn end_of_frame(&mut self) -> Option<Verdict> {
         let begun = self.filled > 0 || self.resize.as_ref().is_some_and(|resize| !resize.is_empty());
         self.discard();
+        if begun {
+            // Rows before a gap and rows behind it make no window.
+            self.runs = 0;
+        }
         begun.then(|| self.verdict(Outcome::SensorFault(SensorFault::Dropped)))
     }
 
     /// Forgets scores, alarm and a frame that was begun; numbering goes on.
     pub fn reset(&mut self) {
         self.discard();
+        self.runs = 0;
         self.decider.reset();
         self.has_map = false;
     }
@@ -253,8 +262,18 @@ impl<'a, I: Isa> Monitor<'a, I> {
         let work = self.memory.get_mut(begin..).unwrap_or(&mut []);
         let (arena, map) = work.split_at_mut(self.regions.arena_words.min(work.len()));
         let arena: &mut [i8] = bytemuck::cast_slice_mut(arena);
+        let run = self.runs;
         // `new` has checked the only reason why this could fail, the arena's length.
-        let _ = self.engine.run(arena);
+        let _ = match plan.streaming {
+            None => self.engine.run(arena),
+            Some(_) => Engine::<I>::new(self.model.phase(run)).run(arena),
+        };
+        if let Some(streaming) = plan.streaming {
+            self.runs = streaming.after(run);
+            if self.runs < streaming.full_after.into() {
+                return Outcome::WindowNotFull;
+            }
+        }
         let (input, output) = (self.engine.input(arena), self.engine.output(arena));
         let wide = I::INT16 && plan.element == Element::I16;
         let (score, class) = match &plan.detector {

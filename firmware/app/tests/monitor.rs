@@ -15,7 +15,8 @@ use neji_app::{
 use neji_engine::{Int8Only, Portable};
 use neji_format::{
     AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, ImageFrontEnd, Metrics, Model, Multiplier, Operator,
-    Photometric, PixelFormat, Plan, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Shape, Size, Tensor, Window,
+    Photometric, PixelFormat, Plan, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Reshape, Shape, Size,
+    Streaming, Tensor, Window,
 };
 use proptest::prelude::*;
 
@@ -67,6 +68,7 @@ fn blob_of(element: Element, front_end: FrontEnd) -> AlignedBytes {
             metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
         },
         front_end,
+        streaming: None,
         detector: Detector::Reconstruction(Reconstruction {
             output_to_residual,
             weights: None,
@@ -283,4 +285,43 @@ fn pin_is_high_when_the_story_ends_badly() {
     assert!(high);
     let dropped = Verdict { sequence: 2, outcome: Outcome::SensorFault(SensorFault::Dropped), alarm: true };
     assert!(reports.contains(&Report::Verdict(dropped)));
+}
+
+/// Eight rows of eight, of which a run takes one; the output is the window.
+fn streaming() -> AlignedBytes {
+    let bytes = blob(FrontEnd::Raw);
+    let model = Model::parse(bytes.as_slice()).unwrap();
+    let rows = |offset, height| Tensor { offset, shape: Shape::new(height, 8, 1), ..model.plan().input };
+    let (new, output) = (rows(64, 1), rows(72, 8));
+    let copy = |input, output| Operator::Reshape(Reshape { input, output });
+    let operators = vec![copy(rows(8, 7), rows(0, 7)), copy(new, rows(56, 1)), copy(rows(0, 8), output)];
+    let streaming = Some(Streaming { phases: 1, full_after: 8, state_bytes: 64 });
+    let plan = Plan { detector: Detector::None, streaming, input: new, output, ..*model.plan() };
+    AlignedBytes::new(&Blob { plan, operators, constants: Vec::new(), arena_bytes: 136 }.encode())
+}
+
+#[test]
+fn a_window_that_streams_is_scored_once_it_is_full() {
+    let bytes = streaming();
+    let model = Model::parse(bytes.as_slice()).unwrap();
+    let mut memory = vec![0x5A; Monitor::<Portable>::memory_bytes(&model)];
+    let mut monitor = Monitor::<Portable>::new(model, &mut memory).unwrap();
+    let stream: Vec<u8> = (0..=255).cycle().take(400).collect();
+    let push = |monitor: &mut Monitor<'_, Portable>, run: usize| {
+        let verdict = monitor.push(&mut &stream[8 * run..8 * run + 8]).expect("a row is a frame");
+        let window: Vec<i8> = stream[(8 * run + 8).saturating_sub(64)..8 * run + 8].iter().map(|&x| x as i8).collect();
+        (verdict.outcome != Outcome::WindowNotFull, monitor.output() == window)
+    };
+    let filled: Vec<_> = (0..10).map(|run| push(&mut monitor, run).0).collect();
+    assert_eq!(filled, [false, false, false, false, false, false, false, true, true, true]);
+    assert_eq!(push(&mut monitor, 10), (true, true));
+
+    // A gap begins another window.
+    assert_eq!(monitor.push(&mut &[1_u8, 2, 3][..]), None);
+    assert!(monitor.end_of_frame().is_some());
+    let filled = (11..19).filter(|&run| push(&mut monitor, run).0).count();
+    assert_eq!(filled, 1);
+    assert_eq!(push(&mut monitor, 19), (true, true));
+    assert!(monitor.end_of_frame().is_none());
+    assert_eq!(push(&mut monitor, 20), (true, true));
 }

@@ -2,6 +2,8 @@
 
 use neji_format::{Element, Tensor};
 
+use crate::kernels::movement::copy as copy_run;
+
 /// The arena, cut at one tensor.
 pub(crate) struct Split<'m, E> {
     before: &'m [E],
@@ -38,6 +40,30 @@ impl<'m, E> Split<'m, E> {
             None => self.before.get(offset..offset.saturating_add(len)),
         }
         .unwrap_or(&[])
+    }
+}
+
+/// Copies a tensor over another of as many elements, which may overlap it. Nothing where one lies outside, which the parser
+/// excludes.
+///
+/// By runs as long as the two are apart, which do not overlap, in the order in which none is overwritten before it is read.
+pub(crate) fn copy<E: Copy>(arena: &mut [E], from: &Tensor, to: &Tensor) {
+    let len = to.shape.len();
+    let (from, to) = (first::<E>(from), first::<E>(to));
+    let (low, gap) = (from.min(to), from.abs_diff(to));
+    if gap == 0 || from.max(to).saturating_add(len) > arena.len() {
+        return;
+    }
+    let mut left = len;
+    while left > 0 {
+        let run = left.min(gap);
+        left = left.wrapping_sub(run);
+        // Down from the first element on, up from the last one back.
+        let done = if to < from { len.wrapping_sub(left).wrapping_sub(run) } else { left };
+        let area = arena.get_mut(low.saturating_add(done)..).unwrap_or(&mut []);
+        let Some((lower, upper)) = area.split_at_mut_checked(gap) else { return };
+        let (source, target) = if to < from { (upper, lower) } else { (lower, upper) };
+        copy_run(source.get(..run).unwrap_or(&[]), target, 0);
     }
 }
 
@@ -81,6 +107,17 @@ mod tests {
         assert!(split(&mut arena, &tensor(4, 1)).output.is_empty());
         assert_eq!(in_place(&mut arena, &tensor(1, 2)), [1, 2]);
         assert_eq!(bytes(Element::I16, &tensor(4, 3)), 4..10);
+    }
+
+    #[test]
+    fn copies_overlap_either_way() {
+        let mut arena = [0_i8, 1, 2, 3, 4, 5];
+        copy(&mut arena, &tensor(2, 4), &tensor(0, 4));
+        assert_eq!(arena, [2, 3, 4, 5, 4, 5]);
+        copy(&mut arena, &tensor(0, 4), &tensor(1, 4));
+        assert_eq!(arena, [2, 2, 3, 4, 5, 5]);
+        copy(&mut arena, &tensor(0, 4), &tensor(3, 4));
+        assert_eq!(arena, [2, 2, 3, 4, 5, 5]);
     }
 
     #[test]

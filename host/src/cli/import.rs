@@ -41,6 +41,12 @@ pub struct Args {
     /// The threshold, in place of what normal samples give.
     #[arg(long)]
     pub threshold: Option<f64>,
+    /// The input is a window over time, its rows moments: take only HOP new rows a run, and compute only what they change.
+    ///
+    /// From the first full window on the outputs are those of the whole windows, byte for byte. What earlier runs left is kept
+    /// in the arena, which grows.
+    #[arg(long, value_name = "HOP", num_args = 0..=1, default_missing_value = "1", require_equals = true)]
+    pub streaming: Option<u32>,
     /// Names of a classifier's classes, the normal one first.
     #[arg(long, value_delimiter = ',')]
     pub classes: Vec<String>,
@@ -75,7 +81,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             let idle =
                 args.config.is_none() && args.set.is_empty() && args.normal.is_none() && args.threshold.is_none();
             ensure!(idle && args.front_end == FrontEndKind::Raw, "settings of a monitor; say --detector as well");
-            tflite::to_blob(&bytes, &name)
+            match args.streaming {
+                None => tflite::to_blob(&bytes, &name),
+                Some(hop) => tflite::to_streaming_blob(&bytes, &name, hop),
+            }
         }
         Some(task) => {
             let mut set = vec![format!("task=\"{task}\"")];
@@ -95,6 +104,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                     normal: args.normal.as_deref(),
                     threshold: args.threshold,
                     classes: &args.classes,
+                    hop: args.streaming,
                 },
             )
         }

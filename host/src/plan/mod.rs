@@ -2,6 +2,7 @@
 
 pub mod arena;
 pub mod lifetime;
+pub mod stream;
 
 pub use arena::{Layout, lay_out, lower_bound};
 pub use lifetime::{Lifetime, Use, lifetimes};

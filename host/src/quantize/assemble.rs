@@ -3,13 +3,14 @@
 use anyhow::{Result, anyhow, bail, ensure};
 use neji_format::header::ARENA_BYTES_MAX;
 use neji_format::{
-    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Element, FrontEnd, Model, Plan, Provenance,
-    Reconstruction, push_constant,
+    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Element, FrontEnd, Model, Operator, Plan,
+    Provenance, Reconstruction, Streaming, Tensor, push_constant,
 };
 
 use super::scheme::multiplier;
 use crate::experiment::{DetectorSettings, ScoreName, Task};
 use crate::lowered::Lowered;
+use crate::plan::stream::{Streamed, stream};
 use crate::plan::{self, Layout, Use};
 
 /// Whether tensors may share memory.
@@ -19,6 +20,11 @@ pub enum Memory {
     Planned,
     /// Every tensor for itself, so that all can be looked at after a run.
     Separate,
+    /// As little as is found where rows are kept from window to window, which move on by `hop` rows.
+    Streaming {
+        /// New rows a run, at least 1.
+        hop: u32,
+    },
 }
 
 /// What surrounds the network.
@@ -90,18 +96,53 @@ pub fn lifetimes(lowered: &Lowered, keep_input: bool) -> Vec<plan::Lifetime> {
     plan::lifetimes(&bytes, &uses, 0, lowered.output, keep_input)
 }
 
+/// Operators whose tensors have their places.
+struct Placed {
+    operators: Vec<Operator>,
+    input: Tensor,
+    output: Tensor,
+    arena_bytes: usize,
+    streaming: Option<Streaming>,
+}
+
+impl From<Streamed> for Placed {
+    fn from(streamed: Streamed) -> Self {
+        let Streamed { operators, input, output, arena_bytes, streaming } = streamed;
+        Self { operators, input, output, arena_bytes, streaming: Some(streaming) }
+    }
+}
+
+fn place(lowered: &Lowered, memory: Memory, keep_input: bool) -> Placed {
+    let layout = layout(lowered, memory, keep_input);
+    let placed = |index: usize| Tensor { offset: layout.offsets[index] as u32, ..lowered.tensors[index] };
+    let operators = lowered.steps.iter().map(|step| {
+        let mut operator = step.operator.clone();
+        operator.for_each_tensor_mut(|tensor| tensor.offset = layout.offsets[tensor.offset as usize] as u32);
+        operator
+    });
+    Placed {
+        operators: operators.collect(),
+        input: placed(0),
+        output: placed(lowered.output),
+        arena_bytes: layout.bytes,
+        streaming: None,
+    }
+}
+
 /// Writes the blob and reads it back.
 ///
 /// # Errors
 /// The device would refuse it: says why.
 pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<AlignedBytes> {
     let keep_input = edges.task == Some(Task::Autoencoder);
-    let layout = layout(lowered, memory, keep_input);
-    let needed = layout.bytes;
+    let placed = match memory {
+        Memory::Planned | Memory::Separate => place(lowered, memory, keep_input),
+        Memory::Streaming { hop } => stream(lowered, hop)?.into(),
+    };
+    let needed = placed.arena_bytes;
     ensure!(needed <= ARENA_BYTES_MAX as usize, "the activations need {needed} bytes, an arena has {ARENA_BYTES_MAX}");
-    let placed = |index: usize| neji_format::Tensor { offset: layout.offsets[index] as u32, ..lowered.tensors[index] };
     let mut constants = lowered.constants.clone();
-    let (input, output) = (placed(0), placed(lowered.output));
+    let Placed { operators, input, output, arena_bytes, streaming } = placed;
     let residual = residual_steps(lowered.element) * f64::from(output.scale) / f64::from(input.scale);
     let detector = match edges.task {
         None => Detector::None,
@@ -125,22 +166,18 @@ pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<
             },
         }),
     };
-    let operators = lowered.steps.iter().map(|step| {
-        let mut operator = step.operator.clone();
-        operator.for_each_tensor_mut(|tensor| tensor.offset = layout.offsets[tensor.offset as usize] as u32);
-        operator
-    });
     let plan = Plan {
         element: lowered.element,
         provenance: edges.provenance,
         front_end: edges.front_end,
+        streaming,
         detector,
         decision: edges.decision,
         input,
         output,
         operator_count: 0,
     };
-    let blob = Blob { plan, operators: operators.collect(), constants, arena_bytes: layout.bytes as u32 };
+    let blob = Blob { plan, operators, constants, arena_bytes: arena_bytes as u32 };
     let bytes = AlignedBytes::new(&blob.encode());
     accepted(&bytes)?;
     Ok(bytes)

@@ -104,6 +104,7 @@ mod tests {
             element: neji_format::Element::I8,
             provenance,
             front_end: FrontEnd::Raw,
+            streaming: None,
             detector: Detector::None,
             decision,
             input,

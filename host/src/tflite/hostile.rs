@@ -76,6 +76,7 @@ fn scales_far_apart_do_not_overflow() {
         normal: Some(&normal),
         threshold: Some(1.0),
         classes: &[],
+        hop: None,
     };
     for exponent in -140..=127 {
         let bytes = samples::rescaled(2_f32.powi(exponent));

@@ -42,6 +42,18 @@ pub fn is_tflite(bytes: &[u8]) -> bool {
 /// # Errors
 /// As [`read`]; or the device would refuse it.
 pub fn to_blob(bytes: &[u8], name: &str) -> Result<AlignedBytes> {
+    blob(bytes, name, Memory::Planned)
+}
+
+/// Makes a blob of a model whose window moves on by `hop` rows a run: raw rows in, raw int8 out.
+///
+/// # Errors
+/// As [`to_blob`]; or the model keeps no rows from window to window.
+pub fn to_streaming_blob(bytes: &[u8], name: &str, hop: u32) -> Result<AlignedBytes> {
+    blob(bytes, name, Memory::Streaming { hop })
+}
+
+fn blob(bytes: &[u8], name: &str, memory: Memory) -> Result<AlignedBytes> {
     let lowered = read(bytes)?;
     let decision = Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 };
     let edges = Edges {
@@ -52,7 +64,7 @@ pub fn to_blob(bytes: &[u8], name: &str) -> Result<AlignedBytes> {
         decision,
         provenance: provenance(bytes, name),
     };
-    assemble(&lowered, Memory::Planned, &edges)
+    assemble(&lowered, memory, &edges)
 }
 
 /// Where an imported blob comes from: the hash of the file stands for its settings.

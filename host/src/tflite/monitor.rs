@@ -41,6 +41,8 @@ pub struct Request<'a> {
     pub threshold: Option<f64>,
     /// Names of a classifier's classes, the normal one first.
     pub classes: &'a [String],
+    /// New rows a run of a window that moves; none where every run sees its whole input.
+    pub hop: Option<u32>,
 }
 
 /// Normal samples as a sensor gives them and as the model takes them.
@@ -57,7 +59,7 @@ struct Normal {
 /// # Errors
 /// A model that can't be imported or does not fit the request; normal samples that are missing or can't be read.
 pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
-    let Request { experiment, front_end, normal, threshold, classes } = *request;
+    let Request { experiment, front_end, normal, threshold, classes, hop } = *request;
     let lowered = read(bytes)?;
     let (input, output) = (lowered.tensors[0], lowered.tensors[lowered.output]);
     let task = experiment.task;
@@ -141,7 +143,8 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
         (None, None) => bail!("nothing to set the threshold by; give --normal or --threshold"),
     };
     edges.decision = decision(&experiment.decision, levels, unit);
-    assemble(&lowered, Memory::Planned, &edges)
+    let memory = hop.map_or(Memory::Planned, |hop| Memory::Streaming { hop });
+    assemble(&lowered, memory, &edges)
 }
 
 /// Every other element from `first` on; all where there is only one.

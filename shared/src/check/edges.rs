@@ -3,7 +3,7 @@
 use super::{constant, is_normal, sum};
 use crate::decode::Model;
 use crate::detector::{Classifier, Decision, Detector, Reconstruction};
-use crate::error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place};
+use crate::error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place, StreamingFault};
 use crate::front_end::{Alignment, FrontEnd, ImageFrontEnd, Photometric, Size};
 use crate::plan::Plan;
 
@@ -70,6 +70,34 @@ fn strip(alignment: &Alignment) -> Result<Size, FrontEndFault> {
         return Err(FrontEndFault::Extent);
     }
     Ok(strip)
+}
+
+/// Checks that a streaming model's lists are of one length and end in the output, and that its state lies in the arena apart
+/// from the input. Its detector sees the output alone.
+pub(super) fn streaming(model: &Model<'_>) -> Result<(), DecodeError> {
+    let plan = model.plan();
+    let Some(streaming) = plan.streaming else { return Ok(()) };
+    let fault = |fault| Err(DecodeError::Streaming(fault));
+    let Some(count) = plan.operator_count.checked_div(streaming.phases) else { return fault(StreamingFault::Phases) };
+    if count == 0 || count.checked_mul(streaming.phases) != Some(plan.operator_count) {
+        return fault(StreamingFault::Phases);
+    }
+    let ends = |index: u16| index.checked_rem(count) == Some(count - 1);
+    let given = (0_u16..).zip(model.operators());
+    if given.filter(|&(index, _)| ends(index)).any(|(_, operator)| *operator.output() != plan.output) {
+        return fault(StreamingFault::Output);
+    }
+    let state = streaming.state_bytes;
+    if state > model.header().arena_bytes || plan.input.offset < state || plan.output.offset < state {
+        return fault(StreamingFault::State);
+    }
+    if streaming.full_after == 0 {
+        return fault(StreamingFault::FullAfter);
+    }
+    if plan.front_end != FrontEnd::Raw || matches!(plan.detector, Detector::Reconstruction(_)) {
+        return fault(StreamingFault::Edges);
+    }
+    Ok(())
 }
 
 /// Checks the detector against input and output.

@@ -4,6 +4,7 @@ use super::{same_quantization, same_tensor};
 use crate::decode::Model;
 use crate::error::{DecodeError, Place};
 use crate::operator::{CONCAT_INPUTS_MAX, Operator};
+use crate::plan::Streaming;
 use crate::tensor::{Element, Tensor};
 
 /// Whether the memory of two tensors that lie in the arena has a byte in common.
@@ -22,18 +23,35 @@ pub(super) fn operator(model: &Model<'_>, index: u16, operator: &Operator) -> Re
     let element = model.plan().element;
     let output = operator.output();
     for input in operator.inputs() {
-        if overlap(element, input, output) && !(operator.in_place() && same_memory(input, output)) {
+        let moves = matches!(operator, Operator::Reshape(_));
+        if overlap(element, input, output) && !moves && !(operator.in_place() && same_memory(input, output)) {
             return Err(DecodeError::Overlap { operator: index });
         }
     }
 
+    // Each list of a streaming model begins with the new rows.
+    let (list, in_list) = match model.plan().streaming {
+        Some(Streaming { phases, .. }) => {
+            let count = model.plan().operator_count.checked_div(phases).unwrap_or(0);
+            let in_list = index.checked_rem(count).unwrap_or(index);
+            (model.phase(index.checked_div(count).unwrap_or(0).into()), usize::from(in_list))
+        }
+        None => (*model, usize::from(index)),
+    };
+
     // One pass over the operators before this one, for all its inputs: the last that touched an input's memory must have
     // written exactly that tensor.
+    // What lies in a streaming model's state was written by an earlier run, or is 0.
+    let state = model.plan().streaming.map_or(0, |streaming| streaming.state_bytes as usize);
+    let kept = |tensor: &Tensor| tensor.offset as usize + element.bytes_of(tensor) <= state;
     let mut whole = [false; CONCAT_INPUTS_MAX];
-    let written = core::iter::once(model.plan().input).chain(model.operators().map(|earlier| *earlier.output()));
-    for write in written.take(usize::from(index) + 1) {
+    for (whole, input) in whole.iter_mut().zip(operator.inputs()) {
+        *whole = kept(input);
+    }
+    let written = core::iter::once(model.plan().input).chain(list.operators().map(|earlier| *earlier.output()));
+    for write in written.take(in_list + 1) {
         for (whole, input) in whole.iter_mut().zip(operator.inputs()) {
-            if overlap(element, &write, input) {
+            if overlap(element, &write, input) && !kept(input) {
                 *whole = same_tensor(&write, input);
             }
         }

@@ -31,6 +31,7 @@ pub(crate) fn model(model: &Model<'_>) -> Result<(), DecodeError> {
         operator::check(model, index, &step)?;
     }
     flow::output(model)?;
+    edges::streaming(model)?;
     edges::front_end(plan)?;
     edges::detector(model)?;
     edges::decision(&plan.decision)

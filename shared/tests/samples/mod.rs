@@ -8,20 +8,21 @@ use neji_format::{
     Add, AlignedBytes, Alignment, Blob, Classifier, ClassifierScore, Concat, Constant, Conv2d, Decision,
     DepthwiseConv2d, Detector, Element, FrontEnd, FullyConnected, ImageFrontEnd, Load, Lut, LutFunction, MaskThreshold,
     Mean, Metrics, Mul, Multiplier, Operator, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind,
-    Provenance, Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax, Tensor,
-    TransposeConv2d, Window, push_constant,
+    Provenance, Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax, Streaming,
+    Tensor, TransposeConv2d, Window, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
 pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shift: -7 };
 
 /// The blobs with the names of their golden files.
-pub(crate) fn all() -> [(&'static str, Blob<'static>); 4] {
+pub(crate) fn all() -> [(&'static str, Blob<'static>); 5] {
     [
         ("v2_autoencoder", autoencoder()),
         ("v2_classifier", classifier()),
         ("v2_operators", operators()),
         ("v2_int16", int16()),
+        ("v2_streaming", streaming()),
     ]
 }
 
@@ -79,6 +80,7 @@ fn blob(input: Tensor, output: Tensor, arena_bytes: u32) -> Blob<'static> {
                 metrics: Metrics { auroc_float: 0.9375, auroc_quantized: 0.875 },
             },
             front_end: FrontEnd::Raw,
+            streaming: None,
             detector: Detector::None,
             decision: Decision {
                 threshold: 1000,
@@ -396,6 +398,39 @@ pub(crate) fn int16() -> Blob<'static> {
             },
         }),
     ];
+    blob.plan.detector = Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin });
+    blob
+}
+
+/// A window of six rows of which one is new: the largest of each three rows, then the mean of these; in two phases, though one
+/// would do.
+pub(crate) fn streaming() -> Blob<'static> {
+    let window_rows = |first: u32, rows: u32| tensor(2 * first, rows, 1, 2);
+    let kept_rows = |first: u32, rows: u32| tensor(12 + 2 * first, rows, 1, 2);
+    let (new, output) = (tensor(20, 1, 1, 2), tensor(24, 1, 1, 2));
+    let mut blob = blob(new, output, 28);
+    let copy = |input, output| Operator::Reshape(Reshape { input, output });
+    let list = [
+        copy(window_rows(1, 5), window_rows(0, 5)),
+        copy(new, window_rows(5, 1)),
+        copy(kept_rows(1, 3), kept_rows(0, 3)),
+        Operator::Pool2d(Pool2d {
+            kind: PoolKind::Max,
+            input: window_rows(3, 3),
+            output: kept_rows(3, 1),
+            window: Window { kernel_width: 1, ..window(3, 1, 0) },
+            multiplier: MULTIPLIER,
+            activation_min: -128,
+            activation_max: 127,
+        }),
+        Operator::Mean(Mean {
+            input: kept_rows(0, 4),
+            output,
+            multiplier: Multiplier { multiplier: 1 << 30, shift: -1 },
+        }),
+    ];
+    blob.operators = [list.clone(), list].concat();
+    blob.plan.streaming = Some(Streaming { phases: 2, full_after: 6, state_bytes: 20 });
     blob.plan.detector = Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin });
     blob
 }

@@ -123,6 +123,7 @@ impl Case {
                 metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
             },
             front_end: FrontEnd::Raw,
+            streaming: None,
             detector: Detector::None,
             decision: Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 },
             element,

@@ -3,11 +3,7 @@
 use neji_format::Reshape;
 
 use crate::arena;
-use crate::kernels::movement::copy;
 
 pub(super) fn run<E: Copy>(op: &Reshape, arena: &mut [E]) {
-    if op.input.offset != op.output.offset {
-        let split = arena::split(arena, &op.output);
-        copy(split.input(&op.input), split.output, 0);
-    }
+    arena::copy(arena, &op.input, &op.output);
 }
