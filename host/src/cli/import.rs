@@ -45,7 +45,8 @@ pub struct Args {
     ///
     /// From the first full window on the outputs are those of the whole windows, byte for byte. What earlier runs left is kept
     /// in the arena, which grows.
-    #[arg(long, value_name = "HOP", num_args = 0..=1, default_missing_value = "1", require_equals = true)]
+    #[arg(long, value_name = "HOP", num_args = 0..=1, default_missing_value = "1", require_equals = true,
+        value_parser = clap::value_parser!(u32).range(1..))]
     pub streaming: Option<u32>,
     /// Names of a classifier's classes, the normal one first.
     #[arg(long, value_delimiter = ',')]

@@ -7,6 +7,9 @@ use clap::Args as ClapArgs;
 use crate::{simulate, tensor_file};
 
 /// Run a blob on raw int8 or int16 tensors, without front end or detector.
+///
+/// A blob that streams takes the samples as new rows, one run after the other, and gives an output for each; those before the
+/// first full window are to be dropped.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// The blob.

@@ -211,7 +211,7 @@ pub fn stream(lowered: &Lowered, hop: u32) -> Result<Streamed> {
     let height = input.shape.height;
     ensure!(
         (1..height).contains(&hop),
-        "the window has {height} rows, of which a hop of {hop} leaves none; time goes along the input's rows"
+        "a hop of {hop} leaves nothing of a window of {height}; time goes along the input's rows"
     );
     let mut moving: Vec<Option<Moving>> = vec![None; lowered.tensors.len()];
     moving[0] = Some(Moving { stride: 1, period: 1, shift: hop, kept: (0, height - hop) });
@@ -516,7 +516,7 @@ mod tests {
         let scheme = Scheme { scale: 0.5, zero_point: 3 };
         lowered.tensor(0, Shape::new(1, 1, 640), scheme);
         let error = stream(&lowered, 1).expect_err("one row").to_string();
-        assert!(error.contains("1 rows") && error.contains("hop of 1"), "{error}");
+        assert!(error.contains("window of 1") && error.contains("hop of 1"), "{error}");
     }
 
     #[test]
