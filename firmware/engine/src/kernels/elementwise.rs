@@ -1,8 +1,9 @@
 //! Element by element: tables, sums, products.
 
-use neji_format::{Add, Mul, Shape};
+use neji_format::{Add, Mul, Multiplier, Shape};
 
 use crate::element::Element;
+use crate::kernels::finish::{RIGHT, rounded};
 use crate::requantize::requantize;
 
 /// The entry of `table` for `q`.
@@ -26,6 +27,73 @@ pub(crate) fn sum<E: Element>(add: &Add, a: E, b: E, combine: fn(i32, i32) -> i3
     let factor = add.output_multiplier;
     let sum = requantize(combine(a, b), factor.multiplier, factor.shift.into());
     E::clamp(sum.saturating_add(add.output.zero_point.into()), add.activation_min, add.activation_max)
+}
+
+/// What of an int8 operand each of its values becomes on the common scale.
+type Table = [i32; 256];
+
+/// Where an operand lies.
+#[derive(Clone, Copy)]
+pub(crate) enum Operand<'a> {
+    /// Where the output does.
+    Output,
+    Apart(&'a [i8]),
+}
+
+/// [`sum`] of int8 without its first two requantizations, which have 256 results each.
+pub(crate) struct Sums<'a> {
+    add: &'a Add,
+    /// What the second rounding adds: half of the divisor, and the zero point times the divisor.
+    half: i32,
+}
+
+impl<'a> Sums<'a> {
+    /// Of an operator for which no sum leaves -2^30 to 2^30 and the last requantization has a second rounding.
+    pub(crate) fn of(add: &'a Add) -> Option<Self> {
+        let shift = i32::from(add.output_multiplier.shift);
+        // Operands are below 2^8, and both multipliers below 1.
+        let quick = add.left_shift <= 20 && (-RIGHT..0).contains(&shift);
+        let half = (i32::from(add.output.zero_point).wrapping_mul(2).wrapping_add(1)).wrapping_shl(!shift as u32);
+        quick.then_some(Self { add, half })
+    }
+
+    /// Writes the sums of two operands that are as long as the output.
+    #[inline(never)]
+    pub(crate) fn write(&self, a: Operand<'_>, b: Operand<'_>, output: &mut [i8]) {
+        let Add { left_shift, input_a, input_b, multiplier_a, multiplier_b, output_multiplier: factor, .. } = self.add;
+        let a_scaled = &scaled(input_a.zero_point, *left_shift, *multiplier_a);
+        let b_scaled = &scaled(input_b.zero_point, *left_shift, *multiplier_b);
+        let shift = i32::from(factor.shift);
+        let (low, high) = (i32::from(self.add.activation_min), i32::from(self.add.activation_max));
+        let add = |a: i8, b: i8| {
+            let sum = of(a_scaled, a).wrapping_add(of(b_scaled, b));
+            rounded(sum, factor.multiplier, shift, self.half).max(low).min(high) as i8
+        };
+        match (a, b) {
+            (Operand::Apart(a), Operand::Apart(b)) => {
+                output.iter_mut().zip(a).zip(b).for_each(|((out, &a), &b)| *out = add(a, b));
+            }
+            (Operand::Apart(a), Operand::Output) => output.iter_mut().zip(a).for_each(|(out, &a)| *out = add(a, *out)),
+            (Operand::Output, Operand::Apart(b)) => output.iter_mut().zip(b).for_each(|(out, &b)| *out = add(*out, b)),
+            (Operand::Output, Operand::Output) => output.iter_mut().for_each(|out| *out = add(*out, *out)),
+        }
+    }
+}
+
+/// The entry of `table` for `q`.
+#[inline(always)]
+fn of(table: &Table, q: i8) -> i32 {
+    table[usize::from(q.cast_unsigned())]
+}
+
+/// Each int8, by its bits, on the common scale.
+fn scaled(zero_point: i8, left_shift: u8, factor: Multiplier) -> Table {
+    let mut table = [0; 256];
+    for (q, slot) in (0_u8..=255).zip(&mut table) {
+        let value = i32::from(q.cast_signed()).wrapping_sub(zero_point.into()).wrapping_shl(left_shift.into());
+        *slot = requantize(value, factor.multiplier, factor.shift.into());
+    }
+    table
 }
 
 /// One product.
@@ -77,6 +145,12 @@ pub(crate) fn broadcast<E>(
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use neji_format::Tensor;
+
     use super::*;
 
     #[test]
@@ -86,6 +160,48 @@ mod tests {
         table[255] = 6;
         table[128] = 7;
         assert_eq!([look_up(&table, -128), look_up(&table, 127), look_up(&table, 0)], [5, 6, 7]);
+    }
+
+    /// An operator of one-element tensors, `clamp` its activation.
+    fn add(output_shift: i8, clamp: (i16, i16)) -> Add {
+        let tensor = |zero_point| Tensor { offset: 0, shape: Shape::new(1, 1, 1), scale: 1.0, zero_point };
+        Add {
+            input_a: tensor(-128),
+            input_b: tensor(5),
+            output: tensor(-3),
+            left_shift: 20,
+            multiplier_a: Multiplier { multiplier: 1_073_741_824, shift: 0 },
+            multiplier_b: Multiplier { multiplier: 1_999_999_973, shift: -2 },
+            output_multiplier: Multiplier { multiplier: 1_234_567_891, shift: output_shift },
+            activation_min: clamp.0,
+            activation_max: clamp.1,
+        }
+    }
+
+    #[test]
+    fn tables_give_the_same_sums() {
+        let all: Vec<i8> = (i8::MIN..=i8::MAX).collect();
+        for (shift, clamp) in [(-18, (-128, 127)), (-19, (-3, 100)), (-22, (-128, 127))] {
+            let add = add(shift, clamp);
+            let sums = Sums::of(&add).expect("a quick one");
+            let plain = |a, b| sum(&add, a, b, i32::wrapping_add);
+            for b in i8::MIN..=i8::MAX {
+                let expected: Vec<i8> = all.iter().map(|&a| plain(a, b)).collect();
+                let mut output = [0; 256];
+                sums.write(Operand::Apart(&all), Operand::Apart(&[b; 256]), &mut output);
+                assert_eq!(output[..], expected);
+                output.copy_from_slice(&all);
+                sums.write(Operand::Output, Operand::Apart(&[b; 256]), &mut output);
+                assert_eq!(output[..], expected);
+                output.fill(b);
+                sums.write(Operand::Apart(&all), Operand::Output, &mut output);
+                assert_eq!(output[..], expected);
+            }
+            let mut output: Vec<i8> = all.clone();
+            sums.write(Operand::Output, Operand::Output, &mut output);
+            assert_eq!(output, all.iter().map(|&a| plain(a, a)).collect::<Vec<_>>());
+        }
+        assert!(Sums::of(&add(0, (-128, 127))).is_none(), "one rounding only");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::requantize::requantize;
 /// Longest row for which no sum reaches 2^30, the bias apart: 2^14 products of 2^15.
 const SMALL: usize = 1 << 14;
 /// The largest shift to the right that leaves room for a zero point: 2^30 + 2^7 2^22 is below 2^31.
-const RIGHT: i32 = 22;
+pub(crate) const RIGHT: i32 = 22;
 
 /// One output the quick way, before it is clamped.
 ///
