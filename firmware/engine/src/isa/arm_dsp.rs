@@ -101,12 +101,15 @@ impl Isa for ArmDsp {
 
     #[inline(always)]
     fn square<const STRIDE: usize>(square: &Square<'_>, output: &mut [i8]) {
-        let Some(last) = square.width.checked_sub(1) else { return };
-        let reach = square.slot.saturating_mul(2).saturating_add(square.width.saturating_mul(STRIDE) / 2 + 3);
-        if reach > square.lines.len() || last.saturating_mul(square.step) >= output.len() || !matches!(STRIDE, 1 | 2) {
+        let (Some(right), Some(below)) = (square.width.checked_sub(1), square.height.checked_sub(1)) else { return };
+        let line = square.width.saturating_mul(STRIDE) / 2 + 3;
+        let reach =
+            square.slot.saturating_mul(2).saturating_add(below.saturating_mul(square.down)).saturating_add(line);
+        let last = right.saturating_mul(square.step).saturating_add(below.saturating_mul(square.row));
+        if reach > square.lines.len() || last >= output.len() || !matches!(STRIDE, 1 | 2) {
             return portable::square::<STRIDE>(square, output);
         }
-        if STRIDE == 1 { line_of_squares(square, output) } else { line_of_squares_by_two(square, output) }
+        if STRIDE == 1 { squares(square, output) } else { squares_by_two(square, output) }
     }
 
     #[inline(always)]
@@ -139,19 +142,39 @@ fn spread_pixels(input: &[i8], depth: usize, offset: i32, lines: &mut [Pair], li
     // `start` on; the caller has seen that all of them are there.
     unsafe {
         asm!(
+            "subs {n}, {n}, #2",
+            "blt 3f",
             "2:",
-            "ldr {a}, [{input}]",
-            "add {input}, {input}, {depth}",
-            "sxtab16 {b}, {offset}, {a}, ror #8",
-            "sxtab16 {a}, {offset}, {a}",
+            "ldr {b}, [{input}]",
+            "ldr {d}, [{input}, {depth}]",
+            "add {input}, {input}, {depth}, lsl #1",
+            "sxtab16 {a}, {offset}, {b}",
+            "sxtab16 {b}, {offset}, {b}, ror #8",
+            "sxtab16 {c}, {offset}, {d}",
+            "sxtab16 {d}, {offset}, {d}, ror #8",
+            "pkhbt {x}, {b}, {d}, lsl #16",
+            "str {x}, [{lines}, {line}]",
+            "pkhtb {x}, {d}, {b}, asr #16",
+            "str {x}, [{lines}, {last}]",
+            "pkhtb {x}, {c}, {a}, asr #16",
+            "str {x}, [{lines}, {line}, lsl #1]",
+            "pkhbt {x}, {a}, {c}, lsl #16",
+            "str {x}, [{lines}], #4",
+            "subs {n}, {n}, #2",
+            "bge 2b",
+            "3:",
+            "adds {n}, {n}, #1",
+            "bne 4f",
+            "ldr {b}, [{input}]",
+            "sxtab16 {a}, {offset}, {b}",
+            "sxtab16 {b}, {offset}, {b}, ror #8",
             "strh {b}, [{lines}, {line}]",
             "lsr {b}, {b}, #16",
             "strh {b}, [{lines}, {last}]",
             "lsr {b}, {a}, #16",
             "strh {b}, [{lines}, {line}, lsl #1]",
-            "strh {a}, [{lines}], #2",
-            "subs {n}, {n}, #1",
-            "bne 2b",
+            "strh {a}, [{lines}]",
+            "4:",
             input = inout(reg) input.as_ptr() => _,
             lines = inout(reg) lines.as_mut_ptr().cast::<i16>().wrapping_add(start) => _,
             n = inout(reg) count => _,
@@ -161,6 +184,9 @@ fn spread_pixels(input: &[i8], depth: usize, offset: i32, lines: &mut [Pair], li
             last = in(reg) line.wrapping_mul(3),
             a = out(reg) _,
             b = out(reg) _,
+            c = out(reg) _,
+            d = out(reg) _,
+            x = out(reg) _,
             options(nostack),
         );
     }
@@ -227,34 +253,60 @@ fn taps_by_two(sums: &mut [i32], line: &[Pair], [a, b]: [i32; 2]) {
     }
 }
 
-/// What the loops over a line of squares have no register for.
+/// What the loops over squares have no register for; they read it from the stack.
 #[repr(C)]
 struct Line {
     multiplier: i32,
     right: i32,
     half: i32,
     step: usize,
-    bias: i32,
+    /// Doubled, as the taps are.
+    biases: [i32; 2],
+    width: usize,
+    /// From the end of a row to the next, of inputs and outputs.
+    skip: [usize; 2],
+    height: usize,
+    filler: [usize; 2],
 }
 
 /// Two sums at once, requantized and written.
-macro_rules! line_of_squares {
-    ($(#[$doc:meta])* $name:ident, $row:literal, $next:literal) => {
+macro_rules! squares {
+    ($(#[$doc:meta])* $name:ident, $step:literal, $row:literal) => {
         $(#[$doc])*
         #[inline(always)]
         fn $name(square: &Square<'_>, output: &mut [i8]) {
             let Factor { bias, multiplier, right, half } = square.factor;
-            let line = Line { multiplier, right, half, step: square.step, bias };
-            // SAFETY: reads the line and the taps as they lie in memory, and pairs of three lines up to three beyond those
-            // of the last output, and writes `width` outputs, one at least, `step` apart; the caller has seen that all are
-            // there. Lines are aligned to 4, as `ldrd` needs.
+            let pairs = square.width.div_ceil(2);
+            let line = Line {
+                multiplier,
+                right,
+                half,
+                step: square.step,
+                biases: [bias.wrapping_shl(1); 2],
+                width: square.width,
+                skip: [
+                    square.down.wrapping_mul(size_of::<Pair>()).wrapping_sub(pairs.wrapping_mul($step)),
+                    square.row.wrapping_sub(pairs.wrapping_mul(2).wrapping_mul(square.step)),
+                ],
+                height: square.height,
+                filler: [0; 2],
+            };
+            // SAFETY: reads the line and the taps as they lie in memory, and for each of `height` rows, `down` apart, pairs
+            // of three lines up to three beyond those of the last output, and writes `width` outputs, one at least, `step`
+            // apart; the caller has seen that all are there. Lines are aligned to 4, as `ldrd` needs. What is pushed is
+            // taken off the stack again.
             unsafe {
                 asm!(
-                    "push {{{x}}}",
+                    "ldmdb {x}!, {{r2, r3, r4, r5}}",
+                    "push {{r2, r3, r4, r5}}",
+                    "ldmdb {x}!, {{r2, r3, r4, r5}}",
+                    "push {{r2, r3, r4, r5}}",
+                    "ldmdb {x}!, {{r2, r3, r4, r5}}",
+                    "push {{r2, r3, r4, r5}}",
                     "2:",
-                    "ldr {x}, [sp]",
-                    "ldr {p}, [{x}, #16]",
-                    "mov {q}, {p}",
+                    "ldr {n}, [sp, #24]",
+                    "3:",
+                    "ldrd {p}, {q}, [sp, #16]",
                     "ldrd {x}, {y}, [{lines}]",
                     "ldm {taps}!, {{r2, r3, r4, r5}}",
                     $row,
@@ -267,12 +319,9 @@ macro_rules! line_of_squares {
                     "ldm {taps}!, {{r2, r3, r4, r5}}",
                     $row,
                     "sub {lines}, {lines}, {slot}, lsl #1",
-                    $next,
+                    "add {lines}, {lines}, #{step}",
                     "sub {taps}, {taps}, #48",
-                    "ldr {x}, [sp]",
-                    "ldm {x}, {{r2, r3, r4, r5}}",
-                    "lsl {p}, {p}, #1",
-                    "lsl {q}, {q}, #1",
+                    "ldm sp, {{r2, r3, r4, r5}}",
                     "smmulr {p}, {p}, r2",
                     "smmulr {q}, {q}, r2",
                     "add {p}, {p}, {p}, asr #31",
@@ -288,9 +337,17 @@ macro_rules! line_of_squares {
                     "strbge {q}, [{output}, r5]",
                     "strb {p}, [{output}]",
                     "add {output}, {output}, r5, lsl #1",
-                    "bgt 2b",
-                    "pop {{{x}}}",
-                    x = inout(reg) &raw const line => _,
+                    "bgt 3b",
+                    "ldrd {x}, {y}, [sp, #28]",
+                    "add {lines}, {lines}, {x}",
+                    "add {output}, {output}, {y}",
+                    "ldr {x}, [sp, #36]",
+                    "subs {x}, {x}, #1",
+                    "str {x}, [sp, #36]",
+                    "bne 2b",
+                    "add sp, sp, #48",
+                    step = const $step,
+                    x = inout(reg) (&raw const line).wrapping_add(1) => _,
                     y = out(reg) _,
                     p = out(reg) _,
                     q = out(reg) _,
@@ -298,7 +355,7 @@ macro_rules! line_of_squares {
                     slot = in(reg) square.slot.wrapping_mul(size_of::<Pair>()),
                     taps = inout(reg) square.taps.as_ptr() => _,
                     output = inout(reg) output.as_mut_ptr() => _,
-                    n = inout(reg) square.width => _,
+                    n = out(reg) _,
                     out("r2") _,
                     out("r3") _,
                     out("r4") _,
@@ -309,25 +366,23 @@ macro_rules! line_of_squares {
     };
 }
 
-line_of_squares! {
+squares! {
     /// At a stride of one, where the same two pairs meet taps 0 and 1, 2; and 0, 1 and 2.
-    line_of_squares,
+    squares, 4,
     "smlad {p}, {x}, r2, {p}
      smlad {q}, {x}, r4, {q}
      smlad {p}, {y}, r3, {p}
-     smlad {q}, {y}, r5, {q}",
-    "add {lines}, {lines}, #4"
+     smlad {q}, {y}, r5, {q}"
 }
 
-line_of_squares! {
+squares! {
     /// At a stride of two, where the second of three pairs serves both sums.
-    line_of_squares_by_two,
+    squares_by_two, 8,
     "ldr r4, [{lines}, #8]
      smlad {p}, {x}, r2, {p}
      smlad {q}, {y}, r2, {q}
      smlad {p}, {y}, r3, {p}
-     smlad {q}, r4, r3, {q}",
-    "add {lines}, {lines}, #8"
+     smlad {q}, r4, r3, {q}"
 }
 
 /// Any taps, of which there are some, at any stride.

@@ -45,20 +45,26 @@ impl Factor {
     pub const NONE: Self = Self { bias: 0, multiplier: 0, right: 1, half: 0 };
 }
 
-/// Three rows of three taps and the lines that they meet.
+/// Three rows of three taps and the lines that they meet, for a block of outputs of one channel.
 #[derive(Debug, Clone, Copy)]
 pub struct Square<'a> {
     /// The first line and what is behind it.
     pub(crate) lines: &'a [Pair],
     /// From line to line.
     pub(crate) slot: usize,
-    /// Of each line: taps 0 and 1, 2 and none, none and 0, 1 and 2.
+    /// From the first line of a row of outputs to that of the next.
+    pub(crate) down: usize,
+    /// Of each line, doubled: taps 0 and 1, 2 and none, none and 0, 1 and 2.
     pub(crate) taps: &'a [[Pair; 4]; 3],
     pub(crate) factor: Factor,
-    /// Outputs of a line.
+    /// Outputs of a row.
     pub(crate) width: usize,
     /// From output to output.
     pub(crate) step: usize,
+    /// Rows of outputs.
+    pub(crate) height: usize,
+    /// From row to row of outputs.
+    pub(crate) row: usize,
 }
 
 /// Rows of weights, and the inputs of four pixels that meet each of them.
@@ -135,8 +141,8 @@ pub trait Isa: Sized {
         portable::spread(input, depth, input_offset, lines, line, start);
     }
 
-    /// A line of outputs: bias and nine products each, requantized and saturated; the windows are `STRIDE` elements apart,
-    /// 1 or 2.
+    /// Rows of outputs: bias and nine products each, requantized and saturated; the windows of a row are `STRIDE` elements
+    /// apart, 1 or 2.
     #[inline(always)]
     fn square<const STRIDE: usize>(square: &Square<'_>, output: &mut [i8]) {
         portable::square::<STRIDE>(square, output);

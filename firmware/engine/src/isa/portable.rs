@@ -167,9 +167,20 @@ pub(super) fn spread(input: &[i8], depth: usize, input_offset: i32, lines: &mut 
 /// See [`Isa::square`].
 #[inline(always)]
 pub(super) fn square<const STRIDE: usize>(square: &Square<'_>, output: &mut [i8]) {
-    let Square { lines, slot, taps, factor, width, step } = *square;
+    let (mut lines, mut output) = (square.lines, output);
+    for _ in 0..square.height {
+        row_of_squares::<STRIDE>(&Square { lines, ..*square }, output);
+        lines = lines.get(square.down..).unwrap_or(&[]);
+        output = output.get_mut(square.row..).unwrap_or(&mut []);
+    }
+}
+
+/// The first row of `square`.
+#[inline(always)]
+fn row_of_squares<const STRIDE: usize>(square: &Square<'_>, output: &mut [i8]) {
+    let Square { lines, slot, taps, factor, width, step, .. } = *square;
     let pairs = |row: usize| lines.get(slot.saturating_mul(row)..).unwrap_or(&[]).windows(2);
-    let taps = taps.map(|[Pair([a, b]), Pair([c, _]), ..]| [a, b, c].map(i32::from));
+    let taps = taps.map(|[Pair([a, b]), Pair([c, _]), ..]| [a, b, c].map(|tap| i32::from(tap) >> 1));
     let finish = |sum| rounded(sum, factor.multiplier, factor.right.wrapping_neg(), factor.half).clamp(-128, 127) as i8;
     let mut outs = output.chunks_mut(step.max(1)).take(width).filter_map(|chunk| chunk.first_mut());
     for ((top, middle), bottom) in pairs(0).zip(pairs(1)).zip(pairs(2)) {

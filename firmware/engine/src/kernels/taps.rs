@@ -6,6 +6,7 @@ use neji_format::{Shape, Window};
 use crate::isa::{Factor, Isa, Pair, Square};
 use crate::kernels::Channels;
 use crate::kernels::conv::axes;
+use crate::kernels::window::Axis;
 
 /// Channels that are spread at once.
 const BLOCK: usize = 4;
@@ -79,59 +80,76 @@ pub(crate) fn depthwise_conv2d<I: Isa>(
     let (vertical, horizontal) = axes(&window, input_shape);
     let depth = (input_shape.channels as usize).max(1);
     let row_len = (input_shape.width as usize).saturating_mul(depth);
-    let width = output_shape.width as usize;
-    let out_len = width.saturating_mul(depth).max(1);
+    let out_len = (output_shape.width as usize).saturating_mul(depth).max(1);
+    let (height, width) = (output_shape.height as usize, output_shape.width as usize);
     let quick = channels.quick(vertical.kernel.saturating_mul(horizontal.kernel));
-    let square = quick
-        && channels.full()
-        && (vertical.kernel, horizontal.kernel, vertical.dilation) == (3, 3, 1)
-        && (horizontal.stride == 1 || horizontal.stride == 2);
-    let slot_len = layout.line.saturating_mul(BLOCK);
-    let mut lines = [Pair::ZERO; PAIRS];
-    let mut sums = [0; SUMS];
-    // By twos.
-    let sums = sums.get_mut(..width.next_multiple_of(2)).unwrap_or(&mut []);
-    let mut first = 0_usize;
-    while first < depth {
-        let mut factors = [Factor::NONE; BLOCK];
-        channels.factors(first, &mut factors);
-        let mut taps = [[Pair::ZERO; TAPS]; BLOCK];
-        let mut squares = [[[Pair::ZERO; 4]; 6]; BLOCK];
-        for ((offset, taps), square) in taps.iter_mut().enumerate().zip(&mut squares) {
-            gather(weights, first.saturating_add(offset), depth, horizontal.kernel, layout.taps, taps);
-            *square = turned(taps);
+    let layer = Layer { input, input_offset, weights, channels, depth };
+    let across = Lines { horizontal, vertical, element: depth, row: row_len, width, height, step: depth, out: out_len };
+    let three = [vertical, horizontal].iter().all(|axis| (axis.kernel, axis.dilation) == (3, 1));
+    if quick && channels.full() && three && vertical.stride == horizontal.stride && matches!(vertical.stride, 1 | 2) {
+        let down = across.turned();
+        // Outputs are made by twos and lines cost some more: by columns there may be fewer, or less is made in vain.
+        let cost =
+            |lines: &Lines| lines.height.saturating_mul(lines.width.div_ceil(2).saturating_mul(4).saturating_add(1));
+        let few = down.line().saturating_mul(BLOCK * 3) <= PAIRS;
+        if few && cost(&down) < cost(&across) {
+            layer.squares::<I>(&down, [3, 1], output);
+        } else {
+            layer.squares::<I>(&across, [1, 3], output);
         }
-        // Rows count from the first of the padding. The next to be spread and its slot, and the slot of the window's first.
-        let (mut next, mut next_slot, mut slot) = (0_usize, 0_usize, 0_usize);
-        let mut behind = layout.slots;
-        for out_row in output.chunks_exact_mut(out_len) {
-            while next < behind {
-                let start = next_slot.saturating_mul(slot_len);
-                let lines = lines.get_mut(start..start.saturating_add(slot_len)).unwrap_or(&mut []);
-                match next.checked_sub(vertical.padding) {
-                    Some(row) if row < vertical.input => {
-                        let at = row.saturating_mul(row_len).saturating_add(first);
-                        let input = input.get(at..row.saturating_add(1).saturating_mul(row_len)).unwrap_or(&[]);
-                        I::spread(input, depth, input_offset, lines, layout.line, horizontal.padding);
-                    }
-                    _ => lines.fill(Pair::ZERO),
-                }
-                next = next.saturating_add(1);
-                next_slot = if next_slot.saturating_add(1) < layout.slots { next_slot.saturating_add(1) } else { 0 };
+    } else {
+        layer.lines::<I>(&across, &layout, quick, output);
+    }
+    true
+}
+
+/// The constants and inputs of a layer.
+struct Layer<'a, 'c> {
+    input: &'a [i8],
+    input_offset: i32,
+    weights: &'a [i8],
+    channels: &'c Channels<'a>,
+    depth: usize,
+}
+
+impl Layer<'_, '_> {
+    /// Any taps.
+    #[inline(never)]
+    fn lines<I: Isa>(&self, shapes: &Lines, layout: &Layout, quick: bool, output: &mut [i8]) {
+        let &Self { input, input_offset, weights, channels, depth } = self;
+        let &Lines { vertical, horizontal, row: row_len, width, out: out_len, .. } = shapes;
+        let slot_len = layout.line.saturating_mul(BLOCK);
+        let mut lines = [Pair::ZERO; PAIRS];
+        let mut sums = [0; SUMS];
+        // By twos.
+        let sums = sums.get_mut(..width.next_multiple_of(2)).unwrap_or(&mut []);
+        let mut first = 0_usize;
+        while first < depth {
+            let mut factors = [Factor::NONE; BLOCK];
+            channels.factors(first, &mut factors);
+            let mut taps = [[Pair::ZERO; TAPS]; BLOCK];
+            for (offset, taps) in taps.iter_mut().enumerate() {
+                gather(weights, first.saturating_add(offset), depth, horizontal.kernel, layout.taps, taps);
             }
-            if square {
-                for (offset, (square, factor)) in squares.iter().zip(&factors).enumerate() {
-                    let turn = if slot == 0 { 0 } else { 3_usize.saturating_sub(slot) };
-                    let Some(taps) = square.get(turn..).and_then(|taps| taps.first_chunk::<3>()) else { continue };
-                    let lines = lines.get(offset.saturating_mul(layout.line)..).unwrap_or(&[]);
-                    let square = Square { lines, slot: slot_len, taps, factor: *factor, width, step: depth };
-                    let out = out_row.get_mut(first.saturating_add(offset)..).unwrap_or(&mut []);
-                    match horizontal.stride {
-                        1 => I::square::<1>(&square, out),
-                        _ => I::square::<2>(&square, out),
+            // Rows count from the first of the padding. The next to be spread and its slot, and the slot of the window's first.
+            let (mut next, mut next_slot, mut slot) = (0_usize, 0_usize, 0_usize);
+            let mut behind = layout.slots;
+            for out_row in output.chunks_exact_mut(out_len.max(1)) {
+                while next < behind {
+                    let start = next_slot.saturating_mul(slot_len);
+                    let lines = lines.get_mut(start..start.saturating_add(slot_len)).unwrap_or(&mut []);
+                    match next.checked_sub(vertical.padding) {
+                        Some(row) if row < vertical.input => {
+                            let at = row.saturating_mul(row_len).saturating_add(first);
+                            let input = input.get(at..row.saturating_add(1).saturating_mul(row_len)).unwrap_or(&[]);
+                            I::spread(input, depth, input_offset, lines, layout.line, horizontal.padding);
+                        }
+                        _ => lines.fill(Pair::ZERO),
                     }
+                    next = next.saturating_add(1);
+                    next_slot =
+                        if next_slot.saturating_add(1) < layout.slots { next_slot.saturating_add(1) } else { 0 };
                 }
-            } else {
                 for (offset, (taps, factor)) in taps.iter().zip(&factors).enumerate() {
                     sums.fill(factor.bias);
                     let mut slot = slot;
@@ -144,13 +162,12 @@ pub(crate) fn depthwise_conv2d<I: Isa>(
                     let out = out_row.get_mut(first.saturating_add(offset)..).unwrap_or(&mut []);
                     channels.line(sums, factor, quick, out, depth);
                 }
+                behind = behind.saturating_add(vertical.stride);
+                slot = around(slot.saturating_add(vertical.stride), layout.slots);
             }
-            behind = behind.saturating_add(vertical.stride);
-            slot = around(slot.saturating_add(vertical.stride), layout.slots);
+            first = first.saturating_add(BLOCK);
         }
-        first = first.saturating_add(BLOCK);
     }
-    true
 }
 
 /// `slot` in a ring of `slots`.
@@ -159,15 +176,125 @@ fn around(slot: usize, slots: usize) -> usize {
     if slot < slots { slot } else { slot.checked_rem(slots).unwrap_or(0) }
 }
 
-/// Three rows of three taps twice over, each as [`Square`] has them, so that three rows begin at any of them.
-fn turned(taps: &[Pair; TAPS]) -> [[Pair; 4]; 6] {
-    let mut rows = [[Pair::ZERO; 4]; 6];
-    for (row, taps) in rows.iter_mut().zip(taps.chunks_exact(2).take(3).cycle()) {
-        if let &[Pair([a, b]), Pair([c, _])] = taps {
-            *row = [Pair([a, b]), Pair([c, 0]), Pair([0, a]), Pair([b, c])];
+/// Lines of inputs and outputs, one of them the rows, the other the columns.
+#[derive(Clone, Copy)]
+struct Lines {
+    /// Along a line.
+    horizontal: Axis,
+    /// From line to line.
+    vertical: Axis,
+    /// From input to input of a line.
+    element: usize,
+    /// From line to line of inputs.
+    row: usize,
+    /// Outputs of a line.
+    width: usize,
+    /// Lines of outputs.
+    height: usize,
+    /// From output to output of a line.
+    step: usize,
+    /// From line to line of outputs.
+    out: usize,
+}
+
+impl Lines {
+    /// Columns for rows.
+    fn turned(&self) -> Self {
+        let &Self { horizontal, vertical, element, row, width, height, step, out } = self;
+        Self {
+            horizontal: vertical,
+            vertical: horizontal,
+            element: row,
+            row: element,
+            width: height,
+            height: width,
+            step: out,
+            out: step,
         }
     }
-    rows
+
+    /// Pairs of a line of inputs, its padding and two more, since sums are made by twos.
+    fn line(&self) -> usize {
+        let Axis { kernel, stride, padding, input, .. } = self.horizontal;
+        let reach = self.width.saturating_mul(stride).saturating_add(kernel);
+        padding.saturating_add(input).max(reach).saturating_add(2).div_ceil(2).saturating_add(1)
+    }
+}
+
+impl Layer<'_, '_> {
+    /// Three by three taps, quickly requantized: as many lines of inputs as there is room for are spread, and serve all
+    /// outputs that they reach. `tap` is the step from tap to tap along and across a line.
+    #[inline(never)]
+    fn squares<I: Isa>(&self, shapes: &Lines, tap: [usize; 2], output: &mut [i8]) {
+        let &Lines { vertical, horizontal, element, row, width, height, step, out: out_len } = shapes;
+        let line = shapes.line();
+        let slot = line.saturating_mul(BLOCK);
+        let stride = vertical.stride.max(1);
+        // Beside padding, which stays, every slot is overwritten as a whole.
+        let mut lines = [Pair::ZERO; PAIRS];
+        let slots = PAIRS.checked_div(slot).unwrap_or(0);
+        let Some(most) = slots.checked_sub(3).and_then(|more| more.checked_div(stride)) else { return };
+        let most = most.saturating_add(1);
+        let mut first = 0_usize;
+        while first < self.depth {
+            let mut factors = [Factor::NONE; BLOCK];
+            self.channels.factors(first, &mut factors);
+            let taps = self.nine(first, tap);
+            let mut done = 0_usize;
+            while done < height {
+                let height = height.saturating_sub(done).min(most);
+                // Counted from the first of the padding.
+                let top = done.saturating_mul(stride);
+                let rows = height.saturating_sub(1).saturating_mul(stride).saturating_add(3);
+                for (at, lines) in (top..).zip(lines.chunks_exact_mut(slot.max(1)).take(rows)) {
+                    match at.checked_sub(vertical.padding) {
+                        Some(at) if at < vertical.input => {
+                            let input = self.input.get(at.saturating_mul(row).saturating_add(first)..).unwrap_or(&[]);
+                            // Of these inputs alone, whatever follows.
+                            let reach =
+                                horizontal.input.saturating_sub(1).saturating_mul(element).saturating_add(BLOCK);
+                            let input = input.get(..reach).unwrap_or(input);
+                            I::spread(input, element, self.input_offset, lines, line, horizontal.padding);
+                        }
+                        _ => lines.fill(Pair::ZERO),
+                    }
+                }
+                let start = done.saturating_mul(out_len).saturating_add(first);
+                for (offset, (taps, factor)) in taps.iter().zip(&factors).enumerate() {
+                    let lines = lines.get(offset.saturating_mul(line)..).unwrap_or(&[]);
+                    let down = slot.saturating_mul(stride);
+                    let square = Square { lines, slot, down, taps, factor: *factor, width, step, height, row: out_len };
+                    let out = output.get_mut(start.saturating_add(offset)..).unwrap_or(&mut []);
+                    match horizontal.stride {
+                        1 => I::square::<1>(&square, out),
+                        _ => I::square::<2>(&square, out),
+                    }
+                }
+                done = done.saturating_add(height);
+            }
+            first = first.saturating_add(BLOCK);
+        }
+    }
+
+    /// Three rows of three taps for each of the channels from `first` on, as [`Square`] has them.
+    fn nine(&self, first: usize, [along, across]: [usize; 2]) -> [[[Pair; 4]; 3]; BLOCK] {
+        let mut squares = [[[Pair::ZERO; 4]; 3]; BLOCK];
+        let taps = |row: usize, column: usize| -> [i16; BLOCK] {
+            let tap = row.wrapping_mul(across).wrapping_add(column.wrapping_mul(along));
+            let weights = self.weights.get(tap.saturating_mul(self.depth).saturating_add(first)..);
+            let weights = weights.and_then(|weights| weights.first_chunk()).unwrap_or(&[0; BLOCK]);
+            weights.map(|weight| i16::from(weight).wrapping_mul(2))
+        };
+        for row in 0..3 {
+            let [a, b, c] = [0, 1, 2].map(|column| taps(row, column));
+            for (square, ((a, b), c)) in squares.iter_mut().zip(a.into_iter().zip(b).zip(c)) {
+                if let Some(square) = square.get_mut(row) {
+                    *square = [Pair([a, b]), Pair([c, 0]), Pair([0, a]), Pair([b, c])];
+                }
+            }
+        }
+        squares
+    }
 }
 
 /// The taps of one channel, row by row, in pairs of neighbours.
