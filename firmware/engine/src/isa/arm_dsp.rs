@@ -34,6 +34,25 @@ impl Isa for ArmDsp {
     }
 
     #[inline(always)]
+    fn expand_pixels(input: &[i8], step: usize, input_offset: i32, columns: &mut [[Quad; 4]]) {
+        let reach = step.saturating_mul(3).saturating_add(columns.len().saturating_mul(4));
+        if reach > input.len() || columns.is_empty() {
+            return portable::expand_pixels::<Self>(input, step, input_offset, columns);
+        }
+        pixels_whole(input, step, halves(input_offset), columns);
+    }
+
+    #[inline(always)]
+    fn copy_runs(source: &[i8], target: &mut [i8], steps: [usize; 2], len: usize, count: usize) {
+        let Some(more) = count.checked_sub(1) else { return };
+        let reach = steps.map(|step| step.saturating_mul(more).saturating_add(len));
+        if len == 0 || reach[0] > source.len() || reach[1] > target.len() || steps.iter().any(|&step| step < len) {
+            return portable::copy_runs(source, target, steps, len, count);
+        }
+        runs(source, target, steps, len, count);
+    }
+
+    #[inline(always)]
     fn dot_columns(acc: [i32; 4], columns: &[[Quad; 4]], weights: &[i8]) -> [i32; 4] {
         let whole = weights.len() / 4;
         if whole >= columns.len() {
@@ -324,8 +343,10 @@ macro_rules! squares {
                     "ldm sp, {{r2, r3, r4, r5}}",
                     "smmulr {p}, {p}, r2",
                     "smmulr {q}, {q}, r2",
+                    "cbz r3, 4f",
                     "add {p}, {p}, {p}, asr #31",
                     "add {q}, {q}, {q}, asr #31",
+                    "4:",
                     "add {p}, {p}, r4",
                     "add {q}, {q}, r4",
                     "asr {p}, {p}, r3",
@@ -454,6 +475,87 @@ fn expand_whole<const STRIDE: usize>(input: &[[i8; 4]], offset: i32, quads: &mut
     }
 }
 
+/// Copies runs of one element at least, of which there is one at least; they must be there.
+#[inline(always)]
+fn runs(source: &[i8], target: &mut [i8], steps: [usize; 2], len: usize, count: usize) {
+    // SAFETY: reads and writes `len` elements of each of `count` runs, by words as long as there are four, which the caller
+    // has seen to be there.
+    unsafe {
+        asm!(
+            "2:",
+            "subs {n}, {len}, #4",
+            "blt 4f",
+            "3:",
+            "ldr {a}, [{source}], #4",
+            "subs {n}, {n}, #4",
+            "str {a}, [{target}], #4",
+            "bge 3b",
+            "4:",
+            "adds {n}, {n}, #4",
+            "beq 6f",
+            "5:",
+            "ldrb {a}, [{source}], #1",
+            "subs {n}, {n}, #1",
+            "strb {a}, [{target}], #1",
+            "bne 5b",
+            "6:",
+            "add {source}, {source}, {source_skip}",
+            "add {target}, {target}, {target_skip}",
+            "subs {count}, {count}, #1",
+            "bne 2b",
+            source = inout(reg) source.as_ptr() => _,
+            target = inout(reg) target.as_mut_ptr() => _,
+            source_skip = in(reg) steps[0].wrapping_sub(len),
+            target_skip = in(reg) steps[1].wrapping_sub(len),
+            len = in(reg) len,
+            count = inout(reg) count => _,
+            n = out(reg) _,
+            a = out(reg) _,
+            options(nostack),
+        );
+    }
+}
+
+/// Expands four pixels, `step` apart, into `columns`, of which there is one at least; inputs must be there.
+#[inline(always)]
+fn pixels_whole(input: &[i8], step: usize, offset: i32, columns: &mut [[Quad; 4]]) {
+    // SAFETY: reads a word of each of four pixels for each of `columns`, which the caller has seen to be there, and writes
+    // these.
+    unsafe {
+        asm!(
+            "2:",
+            "ldr r3, [{input}]",
+            "ldr r5, [{input}, {step}]",
+            "sxtab16 r2, {offset}, r3",
+            "sxtab16 r3, {offset}, r3, ror #8",
+            "sxtab16 r4, {offset}, r5",
+            "sxtab16 r5, {offset}, r5, ror #8",
+            "stm {columns}!, {{r2, r3, r4, r5}}",
+            "ldr r3, [{input}, {step}, lsl #1]",
+            "ldr r5, [{input}, {last}]",
+            "sxtab16 r2, {offset}, r3",
+            "sxtab16 r3, {offset}, r3, ror #8",
+            "sxtab16 r4, {offset}, r5",
+            "sxtab16 r5, {offset}, r5, ror #8",
+            "stm {columns}!, {{r2, r3, r4, r5}}",
+            "add {input}, {input}, #4",
+            "subs {n}, {n}, #1",
+            "bne 2b",
+            input = inout(reg) input.as_ptr() => _,
+            columns = inout(reg) columns.as_mut_ptr() => _,
+            n = inout(reg) columns.len() => _,
+            step = in(reg) step,
+            last = in(reg) step.wrapping_mul(3),
+            offset = in(reg) offset,
+            out("r2") _,
+            out("r3") _,
+            out("r4") _,
+            out("r5") _,
+            options(nostack),
+        );
+    }
+}
+
 /// Four weights and their sixteen products.
 macro_rules! turn {
     () => {
@@ -479,76 +581,42 @@ struct Frame {
     columns: *const [Quad; 4],
     turns: usize,
     factor: *const Factor,
-    end: *const Factor,
+    filler: usize,
     output: *mut i8,
     stride: usize,
     /// From the end of what is read of a row to the next.
     skip: usize,
+    end: *const Factor,
 }
 
 /// Outputs of `factors`, of which there is one at least, as of `columns`. Each row must have four weights for each column,
 /// and `output` room for four pixels.
 #[inline(always)]
 fn rows_of_columns(rows: &Rows<'_>, factors: &[Factor], output: &mut [i8], stride: usize) {
-    /// One sum, requantized: the quick way of `finish::rounded`.
-    macro_rules! round {
-        ($sum:literal) => {
-            concat!(
-                "lsl ",
-                $sum,
-                ", ",
-                $sum,
-                ", #1
-                 smmulr ",
-                $sum,
-                ", ",
-                $sum,
-                ", r3
-                 add ",
-                $sum,
-                ", ",
-                $sum,
-                ", ",
-                $sum,
-                ", asr #31
-                 add ",
-                $sum,
-                ", ",
-                $sum,
-                ", r5
-                 asr ",
-                $sum,
-                ", ",
-                $sum,
-                ", r4
-                 ssat ",
-                $sum,
-                ", #8, ",
-                $sum
-            )
-        };
-    }
     let ends = factors.as_ptr_range();
-    let mut frame = Frame {
+    let frame = Frame {
         columns: rows.columns.as_ptr(),
         turns: rows.columns.len(),
         factor: ends.start,
-        end: ends.end,
+        filler: 0,
         output: output.as_mut_ptr(),
         stride,
         skip: rows.stride.wrapping_sub(rows.columns.len().wrapping_mul(4)),
+        end: ends.end,
     };
     // SAFETY: for each of `factors` it reads that, all of `columns`, which are aligned to 8, as `ldm` needs, and as many
     // words of the row, and writes one element for each of four pixels, `stride` apart; the caller has seen that rows and
-    // pixels are there. The frame is as it lies in memory, and outlives the loop.
+    // pixels are there. The frame is as it lies in memory; what is pushed of it is taken off the stack again.
     unsafe {
         asm!(
-            "push {{r2}}",
+            "ldmdb {a}!, {{r2, r3, r4, r5}}",
+            "push {{r2, r3, r4, r5}}",
+            "ldmdb {a}!, {{r2, r3, r4, r5}}",
+            "push {{r2, r3, r4, r5}}",
             "2:",
-            "ldr r2, [sp]",
-            "ldrd {columns}, {n}, [r2]",
-            "ldr r2, [r2, #8]",
-            "ldr {p}, [r2]",
+            "ldr {a}, [sp, #8]",
+            "ldr {p}, [{a}]",
+            "ldrd {columns}, {n}, [sp]",
             "mov {q}, {p}",
             "mov {r}, {p}",
             "mov {s}, {p}",
@@ -569,30 +637,48 @@ fn rows_of_columns(rows: &Rows<'_>, factors: &[Factor], output: &mut [i8], strid
             "subs {n}, {n}, #1",
             "bne 5b",
             "6:",
-            "ldr r2, [sp]",
-            "ldr {a}, [r2, #8]",
-            "ldr r3, [{a}, #4]",
-            "ldrd r4, r5, [{a}, #8]",
-            "add {a}, {a}, #16",
-            "str {a}, [r2, #8]",
-            round!("{p}"),
-            round!("{q}"),
-            round!("{r}"),
-            round!("{s}"),
-            "ldrd {columns}, {n}, [r2, #16]",
+            "ldr {a}, [sp, #8]",
+            "ldm {a}!, {{r2, r3, r4, r5}}",
+            "str {a}, [sp, #8]",
+            "lsl {p}, {p}, #1",
+            "lsl {q}, {q}, #1",
+            "lsl {r}, {r}, #1",
+            "lsl {s}, {s}, #1",
+            "smmulr {p}, {p}, r3",
+            "smmulr {q}, {q}, r3",
+            "smmulr {r}, {r}, r3",
+            "smmulr {s}, {s}, r3",
+            "cbz r4, 7f",
+            "add {p}, {p}, {p}, asr #31",
+            "add {q}, {q}, {q}, asr #31",
+            "add {r}, {r}, {r}, asr #31",
+            "add {s}, {s}, {s}, asr #31",
+            "7:",
+            "add {p}, {p}, r5",
+            "add {q}, {q}, r5",
+            "add {r}, {r}, r5",
+            "add {s}, {s}, r5",
+            "asr {p}, {p}, r4",
+            "asr {q}, {q}, r4",
+            "asr {r}, {r}, r4",
+            "asr {s}, {s}, r4",
+            "ssat {p}, #8, {p}",
+            "ssat {q}, #8, {q}",
+            "ssat {r}, #8, {r}",
+            "ssat {s}, #8, {s}",
+            "ldrd {columns}, {n}, [sp, #16]",
             "strb {q}, [{columns}, {n}]",
             "strb {r}, [{columns}, {n}, lsl #1]",
             "add {b}, {n}, {n}, lsl #1",
             "strb {s}, [{columns}, {b}]",
             "strb {p}, [{columns}], #1",
-            "str {columns}, [r2, #16]",
-            "ldr {b}, [r2, #24]",
-            "add {weights}, {weights}, {b}",
-            "ldr {b}, [r2, #12]",
+            "str {columns}, [sp, #16]",
+            "ldrd {n}, {b}, [sp, #24]",
+            "add {weights}, {weights}, {n}",
             "cmp {a}, {b}",
             "bne 2b",
-            "pop {{r2}}",
-            inout("r2") &raw mut frame => _,
+            "add sp, sp, #32",
+            a = inout(reg) (&raw const frame).wrapping_add(1) => _,
             weights = inout(reg) rows.weights.as_ptr() => _,
             columns = out(reg) _,
             n = out(reg) _,
@@ -600,8 +686,8 @@ fn rows_of_columns(rows: &Rows<'_>, factors: &[Factor], output: &mut [i8], strid
             q = out(reg) _,
             r = out(reg) _,
             s = out(reg) _,
-            a = out(reg) _,
             b = out(reg) _,
+            out("r2") _,
             out("r3") _,
             out("r4") _,
             out("r5") _,

@@ -36,7 +36,8 @@ pub struct Factor {
     pub(crate) multiplier: i32,
     /// Bits that the second rounding takes away; the shift to the left where that is below 0.
     pub(crate) right: i32,
-    /// What the second rounding adds: half of the divisor, and the zero point times the divisor.
+    /// What the second rounding adds: half of the divisor, and the zero point times the divisor; the zero point alone where
+    /// there is no second rounding.
     pub(crate) half: i32,
 }
 
@@ -103,6 +104,18 @@ pub trait Isa: Sized {
     #[inline(always)]
     fn expand<const STRIDE: usize>(input: &[i8], input_offset: i32, quads: &mut [Quad], first: usize) {
         portable::expand::<STRIDE>(input, input_offset, quads, first);
+    }
+
+    /// Expands the inputs of four pixels, which are `step` apart, for as many columns as there are.
+    #[inline(always)]
+    fn expand_pixels(input: &[i8], step: usize, input_offset: i32, columns: &mut [[Quad; 4]]) {
+        portable::expand_pixels::<Self>(input, step, input_offset, columns);
+    }
+
+    /// Copies `count` runs of `len` elements each, which are `[source_step, target_step]` apart; nothing where they are not.
+    #[inline(always)]
+    fn copy_runs(source: &[i8], target: &mut [i8], steps: [usize; 2], len: usize, count: usize) {
+        portable::copy_runs(source, target, steps, len, count);
     }
 
     /// `acc[p] + sum(columns[i][p] * weights[i])`: one row of weights with the inputs of four pixels.

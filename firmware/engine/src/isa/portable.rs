@@ -2,6 +2,7 @@
 
 use super::{Isa, Pair, Quad, Rows, Square};
 use crate::kernels::finish::rounded;
+use crate::kernels::movement::copy;
 
 /// The instruction set that overrides nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +79,28 @@ pub(super) fn expand<const STRIDE: usize>(input: &[i8], input_offset: i32, quads
     {
         quad.0 = [0; 4];
         quad.0.iter_mut().zip(rest).for_each(|(quad, &x)| *quad = i16::from(x).wrapping_add(offset));
+    }
+}
+
+/// See [`Isa::expand_pixels`].
+#[inline(always)]
+pub(super) fn expand_pixels<I: Isa>(input: &[i8], step: usize, input_offset: i32, columns: &mut [[Quad; 4]]) {
+    let len = columns.len().saturating_mul(4);
+    let quads = columns.as_flattened_mut();
+    let mut rest = input;
+    for pixel in 0..4 {
+        I::expand::<4>(rest.get(..len).unwrap_or(rest), input_offset, quads, pixel);
+        rest = rest.get(step..).unwrap_or(&[]);
+    }
+}
+
+/// See [`Isa::copy_runs`].
+#[inline(always)]
+pub(super) fn copy_runs(source: &[i8], target: &mut [i8], steps: [usize; 2], len: usize, count: usize) {
+    let (mut from, mut to) = (0_usize, 0_usize);
+    for _ in 0..count {
+        copy(source.get(from..from.saturating_add(len)).unwrap_or(&[]), target, to);
+        (from, to) = (from.saturating_add(steps[0]), to.saturating_add(steps[1]));
     }
 }
 

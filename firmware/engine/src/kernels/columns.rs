@@ -21,7 +21,12 @@ const QUADS: usize = DEPTH / 4;
 struct Pixels {
     spans: [(Span, Span); 4],
     count: usize,
+    /// From input to input of neighbours, where there are four and the kernel lies inside the input for all of them.
+    step: Option<usize>,
 }
+
+/// What lies under the kernel of each of four pixels.
+type Patches = [[i8; DEPTH]; 4];
 
 /// Convolves int8; padding counts as zero point, which adds nothing.
 ///
@@ -39,35 +44,48 @@ pub(crate) fn conv2d<I: Isa>(
     output_shape: Shape,
 ) {
     let (vertical, horizontal) = axes(window, input_shape);
+    let width = output_shape.width as usize;
     let depth = input_shape.channels as usize;
     let kernel_len = vertical.kernel.saturating_mul(horizontal.kernel).saturating_mul(depth).max(1);
     let view = View { input, row_len: (input_shape.width as usize).saturating_mul(depth), depth, horizontal, vertical };
     let channels_out = (output_shape.channels as usize).max(1);
-    let quick = channels.quick(kernel_len);
+    let quick = channels.quick_rows(weights, kernel_len);
     let mut columns = [[Quad::ZERO; 4]; QUADS];
     let mut factors = [Factor::NONE; CHANNELS];
     let mut sums = [[0; 4]; CHANNELS];
     let mut spare = [0; CHANNELS * 4];
+    let mut patches = [[0; DEPTH]; 4];
+    let mut pixels = Pixels { spans: [(Span::NONE, Span::NONE); 4], count: 0, step: None };
+    // Where there is one input for each output, rows follow each other as pixels do.
+    let pointwise = kernel_len == depth
+        && (vertical.stride, horizontal.stride) == (1, 1)
+        && (input_shape.height, input_shape.width) == (output_shape.height, output_shape.width);
     let mut first = 0_usize;
     while first < channels_out {
         let count = channels_out.saturating_sub(first).min(CHANNELS);
         let factors = factors.get_mut(..count).unwrap_or(&mut []);
         channels.factors(first, factors);
+        if quick {
+            let weights = weights.get(first.saturating_mul(kernel_len)..).unwrap_or(&[]);
+            channels.row_factors(first, weights, kernel_len, factors);
+        }
         let (mut y, mut x) = (0_usize, 0_usize);
+        let mut rows = vertical.clip(y);
         for out in output.chunks_mut(channels_out.saturating_mul(4)) {
-            let mut pixels = Pixels { spans: [(Span::NONE, Span::NONE); 4], count: 0 };
-            for (span, _) in pixels.spans.iter_mut().zip(out.chunks_exact(channels_out)) {
-                *span = (vertical.clip(y), horizontal.clip(x));
-                pixels.count = pixels.count.wrapping_add(1);
+            pixels.count = out.len().checked_div(channels_out).unwrap_or(0);
+            for span in pixels.spans.iter_mut().take(pixels.count) {
+                *span = (rows, horizontal.clip(x));
                 x = x.wrapping_add(1);
-                if x == output_shape.width as usize {
+                if x == width {
                     (x, y) = (0, y.wrapping_add(1));
+                    rows = vertical.clip(y);
                 }
             }
+            pixels.step = view.step(&pixels, pointwise);
             let mut start = 0_usize;
             while start < kernel_len {
                 let len = kernel_len.saturating_sub(start).min(DEPTH);
-                view.expand::<I>(&pixels, zero_point, start, len, &mut columns);
+                view.expand::<I>(&pixels, zero_point, start, len, &mut columns, &mut patches);
                 let begin = first.saturating_mul(kernel_len).saturating_add(start);
                 let rows = Rows {
                     columns: columns.get(..len.div_ceil(4)).unwrap_or(&[]),
@@ -113,6 +131,18 @@ pub(crate) fn conv2d<I: Isa>(
 }
 
 impl View<'_, i8> {
+    /// See [`Pixels::step`].
+    fn step(&self, pixels: &Pixels, pointwise: bool) -> Option<usize> {
+        let [(_, first), .., (_, last)] = pixels.spans;
+        let inside = pixels
+            .spans
+            .iter()
+            .all(|(rows, columns)| (rows.taps, columns.taps) == (self.vertical.kernel, self.horizontal.kernel));
+        let step = self.horizontal.stride.saturating_mul(self.depth);
+        let in_a_row = last.start == first.start.saturating_add(self.horizontal.stride.saturating_mul(3));
+        (pixels.count == 4 && inside && (pointwise || in_a_row)).then_some(step)
+    }
+
     /// Expands `[start, start + len)` of what lies under the kernel of each pixel.
     #[inline(never)]
     fn expand<I: Isa>(
@@ -122,36 +152,66 @@ impl View<'_, i8> {
         start: usize,
         len: usize,
         columns: &mut [[Quad; 4]; QUADS],
+        patches: &mut Patches,
     ) {
         let offset = i32::from(zero_point).wrapping_neg();
-        let quads = columns.as_flattened_mut();
         let end = start.saturating_add(len);
-        let aligned = self.depth.is_multiple_of(4);
-        let mut patch = [zero_point; DEPTH];
-        for (pixel, &(rows, columns)) in pixels.spans.iter().take(pixels.count).enumerate() {
-            let padded = rows.taps < self.vertical.kernel || columns.taps < self.horizontal.kernel;
-            if padded {
-                if aligned {
-                    quads.iter_mut().skip(pixel).step_by(4).for_each(|quad| *quad = Quad::ZERO);
-                } else {
-                    patch.fill(zero_point);
+        if !self.depth.is_multiple_of(4) {
+            self.patches::<I>(pixels, zero_point, start, end, patches);
+            let columns = columns.get_mut(..len.div_ceil(4)).unwrap_or(&mut []);
+            return I::expand_pixels(patches.as_flattened(), DEPTH, offset, columns);
+        }
+        if let Some(step) = pixels.step {
+            let [(rows, taps), ..] = pixels.spans;
+            self.runs_from(rows, taps, |at, input, run| {
+                // What of the run lies in the piece.
+                let skipped = start.saturating_sub(at);
+                let kept = run.min(end.saturating_sub(at));
+                let quads = kept.saturating_sub(skipped) / 4;
+                let at = at.saturating_sub(start) / 4;
+                if let Some(columns) = columns.get_mut(at..at.saturating_add(quads)) {
+                    I::expand_pixels(input.get(skipped..).unwrap_or(&[]), step, offset, columns);
                 }
+            });
+            return;
+        }
+        let quads = columns.as_flattened_mut();
+        for (pixel, &(rows, columns)) in pixels.spans.iter().take(pixels.count).enumerate() {
+            if rows.taps < self.vertical.kernel || columns.taps < self.horizontal.kernel {
+                quads.iter_mut().skip(pixel).step_by(4).take(len / 4).for_each(|quad| *quad = Quad::ZERO);
             }
             self.runs(rows, columns, |at, input| {
-                // What of the run lies in the piece.
                 let skipped = start.saturating_sub(at);
                 let kept = input.len().min(end.saturating_sub(at));
                 let input = input.get(skipped..kept).unwrap_or(&[]);
                 let at = at.saturating_sub(start);
-                if aligned {
-                    I::expand::<4>(input, offset, quads, at.saturating_add(pixel));
-                } else {
-                    copy(input, &mut patch, at);
-                }
+                I::expand::<4>(input, offset, quads, at.saturating_add(pixel));
             });
-            if !aligned {
-                I::expand::<4>(patch.get(..len).unwrap_or(&[]), offset, quads, pixel);
+        }
+    }
+
+    /// Copies `[start, end)` of what lies under the kernel of each pixel, zero points where that is padding and after it.
+    fn patches<I: Isa>(&self, pixels: &Pixels, zero_point: i8, start: usize, end: usize, patches: &mut Patches) {
+        let len = end.saturating_sub(start);
+        for (&(rows, columns), patch) in pixels.spans.iter().take(pixels.count).zip(patches) {
+            let padded = rows.taps < self.vertical.kernel || columns.taps < self.horizontal.kernel;
+            let from = if padded { 0 } else { len };
+            let after = patch.get_mut(from..len.next_multiple_of(4)).unwrap_or(&mut []);
+            after.iter_mut().for_each(|slot| *slot = zero_point);
+            let row = self.horizontal.kernel.saturating_mul(self.depth);
+            if self.horizontal.dilation == 1 && start == 0 && end == row.saturating_mul(self.vertical.kernel) {
+                let source = self.input_from(rows.start, columns.start);
+                let at = rows.tap.saturating_mul(row).saturating_add(columns.tap.saturating_mul(self.depth));
+                let target = patch.get_mut(at..).unwrap_or(&mut []);
+                let steps = [self.row_len.saturating_mul(self.vertical.dilation), row];
+                I::copy_runs(source, target, steps, columns.taps.saturating_mul(self.depth), rows.taps);
+                continue;
             }
+            self.runs(rows, columns, |at, input| {
+                let skipped = start.saturating_sub(at);
+                let kept = input.len().min(end.saturating_sub(at));
+                copy(input.get(skipped..kept).unwrap_or(&[]), patch, at.saturating_sub(start));
+            });
         }
     }
 }

@@ -96,21 +96,34 @@ impl<E: Element> View<'_, E> {
         run(self.input, start, count.saturating_mul(self.depth))
     }
 
-    /// Calls `each(offset in the kernel, input)` for every run of neighbouring elements under the kernel.
+    /// The input from `(y, x)` on.
     #[inline(always)]
-    pub(crate) fn runs(&self, rows: Span, columns: Span, mut each: impl FnMut(usize, &[E])) {
+    pub(crate) fn input_from(&self, y: usize, x: usize) -> &[E] {
+        let start = y.saturating_mul(self.row_len).saturating_add(x.saturating_mul(self.depth));
+        self.input.get(start..).unwrap_or(&[])
+    }
+
+    /// Calls `each(offset in the kernel, input, length)` for every run of neighbouring elements under the kernel: the input
+    /// from the run on, and what of it is the run.
+    #[inline(always)]
+    pub(crate) fn runs_from(&self, rows: Span, columns: Span, mut each: impl FnMut(usize, &[E], usize)) {
+        let dense = self.horizontal.dilation == 1;
+        let (count, taps) = if dense { (1, columns.taps) } else { (columns.taps, 1) };
         for row in 0..rows.taps {
             let y = rows.start.wrapping_add(row.wrapping_mul(self.vertical.dilation));
             let tap = rows.tap.wrapping_add(row).wrapping_mul(self.horizontal.kernel).wrapping_add(columns.tap);
-            if self.horizontal.dilation == 1 {
-                each(tap.wrapping_mul(self.depth), self.pixels(y, columns.start, columns.taps));
-                continue;
-            }
-            for column in 0..columns.taps {
+            for column in 0..count {
                 let x = columns.start.wrapping_add(column.wrapping_mul(self.horizontal.dilation));
-                each(tap.wrapping_add(column).wrapping_mul(self.depth), self.pixels(y, x, 1));
+                let at = tap.wrapping_add(column).wrapping_mul(self.depth);
+                each(at, self.input_from(y, x), taps.saturating_mul(self.depth));
             }
         }
+    }
+
+    /// Calls `each(offset in the kernel, input)` for every run of neighbouring elements under the kernel.
+    #[inline(always)]
+    pub(crate) fn runs(&self, rows: Span, columns: Span, mut each: impl FnMut(usize, &[E])) {
+        self.runs_from(rows, columns, |at, input, len| each(at, input.get(..len).unwrap_or(&[])));
     }
 
     /// Copies what lies under the kernel into `patch`, zero points where that is padding.

@@ -13,12 +13,13 @@ pub(crate) const RIGHT: i32 = 22;
 /// One output the quick way, before it is clamped.
 ///
 /// The doubled product's high half is the first rounding, which cannot saturate; half and the sign make the second, and as
-/// a multiple of the divisor the zero point may be added before it.
+/// a multiple of the divisor the zero point may be added before it. A shift of 0 has no second: half is the zero point.
 #[inline(always)]
 pub(crate) fn rounded(sum: i32, multiplier: i32, shift: i32, half: i32) -> i32 {
     let product = i64::from(sum.wrapping_shl(1)).wrapping_mul(multiplier.into());
     let high = (product.wrapping_add(1 << 31) >> 32) as i32;
-    high.wrapping_add(high >> 31).wrapping_add(half).wrapping_shr(shift.wrapping_neg() as u32)
+    let sign = if shift == 0 { 0 } else { high >> 31 };
+    high.wrapping_add(sign).wrapping_add(half).wrapping_shr(shift.wrapping_neg() as u32)
 }
 
 /// Four values from `first` on; zeros beyond the last.
@@ -35,15 +36,47 @@ fn four<T: Copy + Default>(values: &[T], first: usize) -> [T; 4] {
     }
 }
 
+/// Whether a channel of [`SMALL`] products is requantized the quick way.
+#[inline(always)]
+fn is_quick(bias: i32, shift: i32) -> bool {
+    bias.unsigned_abs() < 1 << 29 && (-RIGHT..=0).contains(&shift)
+}
+
 impl Channels<'_> {
     /// Whether there is a shorter way to the same bits: no sum of `depth` products and a bias leaves -2^30 to 2^30, and
-    /// every shift goes to the right.
+    /// no shift goes to the left.
     #[inline(never)]
     pub(crate) fn quick(&self, depth: usize) -> bool {
         let Bias::Narrow(bias) = self.bias else { return false };
+        depth <= SMALL && bias.iter().zip(self.shift).all(|(&bias, &shift)| is_quick(bias, shift.into()))
+    }
+
+    /// [`Channels::quick`], where channels that are always the same, as [`Channels::row_factors`] has them, do no harm.
+    #[inline(never)]
+    pub(crate) fn quick_rows(&self, weights: &[i8], depth: usize) -> bool {
+        let rows = weights.chunks_exact(depth.max(1));
         depth <= SMALL
-            && bias.iter().all(|bias| bias.unsigned_abs() < 1 << 29)
-            && self.shift.iter().all(|&shift| (-RIGHT..0).contains(&shift.into()))
+            && matches!(self.bias, Bias::Narrow(_))
+            && self.from::<i8>(0).zip(rows).all(|((bias, multiplier, shift), row)| {
+                is_quick(bias, shift) || self.constant(bias, multiplier, shift, row).is_some()
+            })
+    }
+
+    /// The one output of a channel whose weights are too small to make another, which is what training leaves of a channel
+    /// that died: a bias, and a shift that takes away all that is added to it.
+    fn constant(&self, bias: i32, multiplier: i32, shift: i32, weights: &[i8]) -> Option<i32> {
+        // Requantization is monotonic.
+        let within = |most: i32| {
+            let output = |sum: i32| -> i32 { self.output::<i8>(sum, multiplier, shift).into() };
+            let (low, high) = (output(bias.checked_sub(most)?), output(bias.checked_add(most)?));
+            (low == high).then_some(low)
+        };
+        // Often no weights of this number could make a difference, and there is no need to look at them.
+        let any = i32::try_from(weights.len().saturating_mul(128 * 255)).ok();
+        any.and_then(within).or_else(|| {
+            let sum = weights.iter().fold(0_u32, |sum, weight| sum.wrapping_add(weight.unsigned_abs().into()));
+            i32::try_from(sum.saturating_mul(255)).ok().and_then(within)
+        })
     }
 
     /// Writes the outputs of a line of one channel, `step` apart, of which there are no more than `output` has room for.
@@ -75,6 +108,20 @@ impl Channels<'_> {
         }
     }
 
+    /// The factors of the channels from `first` on, to which the rows of `weights` belong, where all are quick or constant.
+    #[inline(never)]
+    pub(crate) fn row_factors(&self, first: usize, weights: &[i8], depth: usize, factors: &mut [Factor]) {
+        self.factors(first, factors);
+        let rows = weights.chunks_exact(depth.max(1));
+        for ((factor, row), (bias, multiplier, shift)) in factors.iter_mut().zip(rows).zip(self.from::<i8>(first)) {
+            if !is_quick(bias, shift)
+                && let Some(output) = self.constant(bias, multiplier, shift, row)
+            {
+                *factor = Factor { bias: 0, multiplier: 0, right: 1, half: output.wrapping_mul(2) };
+            }
+        }
+    }
+
     /// The biases of the four channels from `first` on; 0 beyond the last.
     #[inline(always)]
     pub(crate) fn biases(&self, first: usize) -> [i32; 4] {
@@ -94,7 +141,7 @@ impl Channels<'_> {
     ) {
         for (index, (sums, factor)) in sums.iter().zip(factors).enumerate() {
             let mut at = index;
-            for value in self.outputs(*sums, factor.multiplier, factor.right.wrapping_neg(), quick) {
+            for value in self.outputs(*sums, factor, quick) {
                 if let Some(out) = output.get_mut(at) {
                     *out = value;
                 }
@@ -106,6 +153,9 @@ impl Channels<'_> {
     /// What the second rounding adds for a quick `shift`.
     #[inline(always)]
     pub(crate) fn half(&self, shift: i32) -> i32 {
+        if shift == 0 {
+            return self.zero_point;
+        }
         (self.zero_point.wrapping_mul(2).wrapping_add(1)).wrapping_shl(!shift as u32)
     }
 
@@ -123,11 +173,12 @@ impl Channels<'_> {
 
     /// Outputs of one channel.
     #[inline(always)]
-    pub(crate) fn outputs(&self, sums: [i32; 4], multiplier: i32, shift: i32, quick: bool) -> [i8; 4] {
+    fn outputs(&self, sums: [i32; 4], factor: &Factor, quick: bool) -> [i8; 4] {
+        let &Factor { multiplier, right, half, .. } = factor;
+        let shift = right.wrapping_neg();
         if !quick {
             return self.outputs_slowly(sums, [multiplier; 4], [shift; 4]);
         }
-        let half = self.half(shift);
         let [a, b, c, d] = sums;
         let rounded = |sum| rounded(sum, multiplier, shift, half);
         self.clamped([rounded(a), rounded(b), rounded(c), rounded(d)])
