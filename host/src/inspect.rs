@@ -307,7 +307,7 @@ mod tests {
     #[test]
     fn the_golden_blobs_are_shown() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden");
-        for name in ["v2_autoencoder", "v2_classifier", "v2_operators"] {
+        for name in ["v3_autoencoder", "v3_classifier", "v3_operators"] {
             let bytes = std::fs::read(folder.join(name).with_extension("neji")).expect("a golden blob");
             let bytes = AlignedBytes::new(&bytes);
             let model = Model::parse(bytes.as_slice()).expect("accepted");

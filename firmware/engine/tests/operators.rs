@@ -42,7 +42,7 @@ fn every_operator_gives_what_its_oracle_gives() {
 
 #[test]
 fn a_short_arena_is_an_error_with_numbers() {
-    let golden = include_bytes!("../../../shared/tests/golden/v2_classifier.neji");
+    let golden = include_bytes!("../../../shared/tests/golden/v3_classifier.neji");
     let bytes = AlignedBytes::new(golden);
     let engine = Engine::<Portable>::new(Model::parse(bytes.as_slice()).expect("a model"));
     let error = engine.run(&mut [0; 95]).unwrap_err();

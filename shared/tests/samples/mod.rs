@@ -18,11 +18,11 @@ pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shif
 /// The blobs with the names of their golden files.
 pub(crate) fn all() -> [(&'static str, Blob<'static>); 5] {
     [
-        ("v2_autoencoder", autoencoder()),
-        ("v2_classifier", classifier()),
-        ("v2_operators", operators()),
-        ("v2_int16", int16()),
-        ("v2_streaming", streaming()),
+        ("v3_autoencoder", autoencoder()),
+        ("v3_classifier", classifier()),
+        ("v3_operators", operators()),
+        ("v3_int16", int16()),
+        ("v3_streaming", streaming()),
     ]
 }
 
