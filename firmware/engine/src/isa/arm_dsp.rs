@@ -45,8 +45,9 @@ impl Isa for ArmDsp {
     #[inline(always)]
     fn copy_runs(source: &[i8], target: &mut [i8], steps: [usize; 2], len: usize, count: usize) {
         let Some(more) = count.checked_sub(1) else { return };
-        let reach = steps.map(|step| step.saturating_mul(more).saturating_add(len));
-        if len == 0 || reach[0] > source.len() || reach[1] > target.len() || steps.iter().any(|&step| step < len) {
+        // Words make products of two.
+        let reach = steps.map(|step| (step as u64).wrapping_mul(more as u64).wrapping_add(len as u64));
+        if len == 0 || reach[0] > source.len() as u64 || reach[1] > target.len() as u64 {
             return portable::copy_runs(source, target, steps, len, count);
         }
         runs(source, target, steps, len, count);
@@ -103,6 +104,24 @@ impl Isa for ArmDsp {
             start = start.saturating_add(stride);
         }
         acc
+    }
+
+    #[inline(always)]
+    fn multiply_column(column: &[Quad], weights: &[i8], stride: usize, factors: &[Factor], output: &mut [i8]) {
+        // As many rows by fours as end before the weights do, when whole words are read.
+        let read = column.len().saturating_mul(4);
+        let there = weights.len().saturating_sub(read).checked_div(stride).map_or(0, |rows| rows.saturating_add(1));
+        let there = if read <= weights.len() { there } else { 0 };
+        let fours = there.min(factors.len()).min(output.len()) / 4;
+        let rows = fours.wrapping_mul(4);
+        if fours > 0 && !column.is_empty() {
+            rows_of_column(column, weights, stride, factors, output, fours);
+        }
+        if rows < factors.len() {
+            let weights = weights.get(rows.saturating_mul(stride)..).unwrap_or(&[]);
+            let (factors, output) = (factors.get(rows..).unwrap_or(&[]), output.get_mut(rows..).unwrap_or(&mut []));
+            portable::multiply_column::<Self>(column, weights, stride, factors, output);
+        }
     }
 
     #[inline(always)]
@@ -739,35 +758,178 @@ fn columns_whole(acc: [i32; 4], columns: &[[Quad; 4]], weights: &[i8]) -> [i32; 
     [p, q, r, s]
 }
 
+/// Sixteen weights of four rows and their products.
+macro_rules! turn_of_rows {
+    () => {
+        "ldrd {x}, {y}, [{column}], #8
+         ldr {b}, [{weights}, {stride}]
+         sxtb16 {a}, {b}
+         sxtb16 {b}, {b}, ror #8
+         smlad {q}, {x}, {a}, {q}
+         smlad {q}, {y}, {b}, {q}
+         ldr {b}, [{weights}, {stride}, lsl #1]
+         sxtb16 {a}, {b}
+         sxtb16 {b}, {b}, ror #8
+         smlad {r}, {x}, {a}, {r}
+         smlad {r}, {y}, {b}, {r}
+         ldr {b}, [{weights}], #4
+         sxtb16 {a}, {b}
+         sxtb16 {b}, {b}, ror #8
+         smlad {p}, {x}, {a}, {p}
+         smlad {p}, {y}, {b}, {p}
+         ldr {b}, [{last}], #4
+         sxtb16 {a}, {b}
+         sxtb16 {b}, {b}, ror #8
+         smlad {s}, {x}, {a}, {s}
+         smlad {s}, {y}, {b}, {s}"
+    };
+}
+
+/// What the loop over rows of one column has no register for.
+#[repr(C)]
+struct Rest {
+    column: *const Quad,
+    turns: usize,
+    /// From the end of what is read of the last of four rows to the next.
+    skip: usize,
+    fours: usize,
+    factor: *const Factor,
+    output: *mut i8,
+}
+
+/// Outputs of `fours` times four rows, one at least. Each must have four weights for each of `column`, of which there is
+/// one at least, and factors and outputs must be there.
+#[inline(always)]
+fn rows_of_column(column: &[Quad], weights: &[i8], stride: usize, factors: &[Factor], output: &mut [i8], fours: usize) {
+    /// One sum, requantized and written: the quick way of `finish::rounded`.
+    macro_rules! finish {
+        ($sum:literal, $at:literal) => {
+            concat!(
+                "ldrd {a}, {b}, [{n}, #(4 + ",
+                $at,
+                ")]\n",
+                "ldr {y}, [{n}, #(12 + ",
+                $at,
+                ")]\n",
+                "lsl ",
+                $sum,
+                ", ",
+                $sum,
+                ", #1\n",
+                "smmulr ",
+                $sum,
+                ", ",
+                $sum,
+                ", {a}\n",
+                "cmp {b}, #0\n",
+                "it ne\n",
+                "addne ",
+                $sum,
+                ", ",
+                $sum,
+                ", ",
+                $sum,
+                ", asr #31\n",
+                "add ",
+                $sum,
+                ", ",
+                $sum,
+                ", {y}\n",
+                "asr ",
+                $sum,
+                ", ",
+                $sum,
+                ", {b}\n",
+                "ssat ",
+                $sum,
+                ", #8, ",
+                $sum,
+                "\n",
+                "strb ",
+                $sum,
+                ", [{x}], #1"
+            )
+        };
+    }
+    let rest = Rest {
+        column: column.as_ptr(),
+        turns: column.len(),
+        skip: stride.wrapping_sub(column.len().wrapping_mul(4)),
+        fours,
+        factor: factors.as_ptr(),
+        output: output.as_mut_ptr(),
+    };
+    // SAFETY: for each of four times `fours` rows it reads its factor, all of `column`, which is aligned to 8, as `ldrd`
+    // needs, and as many words of the row, and writes one element; the caller has seen that all are there. The frame is as
+    // it lies in memory; what is pushed of it is taken off the stack again.
+    unsafe {
+        asm!(
+            "sub sp, sp, #24",
+            "ldrd {p}, {q}, [{x}]",
+            "ldrd {r}, {s}, [{x}, #8]",
+            "strd {p}, {q}, [sp]",
+            "strd {r}, {s}, [sp, #8]",
+            "ldrd {p}, {q}, [{x}, #16]",
+            "strd {p}, {q}, [sp, #16]",
+            "2:",
+            "ldr {a}, [sp, #16]",
+            "ldrd {column}, {n}, [sp]",
+            "ldr {p}, [{a}]",
+            "ldr {q}, [{a}, #16]",
+            "ldr {r}, [{a}, #32]",
+            "ldr {s}, [{a}, #48]",
+            "add {last}, {weights}, {stride}",
+            "add {last}, {last}, {stride}, lsl #1",
+            "subs {n}, {n}, #4",
+            "blt 4f",
+            "3:",
+            turn_of_rows!(),
+            turn_of_rows!(),
+            turn_of_rows!(),
+            turn_of_rows!(),
+            "subs {n}, {n}, #4",
+            "bge 3b",
+            "4:",
+            "adds {n}, {n}, #4",
+            "beq 6f",
+            "5:",
+            turn_of_rows!(),
+            "subs {n}, {n}, #1",
+            "bne 5b",
+            "6:",
+            "ldrd {n}, {x}, [sp, #16]",
+            finish!("{p}", "0"),
+            finish!("{q}", "16"),
+            finish!("{r}", "32"),
+            finish!("{s}", "48"),
+            "add {n}, {n}, #64",
+            "strd {n}, {x}, [sp, #16]",
+            "ldrd {a}, {b}, [sp, #8]",
+            "add {weights}, {last}, {a}",
+            "subs {b}, {b}, #1",
+            "str {b}, [sp, #12]",
+            "bne 2b",
+            "add sp, sp, #24",
+            x = inout(reg) &raw const rest => _,
+            weights = inout(reg) weights.as_ptr() => _,
+            stride = in(reg) stride,
+            column = out(reg) _,
+            last = out(reg) _,
+            n = out(reg) _,
+            y = out(reg) _,
+            a = out(reg) _,
+            b = out(reg) _,
+            p = out(reg) _,
+            q = out(reg) _,
+            r = out(reg) _,
+            s = out(reg) _,
+        );
+    }
+}
+
 /// Four sums; each of four rows of `weights`, `stride` apart, must have four for each of `column`.
 #[inline(always)]
 fn rows_whole(acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> [i32; 4] {
-    /// One turn: sixteen weights and their products.
-    macro_rules! turn {
-        () => {
-            "ldrd {x}, {y}, [{column}], #8
-             ldr {b}, [{weights}, {stride}]
-             sxtb16 {a}, {b}
-             sxtb16 {b}, {b}, ror #8
-             smlad {q}, {x}, {a}, {q}
-             smlad {q}, {y}, {b}, {q}
-             ldr {b}, [{weights}, {stride}, lsl #1]
-             sxtb16 {a}, {b}
-             sxtb16 {b}, {b}, ror #8
-             smlad {r}, {x}, {a}, {r}
-             smlad {r}, {y}, {b}, {r}
-             ldr {b}, [{weights}], #4
-             sxtb16 {a}, {b}
-             sxtb16 {b}, {b}, ror #8
-             smlad {p}, {x}, {a}, {p}
-             smlad {p}, {y}, {b}, {p}
-             ldr {b}, [{last}], #4
-             sxtb16 {a}, {b}
-             sxtb16 {b}, {b}, ror #8
-             smlad {s}, {x}, {a}, {s}
-             smlad {s}, {y}, {b}, {s}"
-        };
-    }
     let [mut p, mut q, mut r, mut s] = acc;
     let last = weights.get(stride.wrapping_mul(3)..).unwrap_or(weights);
     // SAFETY: reads `column.len()` elements of `column`, which are aligned to 8, as `ldrd` needs, and as many words of each
@@ -777,17 +939,17 @@ fn rows_whole(acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> 
             "subs {n}, {n}, #4",
             "blt 3f",
             "2:",
-            turn!(),
-            turn!(),
-            turn!(),
-            turn!(),
+            turn_of_rows!(),
+            turn_of_rows!(),
+            turn_of_rows!(),
+            turn_of_rows!(),
             "subs {n}, {n}, #4",
             "bge 2b",
             "3:",
             "adds {n}, {n}, #4",
             "beq 5f",
             "4:",
-            turn!(),
+            turn_of_rows!(),
             "subs {n}, {n}, #1",
             "bne 4b",
             "5:",

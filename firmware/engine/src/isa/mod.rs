@@ -148,6 +148,13 @@ pub trait Isa: Sized {
         portable::dot_rows(acc, column, weights, stride)
     }
 
+    /// An output of each row of weights, `stride` apart, for the inputs of one pixel: its bias and products, requantized and
+    /// saturated. As in [`Isa::dot_columns`], the column holds zeros beyond the row.
+    #[inline(always)]
+    fn multiply_column(column: &[Quad], weights: &[i8], stride: usize, factors: &[Factor], output: &mut [i8]) {
+        portable::multiply_column::<Self>(column, weights, stride, factors, output);
+    }
+
     /// Spreads four channels of a row of pixels, `depth` apart, to four lines, each of `line` pairs, from element `start` on.
     #[inline(always)]
     fn spread(input: &[i8], depth: usize, input_offset: i32, lines: &mut [Pair], line: usize, start: usize) {

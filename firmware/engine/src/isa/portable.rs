@@ -1,6 +1,6 @@
 //! Plain Rust: the reference, and what every core can run.
 
-use super::{Isa, Pair, Quad, Rows, Square};
+use super::{Factor, Isa, Pair, Quad, Rows, Square};
 use crate::kernels::finish::rounded;
 use crate::kernels::movement::copy;
 
@@ -166,6 +166,28 @@ pub(super) fn dot_rows(acc: [i32; 4], column: &[Quad], weights: &[i8], stride: u
         acc = add(acc, quad, [&of(a, rest_a), &of(b, rest_b), &of(c, rest_c), &of(d, rest_d)]);
     }
     acc
+}
+
+/// See [`Isa::multiply_column`].
+#[inline(always)]
+pub(super) fn multiply_column<I: Isa>(
+    column: &[Quad],
+    weights: &[i8],
+    stride: usize,
+    factors: &[Factor],
+    output: &mut [i8],
+) {
+    let mut start = 0_usize;
+    for (factors, output) in factors.chunks(4).zip(output.chunks_mut(4)) {
+        let mut acc = [0; 4];
+        acc.iter_mut().zip(factors).for_each(|(acc, factor)| *acc = factor.bias);
+        let acc = I::dot_rows(acc, column, weights.get(start..).unwrap_or(&[]), stride);
+        for ((out, acc), factor) in output.iter_mut().zip(acc).zip(factors) {
+            let value = rounded(acc, factor.multiplier, factor.right.wrapping_neg(), factor.half);
+            *out = value.clamp(-128, 127) as i8;
+        }
+        start = start.saturating_add(stride.saturating_mul(4));
+    }
 }
 
 /// Up to four weights, then zeros.

@@ -54,7 +54,7 @@ pub(crate) fn conv2d<I: Isa>(
     let mut factors = [Factor::NONE; CHANNELS];
     let mut sums = [[0; 4]; CHANNELS];
     let mut spare = [0; CHANNELS * 4];
-    let mut patches = [[0; DEPTH]; 4];
+    let mut patches = [[zero_point; DEPTH]; 4];
     let mut pixels = Pixels { spans: [(Span::NONE, Span::NONE); 4], count: 0, step: None };
     // Where there is one input for each output, rows follow each other as pixels do.
     let pointwise = kernel_len == depth
@@ -82,6 +82,17 @@ pub(crate) fn conv2d<I: Isa>(
                 }
             }
             pixels.step = view.step(&pixels, pointwise);
+            if pixels.count == 1 && kernel_len <= DEPTH && quick && channels.full() {
+                view.patches::<I>(&pixels, zero_point, 0, kernel_len, &mut patches);
+                let patch = patches.as_flattened().get(..kernel_len).unwrap_or(&[]);
+                let column = columns.as_flattened_mut();
+                I::expand::<1>(patch, i32::from(zero_point).wrapping_neg(), column, 0);
+                let column = column.get(..kernel_len.div_ceil(4)).unwrap_or(&[]);
+                let weights = weights.get(first.saturating_mul(kernel_len)..).unwrap_or(&[]);
+                let out = out.get_mut(first..).unwrap_or(&mut []);
+                I::multiply_column(column, weights, kernel_len, factors, out);
+                continue;
+            }
             let mut start = 0_usize;
             while start < kernel_len {
                 let len = kernel_len.saturating_sub(start).min(DEPTH);
@@ -138,7 +149,7 @@ impl View<'_, i8> {
             .spans
             .iter()
             .all(|(rows, columns)| (rows.taps, columns.taps) == (self.vertical.kernel, self.horizontal.kernel));
-        let step = self.horizontal.stride.saturating_mul(self.depth);
+        let step = self.horizontal.stride.wrapping_mul(self.depth);
         let in_a_row = last.start == first.start.saturating_add(self.horizontal.stride.saturating_mul(3));
         (pixels.count == 4 && inside && (pointwise || in_a_row)).then_some(step)
     }
@@ -192,19 +203,23 @@ impl View<'_, i8> {
 
     /// Copies `[start, end)` of what lies under the kernel of each pixel, zero points where that is padding and after it.
     fn patches<I: Isa>(&self, pixels: &Pixels, zero_point: i8, start: usize, end: usize, patches: &mut Patches) {
-        let len = end.saturating_sub(start);
+        // Sizes are those of tensors, so products are, and slices see to it.
+        let row = self.horizontal.kernel.wrapping_mul(self.depth);
+        let kernel_len = row.wrapping_mul(self.vertical.kernel);
+        let whole = (start, end) == (0, kernel_len);
+        let steps = [self.row_len.wrapping_mul(self.vertical.dilation), row];
         for (&(rows, columns), patch) in pixels.spans.iter().take(pixels.count).zip(patches) {
             let padded = rows.taps < self.vertical.kernel || columns.taps < self.horizontal.kernel;
-            let from = if padded { 0 } else { len };
-            let after = patch.get_mut(from..len.next_multiple_of(4)).unwrap_or(&mut []);
-            after.iter_mut().for_each(|slot| *slot = zero_point);
-            let row = self.horizontal.kernel.saturating_mul(self.depth);
-            if self.horizontal.dilation == 1 && start == 0 && end == row.saturating_mul(self.vertical.kernel) {
+            // What follows a kernel that is there as a whole has never been written.
+            if padded || !whole {
+                let patch = patch.get_mut(..end.saturating_sub(start).next_multiple_of(4));
+                patch.unwrap_or(&mut []).fill(zero_point);
+            }
+            if whole && self.horizontal.dilation == 1 {
+                let at = rows.tap.wrapping_mul(row).wrapping_add(columns.tap.wrapping_mul(self.depth));
+                let target = patch.get_mut(at..kernel_len).unwrap_or(&mut []);
                 let source = self.input_from(rows.start, columns.start);
-                let at = rows.tap.saturating_mul(row).saturating_add(columns.tap.saturating_mul(self.depth));
-                let target = patch.get_mut(at..).unwrap_or(&mut []);
-                let steps = [self.row_len.saturating_mul(self.vertical.dilation), row];
-                I::copy_runs(source, target, steps, columns.taps.saturating_mul(self.depth), rows.taps);
+                I::copy_runs(source, target, steps, columns.taps.wrapping_mul(self.depth), rows.taps);
                 continue;
             }
             self.runs(rows, columns, |at, input| {
@@ -228,6 +243,11 @@ pub(crate) fn mat_vec<I: Isa>(
     let depth = input.len();
     let quick = channels.quick(depth);
     let mut column = [Quad::ZERO; QUADS * 4];
+    if quick && channels.full() && depth <= DEPTH * 4 {
+        I::expand::<1>(input, input_offset, &mut column, 0);
+        let column = column.get(..depth.div_ceil(4)).unwrap_or(&[]);
+        return rows_of_column::<I>(column, depth, weights, channels, output);
+    }
     let mut sums = [[0; 4]; CHANNELS];
     let mut first = 0_usize;
     for out in output.chunks_mut(CHANNELS * 4) {
@@ -257,5 +277,17 @@ pub(crate) fn mat_vec<I: Isa>(
             }
         }
         first = first.saturating_add(CHANNELS * 4);
+    }
+}
+
+/// A dense layer whose input is expanded and whose sums are quickly requantized.
+fn rows_of_column<I: Isa>(column: &[Quad], depth: usize, weights: &[i8], channels: &Channels<'_>, output: &mut [i8]) {
+    let mut factors = [Factor::NONE; CHANNELS];
+    let mut first = 0_usize;
+    for out in output.chunks_mut(CHANNELS) {
+        let factors = factors.get_mut(..out.len()).unwrap_or(&mut []);
+        channels.factors(first, factors);
+        I::multiply_column(column, weights.get(first.saturating_mul(depth)..).unwrap_or(&[]), depth, factors, out);
+        first = first.saturating_add(CHANNELS);
     }
 }

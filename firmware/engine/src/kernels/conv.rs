@@ -96,10 +96,10 @@ impl<E: Element> View<'_, E> {
         run(self.input, start, count.saturating_mul(self.depth))
     }
 
-    /// The input from `(y, x)` on.
+    /// The input from `(y, x)` on, which lies inside.
     #[inline(always)]
     pub(crate) fn input_from(&self, y: usize, x: usize) -> &[E] {
-        let start = y.saturating_mul(self.row_len).saturating_add(x.saturating_mul(self.depth));
+        let start = y.wrapping_mul(self.row_len).wrapping_add(x.wrapping_mul(self.depth));
         self.input.get(start..).unwrap_or(&[])
     }
 
@@ -115,7 +115,7 @@ impl<E: Element> View<'_, E> {
             for column in 0..count {
                 let x = columns.start.wrapping_add(column.wrapping_mul(self.horizontal.dilation));
                 let at = tap.wrapping_add(column).wrapping_mul(self.depth);
-                each(at, self.input_from(y, x), taps.saturating_mul(self.depth));
+                each(at, self.input_from(y, x), taps.wrapping_mul(self.depth));
             }
         }
     }
