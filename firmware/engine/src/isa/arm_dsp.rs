@@ -7,7 +7,7 @@
 
 use core::arch::asm;
 
-use super::{Factor, Isa, Pair, Quad, Rows, Square, portable};
+use super::{Factor, Four, Isa, Pair, Quad, Rows, Square, portable};
 
 /// Cores with `smlad` and its kin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +148,26 @@ impl Isa for ArmDsp {
             return portable::square::<STRIDE>(square, output);
         }
         if STRIDE == 1 { squares(square, output) } else { squares_by_two(square, output) }
+    }
+
+    #[inline(always)]
+    fn four(four: &Four<'_>, output: &mut [i8]) {
+        let (Some(tap), Some(last)) = (four.taps.checked_sub(1), four.count.checked_sub(1)) else {
+            return portable::four(four, output);
+        };
+        // Words make products of two, and sums of two of them are below 2^64 where each keeps within a slice.
+        let at = |step: usize, index: usize| (step as u64).wrapping_mul(index as u64);
+        let fits = |start: u64, len: usize| start <= len as u64;
+        let taps = at(four.tap, tap);
+        let [inputs, outputs] = four.steps.map(|step| at(step, last));
+        let there = four.tap > 0
+            && fits(taps, four.weights.len().saturating_sub(4))
+            && four.weights.len() >= 4
+            && fits(inputs, four.input.len())
+            && fits(inputs.wrapping_add(taps).wrapping_add(4), four.input.len())
+            && fits(outputs, output.len().saturating_sub(4))
+            && output.len() >= 4;
+        if there { line_of_four(four, tap.wrapping_mul(four.tap), output) } else { portable::four(four, output) }
     }
 
     #[inline(always)]
@@ -423,6 +443,136 @@ squares! {
      smlad {q}, {y}, r2, {q}
      smlad {p}, {y}, r3, {p}
      smlad {q}, r4, r3, {q}"
+}
+
+/// What the loop over outputs of four channels has no register for.
+#[repr(C)]
+struct Outputs {
+    biases: [i32; 4],
+    /// From the first tap to the last.
+    reach: usize,
+    count: usize,
+    /// From output to output, and from the end of one to the next.
+    steps: [usize; 2],
+    factors: [Factor; 4],
+    output: *mut i8,
+}
+
+/// Outputs of four channels, one at least, of one tap at least, the last of them `reach` on; inputs, weights and room must be
+/// there.
+#[inline(always)]
+fn line_of_four(four: &Four<'_>, reach: usize, output: &mut [i8]) {
+    /// One sum, requantized and written: the quick way of `finish::rounded`.
+    macro_rules! finish {
+        ($sum:literal, $at:literal) => {
+            concat!(
+                "ldrd {x}, {w}, [{n}, #(36 + ",
+                $at,
+                ")]\n",
+                "ldr {a}, [{n}, #(44 + ",
+                $at,
+                ")]\n",
+                "lsl ",
+                $sum,
+                ", ",
+                $sum,
+                ", #1\n",
+                "smmulr ",
+                $sum,
+                ", ",
+                $sum,
+                ", {x}\n",
+                "cmp {w}, #0\n",
+                "it ne\n",
+                "addne ",
+                $sum,
+                ", ",
+                $sum,
+                ", ",
+                $sum,
+                ", asr #31\n",
+                "add ",
+                $sum,
+                ", ",
+                $sum,
+                ", {a}\n",
+                "asr ",
+                $sum,
+                ", ",
+                $sum,
+                ", {w}\n",
+                "ssat ",
+                $sum,
+                ", #8, ",
+                $sum,
+                "\n",
+                "strb ",
+                $sum,
+                ", [{b}], #1"
+            )
+        };
+    }
+    let mut outputs = Outputs {
+        biases: four.factors.map(|factor| factor.bias),
+        reach,
+        count: four.count,
+        steps: [four.steps[0], four.steps[1].wrapping_sub(4)],
+        factors: *four.factors,
+        output: output.as_mut_ptr(),
+    };
+    // SAFETY: for each output it reads a word of `input` and of `weights` for each tap, and writes a word; the caller has
+    // seen that all are there. The frame is as it lies in memory, and outlives the loop; what is pushed is taken off the
+    // stack again.
+    unsafe {
+        asm!(
+            "push {{{b}}}",
+            "2:",
+            "ldr {b}, [sp]",
+            "ldr {n}, [{b}, #16]",
+            "ldm {b}, {{r2, r3, r4, r5}}",
+            "3:",
+            "ldr {x}, [{input}, {n}]",
+            "ldr {w}, [{weights}, {n}]",
+            "sxtab16 {a}, {offset}, {x}",
+            "sxtab16 {x}, {offset}, {x}, ror #8",
+            "sxtb16 {b}, {w}",
+            "sxtb16 {w}, {w}, ror #8",
+            "smlabb r2, {a}, {b}, r2",
+            "smlatt r4, {a}, {b}, r4",
+            "smlabb r3, {x}, {w}, r3",
+            "smlatt r5, {x}, {w}, r5",
+            "subs {n}, {n}, {tap}",
+            "bhs 3b",
+            "ldr {n}, [sp]",
+            "ldr {b}, [{n}, #96]",
+            finish!("r2", "0"),
+            finish!("r3", "16"),
+            finish!("r4", "32"),
+            finish!("r5", "48"),
+            "ldrd {a}, {x}, [{n}, #24]",
+            "add {input}, {input}, {a}",
+            "add {b}, {b}, {x}",
+            "str {b}, [{n}, #96]",
+            "ldr {a}, [{n}, #20]",
+            "subs {a}, {a}, #1",
+            "str {a}, [{n}, #20]",
+            "bne 2b",
+            "pop {{{b}}}",
+            b = inout(reg) &raw mut outputs => _,
+            input = inout(reg) four.input.as_ptr() => _,
+            weights = in(reg) four.weights.as_ptr(),
+            tap = in(reg) four.tap,
+            offset = in(reg) halves(four.input_offset),
+            n = out(reg) _,
+            x = out(reg) _,
+            w = out(reg) _,
+            a = out(reg) _,
+            out("r2") _,
+            out("r3") _,
+            out("r4") _,
+            out("r5") _,
+        );
+    }
 }
 
 /// Any taps, of which there are some, at any stride.

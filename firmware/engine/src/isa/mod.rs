@@ -68,6 +68,24 @@ pub struct Square<'a> {
     pub(crate) row: usize,
 }
 
+/// Four channels of a line of outputs, which meet as many taps each, one behind another.
+#[derive(Debug, Clone, Copy)]
+pub struct Four<'a> {
+    /// From the first channel's input under the first tap of the first output on.
+    pub(crate) input: &'a [i8],
+    pub(crate) input_offset: i32,
+    /// From the first channel's first tap on.
+    pub(crate) weights: &'a [i8],
+    /// From tap to tap, of inputs and weights.
+    pub(crate) tap: usize,
+    pub(crate) taps: usize,
+    pub(crate) factors: &'a [Factor; 4],
+    /// Outputs.
+    pub(crate) count: usize,
+    /// From output to output, of inputs and outputs.
+    pub(crate) steps: [usize; 2],
+}
+
 /// Rows of weights, and the inputs of four pixels that meet each of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Rows<'a> {
@@ -166,6 +184,12 @@ pub trait Isa: Sized {
     #[inline(always)]
     fn square<const STRIDE: usize>(square: &Square<'_>, output: &mut [i8]) {
         portable::square::<STRIDE>(square, output);
+    }
+
+    /// Outputs of four channels of a line: bias and products, requantized and saturated.
+    #[inline(always)]
+    fn four(four: &Four<'_>, output: &mut [i8]) {
+        portable::four(four, output);
     }
 
     /// `sums[x] += sum(line[x * stride + i] * taps[i])` over the elements of the pairs; there are sums by twos, and elements

@@ -1,6 +1,6 @@
 //! Plain Rust: the reference, and what every core can run.
 
-use super::{Factor, Isa, Pair, Quad, Rows, Square};
+use super::{Factor, Four, Isa, Pair, Quad, Rows, Square};
 use crate::kernels::finish::rounded;
 use crate::kernels::movement::copy;
 
@@ -243,6 +243,25 @@ fn row_of_squares<const STRIDE: usize>(square: &Square<'_>, output: &mut [i8]) {
             let Some(out) = outs.next() else { return };
             *out = finish(sum);
         }
+    }
+}
+
+/// See [`Isa::four`].
+#[inline(always)]
+pub(super) fn four(four: &Four<'_>, output: &mut [i8]) {
+    let (mut input, mut output) = (four.input, output);
+    for _ in 0..four.count {
+        let mut sums = four.factors.map(|factor| factor.bias);
+        let inputs = input.chunks(four.tap.max(1)).zip(four.weights.chunks(four.tap.max(1)));
+        for (input, weights) in inputs.take(four.taps) {
+            multiply_accumulate_s8(&mut sums, input, four.input_offset, weights);
+        }
+        for ((out, sum), factor) in output.iter_mut().zip(sums).zip(four.factors) {
+            let value = rounded(sum, factor.multiplier, factor.right.wrapping_neg(), factor.half);
+            *out = value.clamp(-128, 127) as i8;
+        }
+        input = input.get(four.steps[0]..).unwrap_or(&[]);
+        output = output.get_mut(four.steps[1]..).unwrap_or(&mut []);
     }
 }
 

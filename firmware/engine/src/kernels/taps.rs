@@ -3,7 +3,7 @@
 
 use neji_format::{Shape, Window};
 
-use crate::isa::{Factor, Isa, Pair, Square};
+use crate::isa::{Factor, Four, Isa, Pair, Square};
 use crate::kernels::Channels;
 use crate::kernels::conv::axes;
 use crate::kernels::window::Axis;
@@ -97,6 +97,8 @@ pub(crate) fn depthwise_conv2d<I: Isa>(
         } else {
             layer.squares::<I>(&across, [1, 3], output);
         }
+    } else if quick && channels.full() && vertical.kernel == 1 && depth == across.element {
+        layer.fours::<I>(&across, output);
     } else {
         layer.lines::<I>(&across, &layout, quick, output);
     }
@@ -271,6 +273,48 @@ impl Layer<'_, '_> {
                     }
                 }
                 done = done.saturating_add(height);
+            }
+            first = first.saturating_add(BLOCK);
+        }
+    }
+
+    /// Taps of one line, quickly requantized.
+    #[inline(never)]
+    fn fours<I: Isa>(&self, shapes: &Lines, output: &mut [i8]) {
+        let &Lines { vertical, horizontal, element, row, width, height, step, out } = shapes;
+        let inputs = horizontal.stride.wrapping_mul(element);
+        let mut first = 0_usize;
+        while first < self.depth {
+            let mut factors = [Factor::NONE; BLOCK];
+            self.channels.factors(first, &mut factors);
+            for y in 0..height {
+                let span = vertical.clip(y);
+                let mut x = 0_usize;
+                while x < width {
+                    let columns = horizontal.clip(x);
+                    // Outputs that have all taps go together.
+                    let inside = horizontal.input.saturating_sub(horizontal.kernel).saturating_sub(columns.start);
+                    let more = inside.checked_div(horizontal.stride).unwrap_or(0);
+                    let whole = columns.taps == horizontal.kernel && span.taps == 1;
+                    let count = if whole { more.saturating_add(1).min(width.saturating_sub(x)) } else { 1 };
+                    let at = span.start.saturating_mul(row).saturating_add(columns.start.saturating_mul(element));
+                    let four = Four {
+                        input: self.input.get(at.saturating_add(first)..).unwrap_or(&[]),
+                        input_offset: self.input_offset,
+                        weights: self
+                            .weights
+                            .get(columns.tap.saturating_mul(self.depth).saturating_add(first)..)
+                            .unwrap_or(&[]),
+                        tap: element,
+                        taps: if span.taps == 1 { columns.taps } else { 0 },
+                        factors: &factors,
+                        count,
+                        steps: [inputs, step],
+                    };
+                    let at = y.saturating_mul(out).saturating_add(x.saturating_mul(step));
+                    I::four(&four, output.get_mut(at.saturating_add(first)..).unwrap_or(&mut []));
+                    x = x.saturating_add(count);
+                }
             }
             first = first.saturating_add(BLOCK);
         }
