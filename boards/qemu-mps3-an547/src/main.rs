@@ -3,11 +3,11 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use neji_engine::ArmDsp;
+use neji_engine::ArmMve;
 use neji_qemu::{Board, Pin, run};
 
 /// The kernels of this core.
-type Isa = ArmDsp;
+type Isa = ArmMve;
 
 /// Arena, front end and frame buffer.
 const MEMORY_BYTES: usize = 256 * 1024;

@@ -1,11 +1,19 @@
 //! Block operations that an instruction set may speed up.
 
+use neji_format::{Shape, Window};
+
+use crate::kernels::Channels;
+
 #[cfg(target_arch = "arm")]
 mod arm_dsp;
+#[cfg(target_arch = "arm")]
+mod arm_mve;
 mod portable;
 
 #[cfg(target_arch = "arm")]
 pub use arm_dsp::ArmDsp;
+#[cfg(target_arch = "arm")]
+pub use arm_mve::ArmMve;
 pub use portable::Portable;
 
 /// Four inputs as int16, their offset added, in an order that is the instruction set's own affair.
@@ -16,6 +24,26 @@ pub struct Quad(pub(crate) [i16; 4]);
 impl Quad {
     /// Inputs that add nothing.
     pub const ZERO: Self = Self([0; 4]);
+}
+
+/// A layer of int8, its output apart.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(target_arch = "arm"), expect(dead_code, reason = "what takes whole layers is for Arm"))]
+pub struct Layer<'a> {
+    pub(crate) input: &'a [i8],
+    pub(crate) zero_point: i8,
+    pub(crate) weights: &'a [i8],
+    pub(crate) channels: &'a Channels<'a>,
+}
+
+/// A layer whose window slides over the input.
+#[derive(Debug, Clone, Copy)]
+#[cfg_attr(not(target_arch = "arm"), expect(dead_code, reason = "what takes whole layers is for Arm"))]
+pub struct Sliding<'a> {
+    pub(crate) layer: Layer<'a>,
+    pub(crate) input_shape: Shape,
+    pub(crate) window: &'a Window,
+    pub(crate) output_shape: Shape,
 }
 
 /// Two neighbours of a line.
@@ -197,6 +225,25 @@ pub trait Isa: Sized {
     #[inline(always)]
     fn add_taps(sums: &mut [i32], line: &[Pair], stride: usize, taps: &[Pair]) {
         portable::add_taps(sums, line, stride, taps);
+    }
+
+    /// A convolution as a whole. False where the instruction set has nothing for it; the output is then undefined, and the
+    /// block operations follow. So in those below.
+    #[inline(always)]
+    fn conv_2d(_layer: &Sliding<'_>, _output: &mut [i8]) -> bool {
+        false
+    }
+
+    /// A depthwise convolution as a whole; see [`Isa::conv_2d`].
+    #[inline(always)]
+    fn depthwise_conv_2d(_layer: &Sliding<'_>, _output: &mut [i8]) -> bool {
+        false
+    }
+
+    /// A dense layer as a whole; see [`Isa::conv_2d`].
+    #[inline(always)]
+    fn fully_connected(_layer: &Layer<'_>, _output: &mut [i8]) -> bool {
+        false
     }
 
     /// `acc + sum((input[i] + input_offset) * weights[i])`; `input_offset` is -127 to 128.

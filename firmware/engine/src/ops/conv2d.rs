@@ -4,21 +4,32 @@ use neji_format::{Conv2d, Model};
 
 use crate::arena;
 use crate::element::Element;
-use crate::isa::Isa;
+use crate::isa::{Isa, Layer, Sliding};
 use crate::kernels::{columns, conv};
 
 /// By blocks of sums.
 pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i8]) {
     let split = arena::split(arena, &op.output);
+    let channels = super::channels::<i8>(model, &op.requantization, &op.output);
+    let layer = Layer {
+        input: split.input(&op.input),
+        zero_point: op.input.zero_point,
+        weights: model.constant_i8(op.weights),
+        channels: &channels,
+    };
+    let (input_shape, output_shape) = (op.input.shape, op.output.shape);
+    if I::conv_2d(&Sliding { layer, input_shape, window: &op.window, output_shape }, split.output) {
+        return;
+    }
     columns::conv2d::<I>(
-        split.input(&op.input),
-        op.input.shape,
+        layer.input,
+        input_shape,
         op.input.zero_point,
         &op.window,
-        model.constant_i8(op.weights),
-        &super::channels::<i8>(model, &op.requantization, &op.output),
+        layer.weights,
+        &channels,
         split.output,
-        op.output.shape,
+        output_shape,
     );
 }
 

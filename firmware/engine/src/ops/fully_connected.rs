@@ -4,7 +4,7 @@ use neji_format::{FullyConnected, Model};
 
 use crate::arena;
 use crate::element::Element;
-use crate::isa::Isa;
+use crate::isa::{Isa, Layer};
 use crate::kernels::{columns, mat_mul};
 
 /// By blocks of sums.
@@ -12,7 +12,15 @@ pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &FullyConnected, arena:
     let split = arena::split(arena, &op.output);
     let input_offset = i32::from(op.input.zero_point).wrapping_neg();
     let channels = super::channels::<i8>(model, &op.requantization, &op.output);
-    columns::mat_vec::<I>(split.input(&op.input), input_offset, model.constant_i8(op.weights), &channels, split.output);
+    let layer = Layer {
+        input: split.input(&op.input),
+        zero_point: op.input.zero_point,
+        weights: model.constant_i8(op.weights),
+        channels: &channels,
+    };
+    if !I::fully_connected(&layer, split.output) {
+        columns::mat_vec::<I>(layer.input, input_offset, layer.weights, &channels, split.output);
+    }
 }
 
 pub(super) fn run<I: Isa, E: Element>(model: &Model<'_>, op: &FullyConnected, arena: &mut [E]) {

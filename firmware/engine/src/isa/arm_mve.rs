@@ -1,0 +1,749 @@
+//! The M-profile vector extension of ARMv8.1-M (Helium): Cortex-M55 and M85.
+//!
+//! `vmladava.s8` adds sixteen products of int8 to a register, and tail-predicated loops (`dlstp`, `letp`) end in the middle
+//! of a vector for nothing. So layers are summed on int8 as it lies: four rows of weights share each load of inputs. What
+//! the inputs' offset adds, `offset * sum(weights)` of a row, joins the bias once a layer; padding is written out as zero
+//! points, which together add nothing. Layers that do not fit are left to [`ArmDsp`].
+//!
+//! The instructions are in functions of their own, since the compiler's target need not have them: one image's other code
+//! may be for cores without. They expect `FPSCR.LTPSIZE` as reset leaves it, and keep to the procedure call standard.
+#![expect(unsafe_code, reason = "vector instructions, in assembly")]
+
+use core::arch::naked_asm;
+use core::mem::offset_of;
+
+use super::{ArmDsp, Isa, Layer, Pair, Quad, Rows, Sliding, Square};
+use crate::element::Bias;
+use crate::kernels::Channels;
+use crate::kernels::conv::axes;
+use crate::kernels::window::{Axis, Span};
+
+/// Cores with the vector extension's integer instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ArmMve;
+
+impl Isa for ArmMve {
+    #[inline(always)]
+    fn expand<const STRIDE: usize>(input: &[i8], input_offset: i32, quads: &mut [Quad], first: usize) {
+        ArmDsp::expand::<STRIDE>(input, input_offset, quads, first);
+    }
+
+    #[inline(always)]
+    fn dot_columns(acc: [i32; 4], columns: &[[Quad; 4]], weights: &[i8]) -> [i32; 4] {
+        ArmDsp::dot_columns(acc, columns, weights)
+    }
+
+    #[inline(always)]
+    fn multiply_rows(rows: &Rows<'_>, output: &mut [i8], stride: usize) {
+        ArmDsp::multiply_rows(rows, output, stride);
+    }
+
+    #[inline(always)]
+    fn dot_rows(acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> [i32; 4] {
+        ArmDsp::dot_rows(acc, column, weights, stride)
+    }
+
+    #[inline(always)]
+    fn spread(input: &[i8], depth: usize, input_offset: i32, lines: &mut [Pair], line: usize, start: usize) {
+        ArmDsp::spread(input, depth, input_offset, lines, line, start);
+    }
+
+    #[inline(always)]
+    fn square<const STRIDE: usize>(square: &Square<'_>, output: &mut [i8]) {
+        ArmDsp::square::<STRIDE>(square, output);
+    }
+
+    #[inline(always)]
+    fn add_taps(sums: &mut [i32], line: &[Pair], stride: usize, taps: &[Pair]) {
+        ArmDsp::add_taps(sums, line, stride, taps);
+    }
+
+    #[inline(always)]
+    fn conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> bool {
+        conv_2d(layer, output).is_some()
+    }
+
+    #[inline(always)]
+    fn depthwise_conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> bool {
+        depthwise_conv_2d(layer, output).is_some()
+    }
+
+    #[inline(always)]
+    fn fully_connected(layer: &Layer<'_>, output: &mut [i8]) -> bool {
+        fully_connected(layer, output).is_some()
+    }
+}
+
+/// Bytes of gathered windows.
+const PATCHES: usize = 4096;
+/// Most output channels of a convolution.
+const CHANNELS: usize = 512;
+/// Channels of a depthwise convolution that are summed at once: int16 in a vector.
+const LANES: usize = 8;
+/// Most taps of a depthwise kernel.
+const TAPS: usize = 64;
+
+/// The biases, multipliers and shifts of `count` channels, where these kernels' rounding is the rule's.
+fn constants<'a>(channels: &Channels<'a>, count: usize, depth: usize) -> Option<(&'a [i32], &'a [i32], &'a [i8])> {
+    let Bias::Narrow(bias) = channels.bias else { return None };
+    if !channels.quick(depth) {
+        return None;
+    }
+    Some((bias.get(..count)?, channels.multiplier.get(..count)?, channels.shift.get(..count)?))
+}
+
+/// The elements of `[a, b, c]`.
+fn volume(a: usize, b: usize, c: usize) -> Option<usize> {
+    a.checked_mul(b)?.checked_mul(c)
+}
+
+#[inline(never)]
+fn fully_connected(layer: &Layer<'_>, output: &mut [i8]) -> Option<()> {
+    let (depth, count) = (layer.input.len(), output.len());
+    let (bias, multipliers, shifts) = constants(layer.channels, count, depth)?;
+    // `-(zero_point + 1)` is added to `-1 - x`, which has the opposite sign of what is to be added up.
+    let offset = layer.zero_point.checked_add(1)?;
+    let rest = count.checked_sub(4)?;
+    let weights = layer.weights.get(..depth.checked_mul(count)?)?;
+    if depth == 0 {
+        return None;
+    }
+    let channels = layer.channels;
+    let mut run = |first: usize, groups: usize| {
+        let mut rows = Dense {
+            weights: weights.get(first.checked_mul(depth)?..)?.as_ptr(),
+            len: depth,
+            bias: bias.get(first..)?.as_ptr(),
+            multipliers: multipliers.get(first..)?.as_ptr(),
+            shifts: shifts.get(first..)?.as_ptr(),
+            input: layer.input.as_ptr(),
+            output: output.get_mut(first..)?.as_mut_ptr(),
+            groups,
+            zero_point: channels.zero_point,
+            low: channels.activation_min.into(),
+            high: channels.activation_max.into(),
+            offset: offset.into(),
+        };
+        // SAFETY: from `first` on there are `4 * groups` rows of `len` weights, as many constants and outputs; `input`
+        // has `len` elements. Neither `len` nor `groups` is 0.
+        unsafe { dense_rows(&mut rows) };
+        Some(())
+    };
+    run(0, count / 4)?;
+    // The last rows, when there are not four of them, along with some that are done already.
+    if count.is_multiple_of(4) { Some(()) } else { run(rest, 1) }
+}
+
+/// What [`dense_rows`] goes through; it moves the pointers.
+#[repr(C)]
+struct Dense {
+    weights: *const i8,
+    len: usize,
+    bias: *const i32,
+    multipliers: *const i32,
+    shifts: *const i8,
+    input: *const i8,
+    output: *mut i8,
+    /// Of four rows.
+    groups: usize,
+    zero_point: i32,
+    low: i32,
+    high: i32,
+    /// The zero point and 1.
+    offset: i32,
+}
+
+/// Outputs of a dense layer.
+///
+/// The offset would take a weight sum that a dense layer uses once; it is multiplied along instead. `zero_point + 1` fits
+/// int8 and goes with `-1 - x`: both sums are the negative of what is wanted.
+#[unsafe(naked)]
+unsafe extern "C" fn dense_rows(rows: &mut Dense) {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r4-r11, lr}}",
+        "ldr r1, [r0, #{offset}]",
+        "vdup.8 q3, r1",
+        "ldr r12, [r0, #{zero_point}]",
+        "1:",
+        "ldr r5, [r0, #{weights}]",
+        "ldr lr, [r0, #{len}]",
+        "add r7, r5, lr",
+        "add r9, r7, lr",
+        "add r11, r9, lr",
+        "add r2, r11, lr",
+        "str r2, [r0, #{weights}]",
+        "ldr r1, [r0, #{input}]",
+        "mov r4, #0",
+        "mov r6, #0",
+        "mov r8, #0",
+        "mov r10, #0",
+        "dlstp.8 lr, lr",
+        "2:",
+        "vldrb.u8 q0, [r1], #16",
+        "vldrb.u8 q1, [r5], #16",
+        "vmvn q0, q0",
+        "vmladava.s8 r4, q0, q1",
+        "vmladava.s8 r4, q3, q1",
+        "vldrb.u8 q2, [r7], #16",
+        "vmladava.s8 r6, q0, q2",
+        "vmladava.s8 r6, q3, q2",
+        "vldrb.u8 q1, [r9], #16",
+        "vmladava.s8 r8, q0, q1",
+        "vmladava.s8 r8, q3, q1",
+        "vldrb.u8 q2, [r11], #16",
+        "vmladava.s8 r10, q0, q2",
+        "vmladava.s8 r10, q3, q2",
+        "letp lr, 2b",
+        "vmov q0[2], q0[0], r4, r8",
+        "vmov q0[3], q0[1], r6, r10",
+        "ldrd r2, r3, [r0, #{bias}]",
+        "vldrw.u32 q1, [r2], #16",
+        "vsub.i32 q0, q1, q0",
+        "vldrw.u32 q1, [r3], #16",
+        "vqrdmulh.s32 q0, q0, q1",
+        "strd r2, r3, [r0, #{bias}]",
+        "ldr r2, [r0, #{shifts}]",
+        "vldrb.s32 q2, [r2], #4",
+        "str r2, [r0, #{shifts}]",
+        "vshr.s32 q1, q0, #31",
+        "vadd.i32 q0, q0, q1",
+        "vrshl.s32 q0, q0, q2",
+        "vadd.i32 q0, q0, r12",
+        "ldrd r2, r3, [r0, #{low}]",
+        "vdup.32 q1, r2",
+        "vmax.s32 q0, q0, q1",
+        "vdup.32 q1, r3",
+        "vmin.s32 q0, q0, q1",
+        "ldrd r2, r3, [r0, #{output}]",
+        "vstrb.32 q0, [r2], #4",
+        "subs r3, r3, #1",
+        "strd r2, r3, [r0, #{output}]",
+        "bne 1b",
+        "pop {{r4-r11, pc}}",
+        weights = const offset_of!(Dense, weights),
+        len = const offset_of!(Dense, len),
+        bias = const offset_of!(Dense, bias),
+        shifts = const offset_of!(Dense, shifts),
+        input = const offset_of!(Dense, input),
+        output = const offset_of!(Dense, output),
+        zero_point = const offset_of!(Dense, zero_point),
+        low = const offset_of!(Dense, low),
+        offset = const offset_of!(Dense, offset),
+    )
+}
+
+#[inline(never)]
+fn conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
+    let &Sliding { layer, input_shape, window, output_shape } = layer;
+    let (vertical, horizontal) = axes(window, input_shape);
+    let depth = input_shape.channels as usize;
+    let (width, count) = (output_shape.width as usize, output_shape.channels as usize);
+    let kernel_len = volume(vertical.kernel, horizontal.kernel, depth)?;
+    let room = PATCHES.checked_div(kernel_len)?;
+    let pixels = output.len().checked_div(count)?;
+    let (bias, multipliers, shifts) = constants(layer.channels, count, kernel_len)?;
+    let weights = layer.weights.get(..kernel_len.checked_mul(count)?)?;
+    let rest = count.checked_sub(4)?;
+    let mut biases = [0; CHANNELS];
+    let biases = biases.get_mut(..count)?;
+    if vertical.dilation != 1 || horizontal.dilation != 1 || pixels == 0 || room == 0 {
+        return None;
+    }
+    let offset = i32::from(layer.zero_point).wrapping_neg();
+    // SAFETY: `weights` has `count` rows of `kernel_len`, `bias` and `biases` as many sums; none of this is 0.
+    unsafe { add_sums(weights.as_ptr(), kernel_len, bias.as_ptr(), biases.as_mut_ptr(), count, offset) };
+    let biases = &*biases;
+    let channels = layer.channels;
+    // All channels of neighbouring pixels.
+    let run = |columns: &[i8], output: &mut [i8]| {
+        let pixels = output.len().checked_div(count)?;
+        if pixels == 0 || columns.len() < pixels.checked_mul(kernel_len)? {
+            return None;
+        }
+        let mut run = |first: usize, groups: usize| {
+            let mut rows = Columns {
+                weights: weights.get(first.checked_mul(kernel_len)?..)?.as_ptr(),
+                len: kernel_len,
+                bias: biases.get(first..)?.as_ptr(),
+                multipliers: multipliers.get(first..)?.as_ptr(),
+                shifts: shifts.get(first..)?.as_ptr(),
+                input: columns.as_ptr(),
+                input_step: kernel_len.wrapping_sub(kernel_len.next_multiple_of(16)),
+                output_step: count,
+                output: output.get_mut(first..)?.as_mut_ptr(),
+                groups,
+                pixels,
+                zero_point: channels.zero_point,
+                low: channels.activation_min.into(),
+                high: channels.activation_max.into(),
+            };
+            // SAFETY: from `first` on there are `4 * groups` rows of `len` weights, as many constants, and as many
+            // outputs of `pixels` pixels; `columns` has `pixels` times `len` elements. None of this is 0.
+            unsafe { columns_rows(&mut rows) };
+            Some(())
+        };
+        run(0, count / 4)?;
+        // The last rows, when there are not four of them, along with some that are done already.
+        if count.is_multiple_of(4) { Some(()) } else { run(rest, 1) }
+    };
+    let plain = |axis: &Axis| (axis.kernel, axis.stride, axis.padding) == (1, 1, 0);
+    if plain(&vertical) && plain(&horizontal) {
+        return run(layer.input, output);
+    }
+    layer.input.get(..volume(input_shape.height as usize, input_shape.width as usize, depth)?)?;
+    let mut patches = [0; PATCHES];
+    let row_len = (input_shape.width as usize).checked_mul(depth)?;
+    let tap_row = horizontal.kernel.wrapping_mul(depth);
+    let mut filled = 0_usize;
+    // The first pixel that is not written yet.
+    let mut begin = 0_usize;
+    let height = pixels.checked_div(width)?;
+    for y in 0..height {
+        let rows = vertical.clip(y);
+        let mut x = 0_usize;
+        while x < width {
+            let columns = horizontal.clip(x);
+            let full = columns.taps == horizontal.kernel;
+            let mut pixels = 1;
+            if full {
+                let right = horizontal.input.wrapping_sub(columns.start).wrapping_sub(columns.taps);
+                pixels = right.checked_div(horizontal.stride)?.wrapping_add(1).min(width.wrapping_sub(x));
+                pixels = pixels.min(room.wrapping_sub(filled));
+            }
+            let patch = patches.get_mut(filled.wrapping_mul(kernel_len)..)?;
+            let patch = patch.get_mut(..pixels.wrapping_mul(kernel_len))?;
+            if !full || rows.taps < vertical.kernel {
+                patch.fill(layer.zero_point);
+            }
+            if rows.taps > 0 && columns.taps > 0 {
+                gather(
+                    layer.input,
+                    patch,
+                    rows,
+                    columns,
+                    &Steps { row_len, depth, tap_row, horizontal, kernel_len, pixels },
+                )?;
+            }
+            x = x.wrapping_add(pixels);
+            filled = filled.wrapping_add(pixels);
+            let done = begin.wrapping_add(filled);
+            if filled == room || (x == width && y.wrapping_add(1) == height) {
+                run(&patches, output.get_mut(begin.wrapping_mul(count)..done.wrapping_mul(count))?)?;
+                (filled, begin) = (0, done);
+            }
+        }
+    }
+    Some(())
+}
+
+/// How windows lie in the input and in the patches.
+struct Steps {
+    row_len: usize,
+    depth: usize,
+    /// Of a kernel's row.
+    tap_row: usize,
+    horizontal: Axis,
+    kernel_len: usize,
+    pixels: usize,
+}
+
+/// Copies what lies under the windows of `pixels` neighbours, which have the same taps inside, to their patches.
+#[inline(always)]
+fn gather(input: &[i8], patch: &mut [i8], rows: Span, columns: Span, steps: &Steps) -> Option<()> {
+    let len = columns.taps.checked_mul(steps.depth)?;
+    let pixel_step = steps.horizontal.stride.checked_mul(steps.depth)?;
+    let start = rows.start.checked_mul(steps.row_len)?.checked_add(columns.start.checked_mul(steps.depth)?)?;
+    let at = rows.tap.checked_mul(steps.tap_row)?.checked_add(columns.tap.checked_mul(steps.depth)?)?;
+    let last = steps.pixels.checked_sub(1)?;
+    let below = rows.taps.checked_sub(1)?;
+    let end = start.checked_add(below.checked_mul(steps.row_len)?)?.checked_add(last.checked_mul(pixel_step)?)?;
+    let target = at.checked_add(below.checked_mul(steps.tap_row)?)?.checked_add(last.checked_mul(steps.kernel_len)?)?;
+    input.get(end..end.checked_add(len)?)?;
+    patch.get(target..target.checked_add(len)?)?;
+    // Pointers move by whole vectors.
+    let read = len.next_multiple_of(16);
+    let windows = Windows {
+        from: input.get(start..)?.as_ptr(),
+        to: patch.get_mut(at..)?.as_mut_ptr(),
+        len,
+        rows: rows.taps,
+        from_row: steps.row_len.wrapping_sub(read),
+        to_row: steps.tap_row.wrapping_sub(read),
+        from_pixel: pixel_step,
+        to_pixel: steps.kernel_len,
+        pixels: steps.pixels,
+    };
+    if len > 0 {
+        // SAFETY: the last row of the last window, which ends last, is inside both; no count is 0.
+        unsafe { copy_windows(&windows) };
+    }
+    Some(())
+}
+
+/// What [`copy_windows`] copies.
+#[repr(C)]
+struct Windows {
+    from: *const i8,
+    to: *mut i8,
+    /// From where reading one row ends, a multiple of 16 on, to the next.
+    from_row: usize,
+    to_row: usize,
+    from_pixel: usize,
+    to_pixel: usize,
+    len: usize,
+    rows: usize,
+    pixels: usize,
+}
+
+/// Copies rows of neighbouring windows.
+#[unsafe(naked)]
+unsafe extern "C" fn copy_windows(windows: &Windows) {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r4-r11, lr}}",
+        // From, to, the skips to their next rows, to their next pixels; length, rows, pixels.
+        "ldm r0, {{r1-r9}}",
+        "1:",
+        "mov r10, r1",
+        "mov r11, r2",
+        "mov r12, r8",
+        "2:",
+        "dlstp.8 lr, r7",
+        "3:",
+        "vldrb.u8 q0, [r10], #16",
+        "vstrb.8 q0, [r11], #16",
+        "letp lr, 3b",
+        "add r10, r10, r3",
+        "add r11, r11, r4",
+        "subs r12, r12, #1",
+        "bne 2b",
+        "add r1, r1, r5",
+        "add r2, r2, r6",
+        "subs r9, r9, #1",
+        "bne 1b",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// What [`columns_rows`] goes through; it moves the pointers.
+#[repr(C)]
+struct Columns {
+    weights: *const i8,
+    len: usize,
+    bias: *const i32,
+    multipliers: *const i32,
+    shifts: *const i8,
+    input: *const i8,
+    /// From where reading one pixel ends, a multiple of 16 on, to the next.
+    input_step: usize,
+    output_step: usize,
+    output: *mut i8,
+    /// Of four rows.
+    groups: usize,
+    pixels: usize,
+    zero_point: i32,
+    low: i32,
+    high: i32,
+}
+
+/// Outputs of some rows for some pixels.
+#[unsafe(naked)]
+unsafe extern "C" fn columns_rows(columns: &mut Columns) {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r4-r11, lr}}",
+        "vpush {{d8-d11}}",
+        "sub sp, sp, #32",
+        "ldrd r2, r3, [r0, #{low}]",
+        "vdup.32 q2, r2",
+        "vdup.32 q3, r3",
+        "1:",
+        // Where each row begins: its bias and weights.
+        "ldr r5, [r0, #{weights}]",
+        "ldr r1, [r0, #{len}]",
+        "add r7, r5, r1",
+        "add r9, r7, r1",
+        "add r11, r9, r1",
+        "add r2, r11, r1",
+        "str r2, [r0, #{weights}]",
+        "ldrd r2, r3, [r0, #{bias}]",
+        "ldm r2!, {{r4, r6, r8, r10}}",
+        "stm sp, {{r4-r11}}",
+        "vldrw.u32 q4, [r3], #16",
+        "strd r2, r3, [r0, #{bias}]",
+        "ldrd r2, r1, [r0, #{shifts}]",
+        "vldrb.s32 q5, [r2], #4",
+        "str r2, [r0, #{shifts}]",
+        "ldr r2, [r0, #{output}]",
+        "add r3, r2, #4",
+        "str r3, [r0, #{output}]",
+        "ldrd r3, r12, [r0, #{pixels}]",
+        "2:",
+        "ldr lr, [r0, #{len}]",
+        "ldm sp, {{r4-r11}}",
+        "dlstp.8 lr, lr",
+        "3:",
+        "vldrb.u8 q0, [r1], #16",
+        "vldrb.u8 q1, [r5], #16",
+        "vmladava.s8 r4, q0, q1",
+        "vldrb.u8 q1, [r7], #16",
+        "vmladava.s8 r6, q0, q1",
+        "vldrb.u8 q1, [r9], #16",
+        "vmladava.s8 r8, q0, q1",
+        "vldrb.u8 q1, [r11], #16",
+        "vmladava.s8 r10, q0, q1",
+        "letp lr, 3b",
+        "vmov q0[2], q0[0], r4, r8",
+        "vmov q0[3], q0[1], r6, r10",
+        "ldrd r4, r5, [r0, #{input_step}]",
+        "vqrdmulh.s32 q0, q0, q4",
+        "add r1, r1, r4",
+        "vshr.s32 q1, q0, #31",
+        "vadd.i32 q0, q0, q1",
+        "vrshl.s32 q0, q0, q5",
+        "vadd.i32 q0, q0, r12",
+        "vmax.s32 q0, q0, q2",
+        "vmin.s32 q0, q0, q3",
+        "vstrb.32 q0, [r2]",
+        "add r2, r2, r5",
+        "subs r3, r3, #1",
+        "bne 2b",
+        "ldr r3, [r0, #{groups}]",
+        "subs r3, r3, #1",
+        "str r3, [r0, #{groups}]",
+        "bne 1b",
+        "add sp, sp, #32",
+        "vpop {{d8-d11}}",
+        "pop {{r4-r11, pc}}",
+        weights = const offset_of!(Columns, weights),
+        len = const offset_of!(Columns, len),
+        bias = const offset_of!(Columns, bias),
+        shifts = const offset_of!(Columns, shifts),
+        input_step = const offset_of!(Columns, input_step),
+        output = const offset_of!(Columns, output),
+        groups = const offset_of!(Columns, groups),
+        pixels = const offset_of!(Columns, pixels),
+        low = const offset_of!(Columns, low),
+    )
+}
+
+/// `sums[r] = bias[r] + offset * sum(weights[r * len..][..len])` of `rows` rows.
+#[unsafe(naked)]
+unsafe extern "C" fn add_sums(
+    weights: *const i8,
+    len: usize,
+    bias: *const i32,
+    sums: *mut i32,
+    rows: usize,
+    offset: i32,
+) {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r4-r8, lr}}",
+        "ldrd r5, r6, [sp, #24]",
+        "1:",
+        "mov r7, r0",
+        "mov r4, #0",
+        "dlstp.8 lr, r1",
+        "2:",
+        "vldrb.u8 q0, [r7], #16",
+        "vaddva.s8 r4, q0",
+        "letp lr, 2b",
+        "ldr r8, [r2], #4",
+        "mla r8, r4, r6, r8",
+        "str r8, [r3], #4",
+        "add r0, r0, r1",
+        "subs r5, r5, #1",
+        "bne 1b",
+        "pop {{r4-r8, pc}}",
+    )
+}
+
+#[inline(never)]
+fn depthwise_conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
+    let &Sliding { layer, input_shape, window, output_shape } = layer;
+    let (vertical, horizontal) = axes(window, input_shape);
+    let depth = input_shape.channels as usize;
+    let width = output_shape.width as usize;
+    let taps = vertical.kernel.checked_mul(horizontal.kernel)?;
+    let (bias, multipliers, shifts) = constants(layer.channels, depth, taps)?;
+    let last = depth.checked_sub(LANES)?;
+    if output_shape.channels as usize != depth || vertical.dilation != 1 || horizontal.dilation != 1 {
+        return None;
+    }
+    let row_len = (input_shape.width as usize).checked_mul(depth)?;
+    let pixel_step = horizontal.stride.checked_mul(depth)?;
+    let channels = layer.channels;
+    let mut packed = [[0; LANES]; TAPS];
+    let packed = packed.get_mut(..taps)?;
+    let height = output.len().checked_div(width.checked_mul(depth)?)?;
+    let mut first = 0_usize;
+    while first < depth {
+        let block = first.min(last);
+        for (tap, weights) in packed.iter_mut().zip(layer.weights.chunks_exact(depth)) {
+            *tap = *weights.get(block..)?.first_chunk()?;
+        }
+        let factors = Factors {
+            bias: halves(bias.get(block..)?)?,
+            multipliers: halves(multipliers.get(block..)?)?,
+            shifts: halves(shifts.get(block..)?)?,
+        };
+        let mut begin = block;
+        for y in 0..height {
+            let rows = vertical.clip(y);
+            let mut x = 0_usize;
+            while x < width {
+                let columns = horizontal.clip(x);
+                let mut pixels = 1;
+                if columns.taps == horizontal.kernel {
+                    let right = horizontal.input.wrapping_sub(columns.start).wrapping_sub(columns.taps);
+                    pixels = right.checked_div(horizontal.stride)?.wrapping_add(1).min(width.wrapping_sub(x));
+                }
+                let start = rows.start.checked_mul(row_len)?.checked_add(columns.start.checked_mul(depth)?)?;
+                let start = start.checked_add(block)?;
+                let further = rows.taps.checked_sub(1)?.checked_mul(row_len)?;
+                let further = further.checked_add(columns.taps.checked_sub(1)?.checked_mul(depth)?)?;
+                let end = start.checked_add(further)?.checked_add(pixels.wrapping_sub(1).checked_mul(pixel_step)?)?;
+                layer.input.get(end..end.checked_add(LANES)?)?;
+                let out_end = begin.checked_add(pixels.wrapping_sub(1).checked_mul(depth)?)?;
+                output.get(out_end..out_end.checked_add(LANES)?)?;
+                let tap = rows.tap.checked_mul(horizontal.kernel)?.checked_add(columns.tap)?;
+                let run = Lanes {
+                    rows: rows.taps,
+                    columns: columns.taps,
+                    depth,
+                    offset: i32::from(layer.zero_point).wrapping_neg(),
+                    row_skip: row_len.checked_sub(columns.taps.checked_mul(depth)?)?,
+                    tap_skip: horizontal.kernel.wrapping_sub(columns.taps).wrapping_mul(LANES),
+                    input: layer.input.get(start..)?.as_ptr(),
+                    pixel_step,
+                    output: output.get_mut(begin..)?.as_mut_ptr(),
+                    pixels,
+                    weights: packed.get(tap..)?.as_ptr(),
+                    factors: &factors,
+                    zero_point: channels.zero_point,
+                    low: channels.activation_min.into(),
+                    high: channels.activation_max.into(),
+                };
+                // SAFETY: the last tap of the last window is inside the input, the last output in the output; the spans
+                // are within the kernel, all of which `packed` holds. No count is 0.
+                unsafe { lanes(&run) };
+                x = x.wrapping_add(pixels);
+                begin = begin.wrapping_add(pixels.wrapping_mul(depth));
+            }
+        }
+        first = first.wrapping_add(LANES);
+    }
+    Some(())
+}
+
+/// The constants of eight channels: those of even number, then those of odd.
+#[repr(C)]
+struct Factors {
+    bias: [[i32; 4]; 2],
+    multipliers: [[i32; 4]; 2],
+    shifts: [[i32; 4]; 2],
+}
+
+/// The first eight of `values`: those of even number, then those of odd.
+fn halves<T: Copy + Into<i32>>(values: &[T]) -> Option<[[i32; 4]; 2]> {
+    let [a, b, c, d, e, f, g, h] = values.first_chunk::<LANES>()?.map(Into::into);
+    Some([[a, c, e, g], [b, d, f, h]])
+}
+
+/// Neighbouring outputs of eight channels, whose windows have the same taps inside.
+#[repr(C)]
+struct Lanes<'a> {
+    rows: usize,
+    columns: usize,
+    /// From pixel to pixel.
+    depth: usize,
+    offset: i32,
+    /// From behind the last tap of a row to the next row.
+    row_skip: usize,
+    /// The same for the weights.
+    tap_skip: usize,
+    pixel_step: usize,
+    input: *const i8,
+    output: *mut i8,
+    pixels: usize,
+    weights: *const [i8; LANES],
+    factors: &'a Factors,
+    zero_point: i32,
+    low: i32,
+    high: i32,
+}
+
+/// Outputs of a depthwise convolution. Even and odd lanes of int16 make the products of 32 bits.
+#[unsafe(naked)]
+unsafe extern "C" fn lanes(run: &Lanes<'_>) {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r4-r11, lr}}",
+        "vpush {{d8-d13}}",
+        "ldrd r1, r2, [r0, #{low}]",
+        "vdup.16 q3, r1",
+        "vdup.16 q6, r2",
+        "ldrd r1, r2, [r0, #{input}]",
+        "ldrd r3, r12, [r0, #{pixels}]",
+        "ldm r0, {{r6-r11}}",
+        // r6 rows, r7 columns, r8 depth, r9 offset, r10 and r11 skips.
+        "1:",
+        "ldr lr, [r0, #{factors}]",
+        "vldrw.u32 q4, [lr]",
+        "vldrw.u32 q5, [lr, #16]",
+        "mov r4, r1",
+        "mov r5, r12",
+        "2:",
+        "dls lr, r7",
+        "3:",
+        "vldrb.s16 q0, [r4]",
+        "vldrb.s16 q1, [r5], #8",
+        "vadd.i16 q0, q0, r9",
+        "add r4, r4, r8",
+        "vmullb.s16 q2, q0, q1",
+        "vadd.i32 q4, q4, q2",
+        "vmullt.s16 q2, q0, q1",
+        "vadd.i32 q5, q5, q2",
+        "le lr, 3b",
+        "add r4, r4, r10",
+        "add r5, r5, r11",
+        "subs r6, r6, #1",
+        "bne 2b",
+        "ldrd r4, r5, [r0, #{factors}]",
+        "vldrw.u32 q0, [r4, #32]",
+        "vqrdmulh.s32 q4, q4, q0",
+        "vldrw.u32 q1, [r4, #48]",
+        "vqrdmulh.s32 q5, q5, q1",
+        "vshr.s32 q0, q4, #31",
+        "vadd.i32 q4, q4, q0",
+        "vshr.s32 q1, q5, #31",
+        "vadd.i32 q5, q5, q1",
+        "vldrw.u32 q0, [r4, #64]",
+        "vrshl.s32 q4, q4, q0",
+        "vldrw.u32 q1, [r4, #80]",
+        "vrshl.s32 q5, q5, q1",
+        "vadd.i32 q4, q4, r5",
+        "vadd.i32 q5, q5, r5",
+        "vqmovnb.s32 q0, q4",
+        "vqmovnt.s32 q0, q5",
+        "vmax.s16 q0, q0, q3",
+        "vmin.s16 q0, q0, q6",
+        "vstrb.16 q0, [r2]",
+        "add r2, r2, r8",
+        "ldr r4, [r0, #{pixel_step}]",
+        "add r1, r1, r4",
+        "ldr r6, [r0, #{rows}]",
+        "subs r3, r3, #1",
+        "bne 1b",
+        "vpop {{d8-d13}}",
+        "pop {{r4-r11, pc}}",
+        rows = const offset_of!(Lanes, rows),
+        pixel_step = const offset_of!(Lanes, pixel_step),
+        input = const offset_of!(Lanes, input),
+        pixels = const offset_of!(Lanes, pixels),
+        factors = const offset_of!(Lanes, factors),
+        low = const offset_of!(Lanes, low),
+    )
+}
