@@ -17,12 +17,16 @@ use neji_engine::Engine;
 use neji_format::{DecodeError, Model};
 
 /// The kernels that are checked.
-#[cfg(not(any(feature = "control", feature = "dsp")))]
+#[cfg(not(any(feature = "control", feature = "dsp", feature = "v7m")))]
 type Isa = neji_engine::Portable;
 
 /// The kernels that are checked where the core has DSP instructions.
 #[cfg(feature = "dsp")]
 type Isa = neji_engine::ArmDsp;
+
+/// The kernels that are checked where the core is of ARMv7-M without them.
+#[cfg(feature = "v7m")]
+type Isa = neji_engine::ArmV7m;
 
 /// Kernels of which the check must complain.
 #[cfg(feature = "control")]

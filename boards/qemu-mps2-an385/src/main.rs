@@ -3,11 +3,11 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use neji_engine::Portable;
+use neji_engine::ArmV7m;
 use neji_qemu::{Board, Pin, run};
 
 /// The kernels of this core.
-type Isa = Portable;
+type Isa = ArmV7m;
 
 /// Arena, front end and frame buffer.
 const MEMORY_BYTES: usize = 512 * 1024;

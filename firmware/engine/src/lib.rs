@@ -26,5 +26,5 @@ pub mod requantize;
 pub use engine::Engine;
 pub use error::RunError;
 #[cfg(target_arch = "arm")]
-pub use isa::{ArmDsp, ArmMve};
+pub use isa::{ArmDsp, ArmMve, ArmV7m};
 pub use isa::{Int8Only, Isa, Portable};

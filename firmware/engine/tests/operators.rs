@@ -1,20 +1,27 @@
 //! Every operator on random shapes against the naive oracle, through a whole blob: encoded, parsed, run.
 
-use neji_engine::{Engine, Int8Only, Portable, RunError};
+use neji_engine::{Engine, Int8Only, Isa, Portable, RunError};
 use neji_format::{AlignedBytes, Model};
 use neji_oracle::{Case, kinds};
 use proptest::prop_assert_eq;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, TestRunner};
 
+/// The kernels for inputs of int32.
+struct Words;
+
+impl Isa for Words {
+    const WORDS: bool = true;
+}
+
 /// Runs a case on an arena of exactly the bytes it says, as badly aligned as its elements allow, which holds other values
 /// before.
-fn run(case: &Case) -> Vec<u8> {
+fn run<I: Isa>(case: &Case) -> Vec<u8> {
     let bytes = AlignedBytes::new(&case.blob);
     let model = Model::parse(bytes.as_slice()).unwrap_or_else(|error| panic!("{error}: {:?}", case.operators));
     let arena_bytes = model.arena_bytes();
     let first = model.plan().element.bytes();
-    let engine = Engine::<Portable>::new(model);
+    let engine = Engine::<I>::new(model);
     let mut words = vec![0x4d4d_4d4d_u32; arena_bytes.div_ceil(4) + 2];
     let memory: &mut [i8] = bytemuck::cast_slice_mut(&mut words);
     let arena = &mut memory[first..first + arena_bytes];
@@ -33,7 +40,8 @@ fn every_operator_gives_what_its_oracle_gives() {
         let cases = if name.starts_with("deep") { 48 } else { 512 };
         let config = Config { cases, failure_persistence: None, ..Config::default() };
         let compare = |case: Case| {
-            prop_assert_eq!(run(&case), case.expected, "{:?}", case.operators);
+            prop_assert_eq!(run::<Portable>(&case), &case.expected[..], "{:?}", case.operators);
+            prop_assert_eq!(run::<Words>(&case), &case.expected[..], "words: {:?}", case.operators);
             Ok(())
         };
         TestRunner::new(config).run(&strategy, compare).unwrap_or_else(|error| panic!("{name}: {error}"));

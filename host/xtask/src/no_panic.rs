@@ -18,6 +18,9 @@ const MISSING: &str = "neji_panic_is_reachable";
 /// The targets whose boards run the kernels of `ArmDsp`.
 const DSP: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
 
+/// The target whose board runs the kernels of `ArmV7m`.
+const V7M: &str = "thumbv7m-none-eabi";
+
 /// Links for every target.
 ///
 /// # Errors
@@ -31,6 +34,10 @@ pub(crate) fn run() -> Result<()> {
         if DSP.contains(&target) {
             let name = format!("no panic with DSP instructions, for {target}");
             step(&name, link(&boards, target)?.args(["--features", "dsp"]))?;
+        }
+        if target == V7M {
+            let name = format!("no panic with the kernels of ARMv7-M, for {target}");
+            step(&name, link(&boards, target)?.args(["--features", "v7m"]))?;
         }
         must_fail(link(&boards, target)?.args(["--features", "control"]))?;
     }

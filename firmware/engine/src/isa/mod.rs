@@ -8,12 +8,16 @@ use crate::kernels::Channels;
 mod arm_dsp;
 #[cfg(target_arch = "arm")]
 mod arm_mve;
+#[cfg(target_arch = "arm")]
+mod armv7m;
 mod portable;
 
 #[cfg(target_arch = "arm")]
 pub use arm_dsp::ArmDsp;
 #[cfg(target_arch = "arm")]
 pub use arm_mve::ArmMve;
+#[cfg(target_arch = "arm")]
+pub use armv7m::ArmV7m;
 pub use portable::Portable;
 
 /// Four inputs as int16, their offset added, in an order that is the instruction set's own affair.
@@ -134,6 +138,95 @@ impl Rows<'_> {
     }
 }
 
+/// [`Square`]s of neighbouring channels.
+#[derive(Debug, Clone, Copy)]
+pub struct Squares<'a> {
+    /// The first line of the first channel and what is behind it.
+    pub(crate) lines: &'a [Pair],
+    /// From channel to channel.
+    pub(crate) line: usize,
+    /// From line to line.
+    pub(crate) slot: usize,
+    /// From the first line of a row of outputs to that of the next.
+    pub(crate) down: usize,
+    /// Of each channel the taps of [`Square`].
+    pub(crate) taps: &'a [[[Pair; 4]; 3]],
+    /// Of each channel.
+    pub(crate) factors: &'a [Factor],
+    /// Outputs of a row.
+    pub(crate) width: usize,
+    /// From output to output.
+    pub(crate) step: usize,
+    /// Rows of outputs.
+    pub(crate) height: usize,
+    /// From row to row of outputs.
+    pub(crate) row: usize,
+}
+
+/// Inputs of five pixels that meet the same weight, their offset added.
+pub type Five = [i32; 5];
+
+/// Rows of weights and the input of one pixel.
+#[derive(Debug, Clone, Copy)]
+pub struct Dense<'a> {
+    pub(crate) column: &'a [i32],
+    /// As many for each of the rows as there are inputs.
+    pub(crate) weights: &'a [i8],
+    /// Of each row.
+    pub(crate) biases: &'a [i32],
+    pub(crate) multipliers: &'a [i32],
+    /// Bits to the left.
+    pub(crate) shifts: &'a [i8],
+    /// What is added last.
+    pub(crate) zero_point: i32,
+}
+
+/// How a sum is requantized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Reach {
+    /// The shift goes to the right, and no sum leaves -2^30 to 2^30.
+    Small,
+    /// The shift goes to the right.
+    Large,
+    /// The shift goes to the left, or nowhere.
+    Left,
+}
+
+/// Bias and requantization of one output channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct Scale {
+    pub(crate) bias: i32,
+    pub(crate) multiplier: i32,
+    /// Bits, to whichever side.
+    pub(crate) shift: u32,
+    pub(crate) reach: Reach,
+}
+
+impl Scale {
+    /// Makes every sum 0.
+    pub const NONE: Self = Self { bias: 0, multiplier: 0, shift: 1, reach: Reach::Small };
+
+    /// The shift to the left.
+    pub(crate) fn left(&self) -> i32 {
+        let shift = self.shift.cast_signed();
+        if self.reach == Reach::Left { shift } else { shift.wrapping_neg() }
+    }
+}
+
+/// Rows of weights, and the inputs of five pixels that meet each of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Fives<'a> {
+    pub(crate) columns: &'a [Five],
+    /// As many for each of the scales as there are columns.
+    pub(crate) weights: &'a [i8],
+    /// Of each row.
+    pub(crate) scales: &'a [Scale],
+    /// What is added last.
+    pub(crate) zero_point: i32,
+}
+
 /// The block operations of the kernels. Default bodies are the portable code and define the result: an implementation
 /// overrides what it speeds up and must give the same bits.
 ///
@@ -145,6 +238,40 @@ pub trait Isa: Sized {
 
     /// Whether int8 kernels expand inputs to int16 on the stack, which takes some KiB of it, for blocks of sums.
     const COLUMNS: bool = true;
+
+    /// Whether those inputs are expanded to int32 instead, five pixels side by side: for cores that multiply one by one, where
+    /// words are loaded by the handful.
+    const WORDS: bool = false;
+
+    /// Expands a run of inputs into `words[0]`, `words[STRIDE]` and so on.
+    #[inline(always)]
+    fn expand_words<const STRIDE: usize>(input: &[i8], input_offset: i32, words: &mut [i32]) {
+        portable::expand_words::<STRIDE>(input, input_offset, words);
+    }
+
+    /// `acc[p] + sum(columns[i][p] * weights[i])`: one row of weights with the inputs of five pixels.
+    #[inline(always)]
+    fn dot_fives(acc: Five, columns: &[Five], weights: &[i8]) -> Five {
+        portable::dot_fives(acc, columns, weights)
+    }
+
+    /// Outputs of each row for five pixels, `stride` apart: its bias and products, requantized and saturated.
+    #[inline(always)]
+    fn multiply_fives(fives: &Fives<'_>, output: &mut [i8], stride: usize) {
+        portable::multiply_fives::<Self>(fives, output, stride);
+    }
+
+    /// `acc[r] + sum(column[i] * weights[r * stride + i])`: four rows of weights with the inputs of one pixel.
+    #[inline(always)]
+    fn dot_rows_words(acc: [i32; 4], column: &[i32], weights: &[i8], stride: usize) -> [i32; 4] {
+        portable::dot_rows_words(acc, column, weights, stride)
+    }
+
+    /// Outputs of rows by fours, requantized and saturated, as far as the implementation goes; how many they are.
+    #[inline(always)]
+    fn multiply_dense(dense: &Dense<'_>, output: &mut [i8]) -> usize {
+        portable::multiply_dense::<Self>(dense, output)
+    }
 
     /// Expands a run of inputs into `quads[first]`, `quads[first + STRIDE]` and so on; what is left of the last is 0.
     #[inline(always)]
@@ -218,6 +345,12 @@ pub trait Isa: Sized {
     #[inline(always)]
     fn four(four: &Four<'_>, output: &mut [i8]) {
         portable::four(four, output);
+    }
+
+    /// [`Isa::square`] of neighbouring channels.
+    #[inline(always)]
+    fn squares<const STRIDE: usize>(squares: &Squares<'_>, output: &mut [i8]) {
+        portable::squares::<Self, STRIDE>(squares, output);
     }
 
     /// `sums[x] += sum(line[x * stride + i] * taps[i])` over the elements of the pairs; there are sums by twos, and elements

@@ -1,8 +1,9 @@
 //! Plain Rust: the reference, and what every core can run.
 
-use super::{Factor, Four, Isa, Pair, Quad, Rows, Square};
+use super::{Dense, Factor, Five, Fives, Four, Isa, Pair, Quad, Rows, Square, Squares};
 use crate::kernels::finish::rounded;
 use crate::kernels::movement::copy;
+use crate::requantize::requantize;
 
 /// The instruction set that overrides nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +103,76 @@ pub(super) fn copy_runs(source: &[i8], target: &mut [i8], steps: [usize; 2], len
         copy(source.get(from..from.saturating_add(len)).unwrap_or(&[]), target, to);
         (from, to) = (from.saturating_add(steps[0]), to.saturating_add(steps[1]));
     }
+}
+
+/// See [`Isa::expand_words`].
+#[inline(always)]
+pub(super) fn expand_words<const STRIDE: usize>(input: &[i8], input_offset: i32, words: &mut [i32]) {
+    for (word, &x) in words.iter_mut().step_by(STRIDE).zip(input) {
+        *word = i32::from(x).wrapping_add(input_offset);
+    }
+}
+
+/// See [`Isa::dot_fives`].
+#[inline(always)]
+pub(super) fn dot_fives(mut acc: Five, columns: &[Five], weights: &[i8]) -> Five {
+    for (column, &weight) in columns.iter().zip(weights) {
+        for (acc, &x) in acc.iter_mut().zip(column) {
+            *acc = acc.wrapping_add(x.wrapping_mul(weight.into()));
+        }
+    }
+    acc
+}
+
+/// See [`Isa::multiply_fives`].
+#[inline(always)]
+pub(super) fn multiply_fives<I: Isa>(fives: &Fives<'_>, output: &mut [i8], stride: usize) {
+    let rows = fives.weights.chunks_exact(fives.columns.len().max(1));
+    for (index, (scale, row)) in fives.scales.iter().zip(rows).enumerate() {
+        let sums = I::dot_fives([scale.bias; 5], fives.columns, row);
+        let mut at = index;
+        for sum in sums {
+            let value = requantize(sum, scale.multiplier, scale.left());
+            if let Some(out) = output.get_mut(at) {
+                *out = value.saturating_add(fives.zero_point).clamp(-128, 127) as i8;
+            }
+            at = at.saturating_add(stride);
+        }
+    }
+}
+
+/// See [`Isa::dot_rows_words`].
+#[inline(always)]
+pub(super) fn dot_rows_words(acc: [i32; 4], column: &[i32], weights: &[i8], stride: usize) -> [i32; 4] {
+    let mut acc = acc;
+    for (row, acc) in acc.iter_mut().enumerate() {
+        let weights = weights.get(stride.saturating_mul(row)..).unwrap_or(&[]);
+        for (&x, &weight) in column.iter().zip(weights) {
+            *acc = acc.wrapping_add(x.wrapping_mul(weight.into()));
+        }
+    }
+    acc
+}
+
+/// See [`Isa::multiply_dense`].
+#[inline(always)]
+pub(super) fn multiply_dense<I: Isa>(dense: &Dense<'_>, output: &mut [i8]) -> usize {
+    let Dense { column, weights, zero_point, .. } = *dense;
+    let biases = dense.biases.as_chunks::<4>().0.iter();
+    let multipliers = dense.multipliers.as_chunks::<4>().0.iter();
+    let shifts = dense.shifts.as_chunks::<4>().0.iter();
+    let rows = weights.chunks_exact(column.len().saturating_mul(4).max(1));
+    let outs = output.as_chunks_mut::<4>().0.iter_mut();
+    let mut done = 0_usize;
+    for ((((out, rows), &biases), multipliers), shifts) in outs.zip(rows).zip(biases).zip(multipliers).zip(shifts) {
+        let sums = I::dot_rows_words(biases, column, rows, column.len());
+        for (((out, sum), &multiplier), &shift) in out.iter_mut().zip(sums).zip(multipliers).zip(shifts) {
+            let value = requantize(sum, multiplier, shift.into());
+            *out = value.saturating_add(zero_point).clamp(-128, 127) as i8;
+        }
+        done = done.saturating_add(4);
+    }
+    done
 }
 
 /// One product of an expanded input, added.
@@ -262,6 +333,17 @@ pub(super) fn four(four: &Four<'_>, output: &mut [i8]) {
         }
         input = input.get(four.steps[0]..).unwrap_or(&[]);
         output = output.get_mut(four.steps[1]..).unwrap_or(&mut []);
+    }
+}
+
+/// See [`Isa::squares`].
+#[inline(always)]
+pub(super) fn squares<I: Isa, const STRIDE: usize>(squares: &Squares<'_>, output: &mut [i8]) {
+    let Squares { line, slot, down, width, step, height, row, .. } = *squares;
+    for (channel, (taps, &factor)) in squares.taps.iter().zip(squares.factors).enumerate() {
+        let lines = squares.lines.get(channel.saturating_mul(line)..).unwrap_or(&[]);
+        let output = output.get_mut(channel..).unwrap_or(&mut []);
+        I::square::<STRIDE>(&Square { lines, slot, down, taps, factor, width, step, height, row }, output);
     }
 }
 

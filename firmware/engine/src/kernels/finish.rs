@@ -1,7 +1,7 @@
 //! From sums to int8, four at a time.
 
 use crate::element::Bias;
-use crate::isa::Factor;
+use crate::isa::{Dense, Factor, Five, Reach, Scale};
 use crate::kernels::Channels;
 use crate::requantize::requantize;
 
@@ -79,6 +79,31 @@ impl Channels<'_> {
         })
     }
 
+    /// The rows from `first` on for a column of inputs.
+    pub(crate) fn dense<'s>(&'s self, column: &'s [i32], weights: &'s [i8], first: usize) -> Dense<'s> {
+        let biases = if let Bias::Narrow(bias) = self.bias { bias } else { &[] };
+        Dense {
+            column,
+            weights,
+            biases: biases.get(first..).unwrap_or(&[]),
+            multipliers: self.multiplier.get(first..).unwrap_or(&[]),
+            shifts: self.shift.get(first..).unwrap_or(&[]),
+            zero_point: self.zero_point,
+        }
+    }
+
+    /// The scales of the channels from `first` on, of sums of `depth` products.
+    pub(crate) fn scales(&self, first: usize, depth: usize, scales: &mut [Scale]) {
+        for (scale, (bias, multiplier, shift)) in scales.iter_mut().zip(self.from::<i8>(first)) {
+            let reach = match shift {
+                0.. => Reach::Left,
+                _ if depth > SMALL || bias.unsigned_abs() >= 1 << 29 => Reach::Large,
+                _ => Reach::Small,
+            };
+            *scale = Scale { bias, multiplier, shift: shift.unsigned_abs(), reach };
+        }
+    }
+
     /// Writes the outputs of a line of one channel, `step` apart, of which there are no more than `output` has room for.
     #[inline(never)]
     pub(crate) fn line(&self, sums: &[i32], factor: &Factor, quick: bool, output: &mut [i8], step: usize) {
@@ -144,6 +169,20 @@ impl Channels<'_> {
             for value in self.outputs(*sums, factor, quick) {
                 if let Some(out) = output.get_mut(at) {
                     *out = value;
+                }
+                at = at.saturating_add(stride);
+            }
+        }
+    }
+
+    /// Writes the outputs of five pixels, `stride` apart, of the channels from `first` on.
+    #[inline(never)]
+    pub(crate) fn outputs_of_fives(&self, sums: &[Five], first: usize, output: &mut [i8], stride: usize) {
+        for (index, (sums, (_, multiplier, shift))) in sums.iter().zip(self.from::<i8>(first)).enumerate() {
+            let mut at = index;
+            for &sum in sums {
+                if let Some(out) = output.get_mut(at) {
+                    *out = self.output::<i8>(sum, multiplier, shift);
                 }
                 at = at.saturating_add(stride);
             }

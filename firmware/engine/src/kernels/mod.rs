@@ -13,6 +13,7 @@ pub(crate) mod sigmoid;
 pub(crate) mod taps;
 pub(crate) mod transpose_conv;
 pub(crate) mod window;
+pub(crate) mod words;
 
 use crate::element::{Bias, Element};
 

@@ -3,7 +3,7 @@
 
 use neji_format::{Shape, Window};
 
-use crate::isa::{Factor, Four, Isa, Pair, Square};
+use crate::isa::{Factor, Four, Isa, Pair, Squares};
 use crate::kernels::Channels;
 use crate::kernels::conv::axes;
 use crate::kernels::window::Axis;
@@ -262,15 +262,12 @@ impl Layer<'_, '_> {
                     }
                 }
                 let start = done.saturating_mul(out_len).saturating_add(first);
-                for (offset, (taps, factor)) in taps.iter().zip(&factors).enumerate() {
-                    let lines = lines.get(offset.saturating_mul(line)..).unwrap_or(&[]);
-                    let down = slot.saturating_mul(stride);
-                    let square = Square { lines, slot, down, taps, factor: *factor, width, step, height, row: out_len };
-                    let out = output.get_mut(start.saturating_add(offset)..).unwrap_or(&mut []);
-                    match horizontal.stride {
-                        1 => I::square::<1>(&square, out),
-                        _ => I::square::<2>(&square, out),
-                    }
+                let (lines, taps, factors, down) = (&lines[..], &taps[..], &factors[..], slot.saturating_mul(stride));
+                let squares = Squares { lines, line, slot, down, taps, factors, width, step, height, row: out_len };
+                let out = output.get_mut(start..).unwrap_or(&mut []);
+                match horizontal.stride {
+                    1 => I::squares::<1>(&squares, out),
+                    _ => I::squares::<2>(&squares, out),
                 }
                 done = done.saturating_add(height);
             }

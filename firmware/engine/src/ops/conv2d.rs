@@ -5,7 +5,7 @@ use neji_format::{Conv2d, Model};
 use crate::arena;
 use crate::element::Element;
 use crate::isa::{Isa, Layer, Sliding};
-use crate::kernels::{columns, conv};
+use crate::kernels::{columns, conv, words};
 
 /// By blocks of sums.
 pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i8]) {
@@ -21,7 +21,8 @@ pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i
     if I::conv_2d(&Sliding { layer, input_shape, window: &op.window, output_shape }, split.output) {
         return;
     }
-    columns::conv2d::<I>(
+    let kernel = if I::WORDS { words::conv2d::<I> } else { columns::conv2d::<I> };
+    kernel(
         layer.input,
         input_shape,
         op.input.zero_point,

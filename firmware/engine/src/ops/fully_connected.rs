@@ -5,7 +5,7 @@ use neji_format::{FullyConnected, Model};
 use crate::arena;
 use crate::element::Element;
 use crate::isa::{Isa, Layer};
-use crate::kernels::{columns, mat_mul};
+use crate::kernels::{columns, mat_mul, words};
 
 /// By blocks of sums.
 pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &FullyConnected, arena: &mut [i8]) {
@@ -19,7 +19,8 @@ pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &FullyConnected, arena:
         channels: &channels,
     };
     if !I::fully_connected(&layer, split.output) {
-        columns::mat_vec::<I>(layer.input, input_offset, layer.weights, &channels, split.output);
+        let kernel = if I::WORDS { words::mat_vec::<I> } else { columns::mat_vec::<I> };
+        kernel(layer.input, input_offset, layer.weights, &channels, split.output);
     }
 }
 
