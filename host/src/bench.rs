@@ -162,11 +162,7 @@ impl Place {
 
     /// Whether the board has room for a model, and kernels.
     pub fn fits(&self, model: &Model<'_>) -> bool {
-        let settings = &self.board.settings;
-        // The arena is aligned in the monitor's memory.
-        (model.plan().element == Element::I8 || settings.int16)
-            && model.arena_bytes() as u64 + 3 <= settings.memory_bytes
-            && model.bytes().len() as u64 <= settings.model_bytes
+        fits(&self.board, model)
     }
 
     /// Counts an inference on an input that is always the same; of a streaming model a run of the first phase.
@@ -174,12 +170,9 @@ impl Place {
     /// # Errors
     /// The board fails, gives another output than the host, or a count is not certain.
     pub fn count(&self, model: &Model<'_>, timeout: Duration) -> Result<Count> {
-        let plan = model.plan();
-        let input: Vec<u8> = (0..plan.element.bytes_of(&plan.input)).map(|index| (index * 37 % 251) as u8).collect();
+        let input = input(model);
         let counts = self.board.count(&self.elf, model.bytes(), &input, timeout)?;
-        let input = input.into_iter().map(u8::cast_signed).collect();
-        let expected = tensor_file::run(*model, &[input]).concat();
-        ensure!(counts.output == expected, "host and {} differ: rebuild both from one source", self.board.package);
+        check_output(&self.board, model, input, &counts.output)?;
         let operators: Vec<OperatorCount> = model
             .phase(0)
             .operators()
@@ -204,6 +197,29 @@ impl Place {
             operators,
         })
     }
+}
+
+/// Whether a board has room for a model, and kernels.
+pub(crate) fn fits(board: &Board, model: &Model<'_>) -> bool {
+    let settings = &board.settings;
+    // The arena is aligned in the monitor's memory.
+    (model.plan().element == Element::I8 || settings.int16)
+        && model.arena_bytes() as u64 + 3 <= settings.memory_bytes
+        && model.bytes().len() as u64 <= settings.model_bytes
+}
+
+/// The input that is counted with: always the same.
+pub(crate) fn input(model: &Model<'_>) -> Vec<u8> {
+    let plan = model.plan();
+    (0..plan.element.bytes_of(&plan.input)).map(|index| (index * 37 % 251) as u8).collect()
+}
+
+/// Insists that a board's `output` is the host's.
+pub(crate) fn check_output(board: &Board, model: &Model<'_>, input: Vec<u8>, output: &[i8]) -> Result<()> {
+    let input = input.into_iter().map(u8::cast_signed).collect();
+    let expected = tensor_file::run(*model, &[input]).concat();
+    ensure!(output == expected, "host and {} differ: rebuild both from one source", board.package);
+    Ok(())
 }
 
 /// To a thousandth, which is more than anybody reads.
@@ -235,7 +251,7 @@ pub fn bench(path: &Path, model: &Model<'_>, places: &[Place], timeout: Duration
 }
 
 /// A number with its digits in threes.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {

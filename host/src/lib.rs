@@ -23,6 +23,7 @@ pub mod lowered;
 #[cfg(feature = "train")]
 pub mod model;
 pub mod plan;
+pub mod profile;
 pub mod quantize;
 pub mod render;
 pub mod report;

@@ -4,6 +4,7 @@ mod bench;
 mod boards;
 mod conformance;
 mod hostile;
+mod profile;
 mod real;
 mod report;
 mod story;

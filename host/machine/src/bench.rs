@@ -11,10 +11,10 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::board::Board;
-use crate::qemu::{OUTPUTS, SAMPLES, start};
+use crate::qemu::{Count, OUTPUTS, SAMPLES, start};
 
 /// The file that has the firmware count.
-const BENCH: &str = "bench";
+pub(crate) const BENCH: &str = "bench";
 /// The file that the firmware writes counts to; boards/qemu/src/bench.rs says what is in it.
 const COUNTS: &str = "bench.bin";
 
@@ -71,7 +71,7 @@ struct Words {
 
 fn run(board: &Board, elf: &Path, model: &[u8], input: &[u8], shift: u32, timeout: Duration) -> Result<Words> {
     let files = [(SAMPLES, input), (BENCH, &[][..])];
-    let ended = start(board, elf, model, &files, Some(shift), timeout)?;
+    let ended = start(board, elf, model, &files, Count::Time(shift), timeout)?;
     if ended.exit != Some(0) {
         bail!("{} does not count: {}", board.package, ended.stderr.trim());
     }

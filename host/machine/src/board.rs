@@ -8,6 +8,14 @@ use serde::Deserialize;
 
 use crate::toolchain;
 
+/// A core whose manual says what its instructions cost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub enum Core {
+    /// Cortex-M4, with or without floating point.
+    #[serde(rename = "cortex-m4")]
+    CortexM4,
+}
+
 /// The `[package.metadata.neji]` table of a board.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,6 +44,9 @@ pub struct Settings {
     /// Whether its kernels run models of int16 activations.
     #[serde(default = "yes")]
     pub int16: bool,
+    /// The core, where what its instructions cost is known.
+    #[serde(default)]
+    pub core: Option<Core>,
     /// Clock of SysTick.
     pub systick_hz: u64,
     /// QEMU's trace event for writes to the register of the pins.

@@ -6,6 +6,9 @@
 
 pub mod bench;
 pub mod board;
+pub mod mix;
+mod plugin;
+pub mod profile;
 pub mod qemu;
 pub mod run;
 pub mod sizes;
@@ -14,7 +17,9 @@ mod thumb;
 pub mod toolchain;
 
 pub use bench::Counts;
-pub use board::{Board, Settings};
+pub use board::{Board, Core, Settings};
+pub use mix::{Cycles, Kind};
+pub use profile::{Profile, Tally};
 pub use qemu::{Emulation, Options, emulate};
 pub use run::{Run, rises};
 pub use sizes::Sizes;

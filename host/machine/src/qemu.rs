@@ -106,6 +106,16 @@ impl Ended {
     }
 }
 
+/// What QEMU counts with.
+pub(crate) enum Count {
+    /// Nothing.
+    Nothing,
+    /// Virtual time: an instruction takes two to this many nanoseconds.
+    Time(u32),
+    /// A plugin, with its arguments.
+    Plugin(OsString),
+}
+
 /// Runs `elf` on `board` to its end, with the blob `model` in its region and `files` in its folder.
 ///
 /// # Errors
@@ -115,7 +125,7 @@ pub(crate) fn start(
     elf: &Path,
     model: &[u8],
     files: &[(&str, &[u8])],
-    shift: Option<u32>,
+    count: Count,
     timeout: Duration,
 ) -> Result<Ended> {
     let room = board.settings.model_bytes;
@@ -130,7 +140,11 @@ pub(crate) fn start(
     let errors = fs::File::create(path("stderr"))?;
 
     let mut command = Command::new(QEMU);
+    let shift = if let Count::Time(shift) = count { Some(shift) } else { None };
     command.args(arguments(board, elf, shift)).current_dir(folder.path());
+    if let Count::Plugin(plugin) = count {
+        command.arg("-plugin").arg(plugin);
+    }
     command.stdin(Stdio::null()).stdout(errors.try_clone()?).stderr(errors);
     let mut child = match command.spawn() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -164,8 +178,8 @@ pub(crate) fn start(
 /// The blob does not fit the region, QEMU is missing or does not start, or the time is up; the message says what QEMU
 /// wrote. A firmware that reports a failure is not an error: see [`Emulation::exit`].
 pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options: Options) -> Result<Emulation> {
-    let shift = options.count_instructions.then_some(0);
-    let ended = start(board, elf, model, &[(SAMPLES, samples)], shift, options.timeout)?;
+    let count = if options.count_instructions { Count::Time(0) } else { Count::Nothing };
+    let ended = start(board, elf, model, &[(SAMPLES, samples)], count, options.timeout)?;
     let pin_writes = pin_writes(&String::from_utf8_lossy(&ended.read(TRACE)));
     let outputs = ended.read(OUTPUTS).into_iter().map(u8::cast_signed).collect();
     Ok(Emulation { stream: ended.read(REPORTS), outputs, exit: ended.exit, stderr: ended.stderr, pin_writes })
@@ -189,6 +203,7 @@ mod tests {
             memory_bytes: 4,
             int16: true,
             stack_bytes: 4,
+            core: None,
             systick_hz: 25_000_000,
             pin_trace: "mps2_fpgaio_write".into(),
             alarm_mask: 1,

@@ -55,10 +55,11 @@ impl Bounds {
 
 /// A function of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Function {
-    name: String,
+pub(crate) struct Function {
+    /// What it is called in the source.
+    pub(crate) name: String,
     /// The address after it.
-    end: u32,
+    pub(crate) end: u32,
     /// Bytes that it takes of the stack.
     frame: u64,
     /// Addresses of what it calls, or ends in.
@@ -71,7 +72,7 @@ struct Function {
 
 /// The functions of an image by address.
 #[derive(Debug)]
-struct Image {
+pub(crate) struct Image {
     functions: BTreeMap<u32, Function>,
     /// What the vector table names, the reset handler apart.
     handlers: BTreeSet<u32>,
@@ -93,7 +94,7 @@ impl Image {
     ///
     /// # Errors
     /// It is none, or has no symbols.
-    fn read(elf: &[u8]) -> Result<Self> {
+    pub(crate) fn read(elf: &[u8]) -> Result<Self> {
         let file = object::File::parse(elf)?;
         let mut code = Code::default();
         for section in file.sections().filter(|section| section.kind() == SectionKind::Text && section.size() > 0) {
@@ -131,7 +132,7 @@ impl Image {
     ///
     /// # Errors
     /// There is none, or there are several.
-    fn find(&self, what: &str, matches: impl Fn(&str) -> bool) -> Result<u32> {
+    pub(crate) fn find(&self, what: &str, matches: impl Fn(&str) -> bool) -> Result<u32> {
         let mut found = self.functions.iter().filter(|(_, function)| matches(&function.name));
         let (&address, _) = found.next().with_context(|| format!("{what} is not in the image, or was inlined"))?;
         ensure!(found.next().is_none(), "{what} is in the image more than once");
@@ -139,7 +140,7 @@ impl Image {
     }
 
     /// The function at `address`, or around it: a jump may lead into the middle.
-    fn at(&self, address: u32) -> Option<(u32, &Function)> {
+    pub(crate) fn at(&self, address: u32) -> Option<(u32, &Function)> {
         let (&start, function) = self.functions.range(..=address).next_back()?;
         (address < function.end).then_some((start, function))
     }

@@ -6,6 +6,7 @@ pub mod data;
 pub mod eval;
 pub mod import;
 pub mod inspect;
+pub mod profile;
 pub mod quantize;
 pub mod report;
 pub mod run;
@@ -40,6 +41,8 @@ pub enum Command {
     Conformance(conformance::Args),
     /// Count the instructions of an inference on emulated boards.
     Bench(bench::Args),
+    /// Show where an inference's instructions are, and estimate its cycles.
+    Profile(profile::Args),
     /// Show what is in a blob.
     Inspect(inspect::Args),
     /// Run a blob on raw int8 tensors.
@@ -64,6 +67,7 @@ impl Cli {
             Command::Import(args) => import::run(args),
             Command::Conformance(args) => conformance::run(args),
             Command::Bench(args) => bench::run(args),
+            Command::Profile(args) => profile::run(args),
             Command::Inspect(args) => inspect::run(args),
             Command::Run(args) => run::run(args),
             Command::Simulate(args) => simulate::run(args),
