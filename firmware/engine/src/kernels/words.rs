@@ -14,8 +14,12 @@ const DEPTH: usize = 288;
 /// Inputs of a dense layer that are expanded at once, where there are few and where there are more.
 const SHORT: usize = 160;
 const LONG: usize = 720;
-/// Output channels whose sums and factors are kept.
+/// Output channels whose sums or scales are kept.
 const CHANNELS: usize = 64;
+/// Inputs of a pixel that are expanded at once where the sums are kept beside them.
+const PIECE: usize = DEPTH - CHANNELS;
+/// Channels that are computed at once for an end of fewer pixels.
+const BLOCK: usize = 16;
 /// Pixels that are summed at once.
 const PIXELS: usize = 5;
 
@@ -81,13 +85,12 @@ impl View<'_, i8> {
         let zero_point = channels.zero_point;
         let mut columns = [[0; PIXELS]; DEPTH];
         let mut scales = [Scale::NONE; CHANNELS];
-        let mut sums = [[0; PIXELS]; CHANNELS];
-        let mut spare = [0; CHANNELS * PIXELS];
+        let mut spare = [0; BLOCK * PIXELS];
         // Neighbouring pixels of the input are the columns.
         let is_identity = |axis: Axis, output: u32| {
             (axis.kernel, axis.stride, axis.padding) == (1, 1, 0) && axis.input == output as usize
         };
-        let pointwise = kernel_len <= DEPTH
+        let pointwise = direct
             && is_identity(self.vertical, output_shape.height)
             && is_identity(self.horizontal, output_shape.width);
         let mut first = 0_usize;
@@ -115,40 +118,50 @@ impl View<'_, i8> {
                             (x, y) = (0, y.wrapping_add(1));
                         }
                     }
-                    if kernel_len <= DEPTH {
+                    if direct {
                         self.expand_words::<I>(&pixels, input_offset, 0, kernel_len, &mut columns);
                     }
                 }
-                // What is beyond the output's end is computed beside it.
-                let whole = pixels.count == PIXELS;
-                let (target, stride) = match out.get_mut(first..) {
-                    Some(out) if whole => (out, channels_out),
-                    _ => (&mut spare[..], count),
-                };
-                if direct {
-                    let columns = columns.get(..kernel_len).unwrap_or(&[]);
-                    let weights = weights.get(begin..).unwrap_or(&[]);
-                    I::multiply_fives(&Fives { columns, weights, scales, zero_point }, target, stride);
-                } else {
-                    let sums = sums.get_mut(..count).unwrap_or(&mut []);
+                // Sums that are requantized later lie where columns end.
+                let (pieces, sums) = columns.split_at_mut(PIECE);
+                if !direct {
                     sums.iter_mut().zip(&*scales).for_each(|(sums, scale)| *sums = [scale.bias; PIXELS]);
+                    let sums = sums.get_mut(..count).unwrap_or(&mut []);
                     let mut start = 0_usize;
                     while start < kernel_len {
-                        let len = kernel_len.saturating_sub(start).min(DEPTH);
-                        if kernel_len > DEPTH {
-                            self.expand_words::<I>(&pixels, input_offset, start, len, &mut columns);
-                        }
-                        let columns = columns.get(..len).unwrap_or(&[]);
+                        let len = kernel_len.saturating_sub(start).min(PIECE);
+                        self.expand_words::<I>(&pixels, input_offset, start, len, pieces);
+                        let piece = pieces.get(..len).unwrap_or(&[]);
                         let weights = weights.get(begin.saturating_add(start)..).unwrap_or(&[]);
-                        add_rows::<I>(columns, weights, kernel_len, sums);
+                        add_rows::<I>(piece, weights, kernel_len, sums);
                         start = start.saturating_add(len);
                     }
-                    channels.outputs_of_fives(sums, first, target, stride);
                 }
-                if !whole {
-                    for (out, from) in out.chunks_exact_mut(channels_out).zip(spare.chunks_exact(count)) {
-                        copy(from, out, first);
+                // What is beyond the output's end is computed beside it, some channels at a time.
+                let whole = pixels.count == PIXELS;
+                let block = if whole { CHANNELS } else { BLOCK };
+                let mut at = 0_usize;
+                for scales in scales.chunks(block) {
+                    let channel = first.saturating_add(at);
+                    let (target, stride) = match out.get_mut(channel..) {
+                        Some(out) if whole => (out, channels_out),
+                        _ => (&mut spare[..], scales.len()),
+                    };
+                    if direct {
+                        let columns = columns.get(..kernel_len).unwrap_or(&[]);
+                        let weights = weights.get(channel.saturating_mul(kernel_len)..).unwrap_or(&[]);
+                        I::multiply_fives(&Fives { columns, weights, scales, zero_point }, target, stride);
+                    } else {
+                        let sums = columns.get(PIECE.saturating_add(at)..).unwrap_or(&[]);
+                        let sums = sums.get(..scales.len()).unwrap_or(&[]);
+                        channels.outputs_of_fives(sums, channel, target, stride);
                     }
+                    if !whole {
+                        for (out, from) in out.chunks_exact_mut(channels_out).zip(spare.chunks_exact(stride.max(1))) {
+                            copy(from, out, channel);
+                        }
+                    }
+                    at = at.saturating_add(block);
                 }
             }
             first = first.saturating_add(count);
@@ -157,14 +170,7 @@ impl View<'_, i8> {
 
     /// Expands `[start, start + len)` of what lies under the kernel of each pixel.
     #[inline(never)]
-    fn expand_words<I: Isa>(
-        &self,
-        pixels: &Pixels,
-        offset: i32,
-        start: usize,
-        len: usize,
-        columns: &mut [Five; DEPTH],
-    ) {
+    fn expand_words<I: Isa>(&self, pixels: &Pixels, offset: i32, start: usize, len: usize, columns: &mut [Five]) {
         let end = start.saturating_add(len);
         for (pixel, &(rows, taps)) in pixels.spans.iter().take(pixels.count).enumerate() {
             let columns = columns.get_mut(..len).unwrap_or(&mut []);
