@@ -42,7 +42,9 @@ pub fn lifetimes(bytes: &[usize], uses: &[Use], input: usize, output: usize, kee
             let lifetime = alive[read].as_mut().expect("a tensor is written before it is read");
             lifetime.last = lifetime.last.max(time);
         }
-        alive[used.output] = Some(Lifetime { bytes: bytes[used.output], first: time, last: time, shares: None });
+        // A tensor that is written in bands is there from the first.
+        let written = Lifetime { bytes: bytes[used.output], first: time, last: time, shares: None };
+        alive[used.output].get_or_insert(written).last = time;
     }
     let mut alive: Vec<Lifetime> = alive.into_iter().map(|l| l.expect("every tensor is written")).collect();
     alive[output].last = end;
