@@ -220,7 +220,7 @@ pub enum DecodeError {
         /// The operator.
         operator: u16,
     },
-    /// A tensor that is read is not the whole, unclobbered output of an earlier operator or the model's input.
+    /// A tensor that is read is not made of whole, unclobbered rows of earlier outputs or the model's input.
     NotProduced {
         /// Who reads it.
         place: Place,

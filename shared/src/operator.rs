@@ -1,8 +1,8 @@
 //! The operators of a plan, named as TensorFlow Lite names them.
 //!
 //! Every operator carries its input and output tensors whole, so that one can be decoded and run without a table of
-//! tensors in RAM. [`Model::parse`](crate::Model::parse) checks that each input is the whole, unclobbered output of an
-//! earlier operator or the model's input.
+//! tensors in RAM. [`Model::parse`](crate::Model::parse) checks that each input is unclobbered output of earlier operators
+//! or the model's input: all of it, some rows, or rows that were written one beside the other.
 
 use serde::{Deserialize, Serialize};
 

@@ -5,8 +5,8 @@ mod samples;
 use neji_format::header::{ARENA_BYTES_MAX, CRC_OFFSET};
 use neji_format::{
     AlignedBytes, Blob, ClassifierScore, DecisionFault, DecodeError, Detector, DetectorFault, Element, FrontEnd,
-    FrontEndFault, ImageFrontEnd, Model, Multiplier, Operator, Photometric, Place, PoolKind, Reconstruction, Shape,
-    Streaming, StreamingFault, Tensor,
+    FrontEndFault, ImageFrontEnd, Model, Multiplier, Operator, Photometric, Place, PoolKind, Reconstruction, Reshape,
+    Shape, Streaming, StreamingFault, Tensor,
 };
 use samples::{autoencoder, classifier, int16, operators, streaming, with_checksum};
 
@@ -178,6 +178,55 @@ fn data_flow() {
         b.plan.output.offset = 0;
     });
     assert_eq!(error, DecodeError::InputOverwritten { operator: 1 });
+}
+
+/// Rows of a tensor are copied in two bands, and both are read as one tensor.
+fn banded() -> Blob<'static> {
+    let mut blob = classifier();
+    let tensor = |offset, shape| Tensor { offset, shape, scale: 1.0, zero_point: 0 };
+    let (half, whole) = (Shape::new(2, 2, 1), Shape::new(4, 2, 1));
+    let copy = |input, output| Operator::Reshape(Reshape { input, output });
+    blob.operators = vec![
+        copy(tensor(0, half), tensor(8, half)),
+        copy(tensor(4, half), tensor(12, half)),
+        copy(tensor(8, whole), tensor(16, Shape::new(1, 1, 8))),
+    ];
+    blob.plan.front_end = FrontEnd::Raw;
+    blob.plan.detector = Detector::None;
+    (blob.plan.input, blob.plan.output) = (tensor(0, whole), tensor(16, Shape::new(1, 1, 8)));
+    blob.constants.clear();
+    blob.arena_bytes = 32;
+    blob
+}
+
+#[test]
+fn rows() {
+    let bytes = AlignedBytes::new(&banded().encode());
+    assert!(Model::parse(bytes.as_slice()).is_ok(), "{:?}", Model::parse(bytes.as_slice()).err());
+    let missing = |operator, offset| DecodeError::NotProduced { place: at(operator), offset };
+    // Not a row's begin; rows of another width; another scale.
+    assert_eq!(refusal(banded(), |b| step!(b, 0, Reshape).input.offset = 1), missing(0, 1));
+    assert_eq!(refusal(banded(), |b| step!(b, 1, Reshape).input.shape = Shape::new(1, 4, 1)), missing(1, 4));
+    assert_eq!(refusal(banded(), |b| step!(b, 1, Reshape).input.shape = Shape::new(2, 1, 2)), missing(1, 4));
+    let error = refusal(banded(), |b| {
+        (step!(b, 0, Reshape).input.scale, step!(b, 0, Reshape).output.scale) = (2.0, 2.0);
+    });
+    assert_eq!(error, missing(0, 0));
+    // A row that nobody has written lies between the bands, or behind them, or the second is missing.
+    assert_eq!(refusal(banded(), |b| step!(b, 1, Reshape).output.offset = 14), missing(2, 8));
+    let error = refusal(banded(), |b| {
+        (step!(b, 2, Reshape).input.offset, step!(b, 2, Reshape).output.offset) = (10, 20);
+    });
+    assert_eq!(error, missing(2, 10));
+    assert_eq!(refusal(banded(), |b| drop(b.operators.remove(1))), missing(1, 8));
+    // The second band lies in the rows, but not on one; or a byte of the first is written over by something else.
+    assert_eq!(refusal(banded(), |b| step!(b, 1, Reshape).output.offset = 11), missing(2, 8));
+    let other = |offset| Tensor { offset, shape: Shape::new(1, 4, 1), scale: 1.0, zero_point: 0 };
+    let error = refusal(banded(), |b| {
+        let input = step!(b, 0, Reshape).input;
+        b.operators.insert(2, Operator::Reshape(Reshape { input, output: other(8) }));
+    });
+    assert_eq!(error, missing(3, 8));
 }
 
 #[test]

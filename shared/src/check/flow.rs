@@ -1,16 +1,56 @@
-//! Data flow: what an operator reads is what an earlier one wrote.
+//! Data flow: what an operator reads is what earlier ones wrote.
+//!
+//! An input is the whole output of one operator, some rows of it, or rows that several have written one beside the other:
+//! a model that is computed in bands of rows reads and writes tensors so.
 
-use super::{same_quantization, same_tensor};
+use super::same_quantization;
 use crate::decode::Model;
 use crate::error::{DecodeError, Place};
 use crate::operator::{CONCAT_INPUTS_MAX, Operator};
 use crate::plan::Streaming;
 use crate::tensor::{Element, Tensor};
 
+/// The byte behind a tensor that lies in the arena.
+fn end(element: Element, tensor: &Tensor) -> usize {
+    tensor.offset as usize + element.bytes_of(tensor)
+}
+
 /// Whether the memory of two tensors that lie in the arena has a byte in common.
 fn overlap(element: Element, a: &Tensor, b: &Tensor) -> bool {
-    let end = |tensor: &Tensor| tensor.offset as usize + element.bytes_of(tensor);
-    (a.offset as usize) < end(b) && (b.offset as usize) < end(a)
+    (a.offset as usize) < end(element, b) && (b.offset as usize) < end(element, a)
+}
+
+/// Whether one of the tensors is rows of the other, or both are rows of one.
+fn same_rows(element: Element, a: &Tensor, b: &Tensor) -> bool {
+    let row = (a.shape.width as usize).saturating_mul(a.shape.channels as usize).saturating_mul(element.bytes());
+    (a.shape.width, a.shape.channels) == (b.shape.width, b.shape.channels)
+        && same_quantization(a, b)
+        && (a.offset.abs_diff(b.offset) as usize).is_multiple_of(row)
+}
+
+/// The bytes of an input of which it is known that its rows were written there and that nothing has been written over
+/// them; one run, so that it takes no memory. What is written apart from the run starts a new one.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Known {
+    from: usize,
+    to: usize,
+}
+
+impl Known {
+    /// Takes note of a write.
+    fn write(&mut self, element: Element, write: &Tensor, input: &Tensor) {
+        if !overlap(element, write, input) {
+            return;
+        }
+        let from = (write.offset as usize).max(input.offset as usize);
+        let to = end(element, write).min(end(element, input));
+        if same_rows(element, write, input) {
+            let touches = from <= self.to && self.from <= to;
+            *self = if touches { Self { from: from.min(self.from), to: to.max(self.to) } } else { Self { from, to } };
+        } else if from < self.to && self.from < to {
+            *self = Self::default();
+        }
+    }
 }
 
 /// Whether the memory of two tensors is the same.
@@ -38,26 +78,20 @@ pub(super) fn operator(model: &Model<'_>, index: u16, operator: &Operator) -> Re
         }
         None => (*model, usize::from(index)),
     };
-
-    // One pass over the operators before this one, for all its inputs: the last that touched an input's memory must have
-    // written exactly that tensor.
     // What lies in a streaming model's state was written by an earlier run, or is 0.
     let state = model.plan().streaming.map_or(0, |streaming| streaming.state_bytes as usize);
-    let kept = |tensor: &Tensor| tensor.offset as usize + element.bytes_of(tensor) <= state;
-    let mut whole = [false; CONCAT_INPUTS_MAX];
-    for (whole, input) in whole.iter_mut().zip(operator.inputs()) {
-        *whole = kept(input);
-    }
+
+    // One pass over the operators before this one, for all its inputs.
+    let mut known = [Known::default(); CONCAT_INPUTS_MAX];
     let written = core::iter::once(model.plan().input).chain(list.operators().map(|earlier| *earlier.output()));
     for write in written.take(in_list + 1) {
-        for (whole, input) in whole.iter_mut().zip(operator.inputs()) {
-            if overlap(element, &write, input) && !kept(input) {
-                *whole = same_tensor(&write, input);
-            }
+        for (known, input) in known.iter_mut().zip(operator.inputs()) {
+            known.write(element, &write, input);
         }
     }
-    for (whole, input) in whole.iter().zip(operator.inputs()) {
-        if !whole {
+    for (known, input) in known.iter().zip(operator.inputs()) {
+        let whole = Known { from: input.offset as usize, to: end(element, input) };
+        if *known != whole && whole.to > state {
             return Err(DecodeError::NotProduced { place: Place::Operator(index), offset: input.offset });
         }
     }

@@ -89,8 +89,3 @@ fn is_normal(multiplier: Multiplier) -> bool {
 fn same_quantization(a: &Tensor, b: &Tensor) -> bool {
     a.scale.to_bits() == b.scale.to_bits() && a.zero_point == b.zero_point
 }
-
-/// Whether two tensors are one: memory, shape, scale and zero point.
-fn same_tensor(a: &Tensor, b: &Tensor) -> bool {
-    a.offset == b.offset && a.shape == b.shape && same_quantization(a, b)
-}
