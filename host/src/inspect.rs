@@ -10,7 +10,7 @@ use neji_format::{
 };
 use serde::Serialize;
 
-use crate::report::arena::{Block, blocks};
+use crate::report::arena::{Block, blocks, lower_bound};
 use crate::run::hex;
 
 /// An operator.
@@ -58,6 +58,8 @@ pub struct Inspection {
     pub constant_bytes: u32,
     /// Activations.
     pub arena_bytes: usize,
+    /// The most bytes of activations that are alive at one time: no arena is smaller.
+    pub arena_lower_bound: usize,
     /// All memory of the monitor: arena, frame, front end, anomaly map.
     pub memory_bytes: usize,
     /// None where every run sees its whole input.
@@ -169,6 +171,7 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
         flash_bytes: model.bytes().len(),
         constant_bytes: model.header().constants_bytes,
         arena_bytes: model.arena_bytes(),
+        arena_lower_bound: lower_bound(model),
         memory_bytes: Monitor::<Portable>::memory_bytes(model),
         streaming,
         arena: blocks(model),
@@ -286,7 +289,10 @@ pub fn text(found: &Inspection) -> String {
 /// The arena as rows of blocks: time from left to right, one column an operator, a letter where bytes are alive.
 fn arena_text(found: &Inspection) -> String {
     const COLUMNS: usize = 64;
-    let mut out = format!("arena of {} bytes; a bar is what an activation takes of it\n", found.arena_bytes);
+    let mut out = format!(
+        "arena of {} bytes (lower bound {}); a bar is what an activation takes of it\n",
+        found.arena_bytes, found.arena_lower_bound
+    );
     let arena = found.arena_bytes.max(1);
     for block in &found.arena {
         let from = block.offset as usize * COLUMNS / arena;

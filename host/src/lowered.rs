@@ -16,13 +16,25 @@ const SOFTMAX_INTEGER_BITS: u32 = 5;
 /// A step of the plan.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Step {
-    /// The operator; each tensor's `offset` is its index in [`Lowered::tensors`].
+    /// The operator; each tensor's `offset` is its index in [`Lowered::tensors`], or what [`Lowered::part`] gives.
     pub operator: Operator,
     /// For the planner.
     pub tensors: Use,
     /// Name of the node of the source whose value it gives.
     pub name: String,
 }
+
+/// Rows of a tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The tensor.
+    pub whole: usize,
+    /// The first byte in it.
+    pub byte: usize,
+}
+
+/// What tells the number of a part from that of a tensor.
+const PART: u32 = 1 << 31;
 
 /// An int8 model without offsets.
 #[derive(Debug, Clone, Default)]
@@ -31,6 +43,8 @@ pub struct Lowered {
     pub element: Element,
     /// All tensors; number 0 is the input.
     pub tensors: Vec<Tensor>,
+    /// Rows of them that operators read or write, but for those that begin with the tensor.
+    pub parts: Vec<Part>,
     /// Operators in order.
     pub steps: Vec<Step>,
     /// Weights, biases, tables.
@@ -49,6 +63,24 @@ impl Lowered {
         self.tensors.push(Tensor { offset: index as u32, shape, scale, zero_point });
         self.nodes.push(node);
         index
+    }
+
+    /// The `offset` by which an operator's tensor names a part.
+    pub fn part(&mut self, part: Part) -> u32 {
+        if part.byte == 0 {
+            return part.whole as u32;
+        }
+        self.parts.push(part);
+        PART | (self.parts.len() - 1) as u32
+    }
+
+    /// Offset in the arena of what an operator's tensor names, from those of all tensors.
+    pub fn place(&self, offsets: &[usize], name: u32) -> u32 {
+        let part = match name & PART {
+            0 => Part { whole: name as usize, byte: 0 },
+            _ => self.parts[(name ^ PART) as usize],
+        };
+        (offsets[part.whole] + part.byte) as u32
     }
 
     /// Scale and zero point of a tensor.

@@ -4,10 +4,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
+use neji_format::Model;
 use sha2::{Digest, Sha256};
 
 use crate::experiment::Experiment;
 use crate::files::write_whole;
+use crate::inspect::macs;
+use crate::quantize::assemble::accepted;
+use crate::report::arena;
 use crate::run::hex;
 use crate::tflite::{self, FrontEndKind, Request};
 
@@ -48,6 +52,10 @@ pub struct Args {
     #[arg(long, value_name = "HOP", num_args = 0..=1, default_missing_value = "1", require_equals = true,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub streaming: Option<u32>,
+    /// Most bytes of the arena: where the model needs more, its first layers are computed in bands of rows, which gives the
+    /// same bytes and takes more multiplications.
+    #[arg(long, value_name = "BYTES", conflicts_with = "streaming")]
+    pub ram_budget: Option<usize>,
     /// Names of a classifier's classes, the normal one first.
     #[arg(long, value_delimiter = ',')]
     pub classes: Vec<String>,
@@ -83,7 +91,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
                 args.config.is_none() && args.set.is_empty() && args.normal.is_none() && args.threshold.is_none();
             ensure!(idle && args.front_end == FrontEndKind::Raw, "settings of a monitor; say --detector as well");
             match args.streaming {
-                None => tflite::to_blob(&bytes, &name),
+                None => tflite::to_blob_within(&bytes, &name, args.ram_budget),
                 Some(hop) => tflite::to_streaming_blob(&bytes, &name, hop),
             }
         }
@@ -92,6 +100,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             if args.config.is_none() {
                 set.push(format!("name={}", toml::Value::String(name.clone().into_owned())));
             }
+            set.extend(args.ram_budget.map(|bytes| format!("quantize.ram_budget={bytes}")));
             set.extend(args.set.iter().cloned());
             let experiment = match &args.config {
                 Some(config) => Experiment::load(config, &set)?,
@@ -113,6 +122,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let blob = blob.with_context(|| format!("importing {}", path.display()))?;
     let out = args.output.unwrap_or_else(|| path.with_extension("neji"));
     write_whole(&out, blob.as_slice())?;
+    let model = accepted(&blob)?;
+    let macs = |model: &Model<'_>| model.operators().map(|operator| macs(&operator)).sum::<u64>();
+    let bound = arena::lower_bound(&model);
+    print!("arena {} bytes (lower bound {bound}), {} MACs", model.arena_bytes(), macs(&model));
+    if args.ram_budget.is_some() {
+        let whole = tflite::to_blob(&bytes, &name)?;
+        let whole = accepted(&whole)?;
+        print!("; without a budget arena {} bytes, {} MACs", whole.arena_bytes(), macs(&whole));
+    }
+    println!();
     println!("{}: {} bytes", out.display(), blob.as_slice().len());
     println!("SHA-256 {}", hex(&Sha256::digest(blob.as_slice())));
     Ok(())

@@ -20,6 +20,10 @@ pub struct Args {
     /// What activations are; the experiment's by default.
     #[arg(long, value_enum)]
     pub activations: Option<ActivationsName>,
+    /// Most bytes of the arena: where the model needs more, its first layers are computed in bands of rows. The
+    /// experiment's by default.
+    #[arg(long, value_name = "BYTES")]
+    pub ram_budget: Option<usize>,
     /// Print quantize.json instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -33,7 +37,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let run = Run::new(&args.run);
     run.experiment()?;
     let _lock = run.lock()?;
-    let (bytes, summary) = quantize::quantize_as(&run, args.activations)?;
+    let (bytes, summary) = quantize::quantize_as(&run, args.activations, args.ram_budget)?;
     let out = args.output.unwrap_or_else(|| run.blob());
     quantize::write(&run, &out, &bytes, &summary)?;
     if args.json {

@@ -1,6 +1,7 @@
-//! Where tensors lie in the arena: lifetimes, then offsets.
+//! Where tensors lie in the arena: lifetimes, then offsets; and bands of rows where that takes too much.
 
 pub mod arena;
+pub mod bands;
 pub mod lifetime;
 pub mod stream;
 

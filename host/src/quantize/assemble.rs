@@ -117,7 +117,7 @@ fn place(lowered: &Lowered, memory: Memory, keep_input: bool) -> Placed {
     let placed = |index: usize| Tensor { offset: layout.offsets[index] as u32, ..lowered.tensors[index] };
     let operators = lowered.steps.iter().map(|step| {
         let mut operator = step.operator.clone();
-        operator.for_each_tensor_mut(|tensor| tensor.offset = layout.offsets[tensor.offset as usize] as u32);
+        operator.for_each_tensor_mut(|tensor| tensor.offset = lowered.place(&layout.offsets, tensor.offset));
         operator
     });
     Placed {

@@ -24,6 +24,7 @@ use crate::fold::fold;
 use crate::frontend;
 use crate::graph::Graph;
 use crate::lowered::Lowered;
+use crate::plan::bands;
 use crate::report::scores;
 use crate::run::{Run, Trained, hex, split};
 use assemble::{Edges, Memory, accepted, assemble, score_unit};
@@ -70,16 +71,21 @@ pub struct Summary {
 /// # Errors
 /// The run is not trained, its data have changed or are gone, or the model can't be computed in integers.
 pub fn quantize(run: &Run) -> Result<(AlignedBytes, Summary)> {
-    quantize_as(run, None)
+    quantize_as(run, None, None)
 }
 
-/// [`quantize`] with activations other than the experiment's.
+/// [`quantize`] with activations and a budget of the arena other than the experiment's.
 ///
 /// # Errors
 /// As [`quantize`].
-pub fn quantize_as(run: &Run, activations: Option<ActivationsName>) -> Result<(AlignedBytes, Summary)> {
+pub fn quantize_as(
+    run: &Run,
+    activations: Option<ActivationsName>,
+    ram_budget: Option<usize>,
+) -> Result<(AlignedBytes, Summary)> {
     let mut experiment = run.experiment()?;
     experiment.quantize.activations = activations.unwrap_or(experiment.quantize.activations);
+    experiment.quantize.ram_budget = ram_budget.or(experiment.quantize.ram_budget);
     let trained = run.trained()?;
     let graph = Graph::load(run.graph())?;
     let root = std::path::Path::new(&experiment.data);
@@ -104,6 +110,8 @@ struct Quantizer<'a> {
     graph: &'a Graph,
     folded: Graph,
     lowered: Lowered,
+    /// `lowered` within the memory there is.
+    banded: Lowered,
     /// Real input values of the images that ranges were calibrated on.
     inputs: Vec<Vec<f32>>,
     /// All normal training images as the engine's input.
@@ -137,6 +145,8 @@ impl<'a> Quantizer<'a> {
             Element::I16 => Scheme { scale: input.scale / I16_PER_LEVEL as f32, zero_point: 0 },
         };
         let lowered = lower(&folded, &ranges, element, input)?;
+        let keep_input = experiment.task == Task::Autoencoder;
+        let banded = bands::within(lowered.clone(), experiment.quantize.ram_budget, keep_input)?;
         let normal_only = |samples: Vec<&'a Sample>| -> Vec<&'a Sample> {
             samples.into_iter().filter(|sample| sample.label == 0).collect()
         };
@@ -164,7 +174,7 @@ impl<'a> Quantizer<'a> {
         };
         let normal = extracted.into_iter().filter(|(_, label)| *label == 0);
         let normal = normal.map(|(image, _)| element::of_image(lowered.element, &image)).collect();
-        Ok(Self { experiment, data, graph, folded, lowered, inputs, normal, held_out, edges })
+        Ok(Self { experiment, data, graph, folded, lowered, banded, inputs, normal, held_out, edges })
     }
 
     fn run(mut self) -> Result<(AlignedBytes, Summary)> {
@@ -197,7 +207,7 @@ impl<'a> Quantizer<'a> {
         let value = |auroc: Option<f64>| auroc.map_or(f32::NAN, |auroc| auroc as f32);
         edges.provenance.metrics = Metrics { auroc_float: value(auroc_float), auroc_quantized: value(auroc_quantized) };
         let bytes = self.assemble(&edges)?;
-        let lifetimes = assemble::lifetimes(&self.lowered, self.experiment.task == Task::Autoencoder);
+        let lifetimes = assemble::lifetimes(&self.banded, self.experiment.task == Task::Autoencoder);
         let blob = accepted(&bytes)?;
         let summary = Summary {
             layers,
@@ -217,7 +227,7 @@ impl<'a> Quantizer<'a> {
     }
 
     fn assemble(&self, edges: &Edges<'_>) -> Result<AlignedBytes> {
-        assemble(&self.lowered, Memory::Planned, edges)
+        assemble(&self.banded, Memory::Planned, edges)
     }
 
     /// AUROC of the float graph and the blob on the test part; none where it has not both kinds.

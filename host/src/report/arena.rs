@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use neji_format::{Detector, Model, Tensor};
+use neji_format::{Detector, Element, Model, Tensor};
 use serde::Serialize;
 
 use super::html::escape;
@@ -33,25 +33,52 @@ pub fn blocks(model: &Model<'_>) -> Vec<Block> {
     };
     let mut blocks = vec![block("input", &model.plan().input, 0)];
     let mut end = 1;
+    let element = model.plan().element;
     for (index, operator) in model.operators().enumerate() {
         for input in operator.inputs() {
-            read(&mut blocks, input, index + 1);
+            read(&mut blocks, element, input, index + 1);
         }
         blocks.push(block(operator.name(), operator.output(), index + 1));
         end = index + 2;
     }
-    read(&mut blocks, &model.plan().output, end);
+    read(&mut blocks, element, &model.plan().output, end);
     if let Detector::Reconstruction(_) = model.plan().detector {
         blocks[0].last = end;
     }
     blocks
 }
 
-/// Prolongs the newest block at a tensor's place.
-fn read(blocks: &mut [Block], tensor: &Tensor, time: usize) {
-    if let Some(block) = blocks.iter_mut().rev().find(|block| block.offset == tensor.offset) {
-        block.last = time;
+/// Prolongs the newest blocks at a tensor's place, from the last one back until they fill it.
+fn read(blocks: &mut [Block], element: Element, tensor: &Tensor, time: usize) {
+    let end = tensor.offset + element.bytes_of(tensor) as u32;
+    let mut missing = end - tensor.offset;
+    for block in blocks.iter_mut().rev() {
+        let common = end.min(block.offset + block.bytes).saturating_sub(tensor.offset.max(block.offset));
+        if common > 0 {
+            block.last = time;
+            missing = missing.saturating_sub(common);
+        }
+        if missing == 0 {
+            break;
+        }
     }
+}
+
+/// The most bytes alive at one time, those of an operator in place once: what no arena for these operators goes below.
+pub fn lower_bound(model: &Model<'_>) -> usize {
+    let blocks = blocks(model);
+    let alive = |time: usize| {
+        let mut alive: Vec<_> = blocks.iter().filter(|block| (block.first..=block.last).contains(&time)).collect();
+        alive.sort_by_key(|block| block.offset);
+        let (mut bytes, mut end) = (0, 0);
+        for block in alive {
+            let to = block.offset + block.bytes;
+            bytes += to.saturating_sub(block.offset.max(end));
+            end = end.max(to);
+        }
+        bytes as usize
+    };
+    (0..=blocks.len()).map(alive).max().unwrap_or(0).next_multiple_of(crate::plan::arena::ALIGNMENT)
 }
 
 /// The map as inline SVG: time to the right, addresses upward, one rectangle an activation.
@@ -117,6 +144,7 @@ mod tests {
         let found = blocks(&model);
         assert_eq!((found[0].offset, found[0].bytes, found[0].first, found[0].last), (0, 8, 0, 1));
         assert_eq!((found[1].offset, found[1].bytes, found[1].first, found[1].last), (16, 8, 1, 2));
+        assert_eq!(lower_bound(&model), 16);
         crate::report::html::check_balance(&map(&model)).expect("balanced");
     }
 }

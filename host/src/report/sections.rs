@@ -174,8 +174,10 @@ pub fn provenance(folder: &RunFolder) -> String {
                 let rows: Vec<_> = rows.into_iter().map(|(name, value)| vec![name.to_owned(), value]).collect();
                 out.push_str(&section("Blob", &table(&["", ""], &rows)));
                 let note = format!(
-                    "<p class=\"note\">{} bytes of RAM: addresses upward, operators to the right; point at a block.</p>",
-                    model.arena_bytes()
+                    "<p class=\"note\">{} bytes of RAM, of which {} are alive at one time: addresses upward, operators to the \
+                     right; point at a block.</p>",
+                    model.arena_bytes(),
+                    super::arena::lower_bound(&model)
                 );
                 let map = super::arena::map(&model);
                 out.push_str(&section("Arena", &format!("{note}<div class=\"charts\">{map}</div>")));

@@ -21,6 +21,7 @@ use sha2::{Digest, Sha256};
 
 use crate::experiment::DetectorSettings;
 use crate::lowered::Lowered;
+use crate::plan::bands;
 use crate::quantize::assemble::{Edges, Memory, assemble};
 
 /// Reads a model.
@@ -42,7 +43,15 @@ pub fn is_tflite(bytes: &[u8]) -> bool {
 /// # Errors
 /// As [`read`]; or the device would refuse it.
 pub fn to_blob(bytes: &[u8], name: &str) -> Result<AlignedBytes> {
-    blob(bytes, name, Memory::Planned)
+    to_blob_within(bytes, name, None)
+}
+
+/// [`to_blob`] with an arena of at most so many bytes, where some are given.
+///
+/// # Errors
+/// As [`to_blob`]; or the arena can't be that small.
+pub fn to_blob_within(bytes: &[u8], name: &str, ram_budget: Option<usize>) -> Result<AlignedBytes> {
+    blob(bytes, name, &bands::within(read(bytes)?, ram_budget, false)?, Memory::Planned)
 }
 
 /// Makes a blob of a model whose window moves on by `hop` rows a run: raw rows in, raw int8 out.
@@ -50,11 +59,10 @@ pub fn to_blob(bytes: &[u8], name: &str) -> Result<AlignedBytes> {
 /// # Errors
 /// As [`to_blob`]; or the model keeps no rows from window to window.
 pub fn to_streaming_blob(bytes: &[u8], name: &str, hop: u32) -> Result<AlignedBytes> {
-    blob(bytes, name, Memory::Streaming { hop })
+    blob(bytes, name, &read(bytes)?, Memory::Streaming { hop })
 }
 
-fn blob(bytes: &[u8], name: &str, memory: Memory) -> Result<AlignedBytes> {
-    let lowered = read(bytes)?;
+fn blob(bytes: &[u8], name: &str, lowered: &Lowered, memory: Memory) -> Result<AlignedBytes> {
     let decision = Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 };
     let edges = Edges {
         front_end: FrontEnd::Raw,
@@ -64,7 +72,7 @@ fn blob(bytes: &[u8], name: &str, memory: Memory) -> Result<AlignedBytes> {
         decision,
         provenance: provenance(bytes, name),
     };
-    assemble(&lowered, memory, &edges)
+    assemble(lowered, memory, &edges)
 }
 
 /// Where an imported blob comes from: the hash of the file stands for its settings.

@@ -13,6 +13,7 @@ use crate::dataset::{Dataset, Layout};
 use crate::element;
 use crate::experiment::{Experiment, Task};
 use crate::frontend::{extract_all, fit};
+use crate::plan::bands;
 use crate::quantize::assemble::{Edges, Memory, accepted, assemble, score_unit};
 use crate::quantize::judge::{Levels, at, decision, levels, residual_weights};
 use crate::simulate::{Frame, on_host, real_score};
@@ -60,7 +61,12 @@ struct Normal {
 /// A model that can't be imported or does not fit the request; normal samples that are missing or can't be read.
 pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
     let Request { experiment, front_end, normal, threshold, classes, hop } = *request;
-    let lowered = read(bytes)?;
+    let budget = experiment.quantize.ram_budget;
+    ensure!(
+        hop.is_none() || budget.is_none(),
+        "a window that streams keeps its rows, it can't have a budget of RAM as well"
+    );
+    let lowered = bands::within(read(bytes)?, budget, experiment.task == Task::Autoencoder)?;
     let (input, output) = (lowered.tensors[0], lowered.tensors[lowered.output]);
     let task = experiment.task;
     let (front_end, normal) = match (front_end, normal) {

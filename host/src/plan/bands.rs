@@ -1,0 +1,188 @@
+//! The first layers in bands of rows, for memory: what MCUNetV2 (Lin et al. 2021) calls patch-based inference.
+//!
+//! The first layers of a network for images have the largest activations. Here they are computed for some rows of the
+//! last of them at a time, from as many rows of the input as that needs; between them only those rows are in memory. Rows
+//! that two bands need are computed twice. A run of rows is a tensor of its own, so every band is made of ordinary
+//! operators on the same weights, and the bytes are the same.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use anyhow::{Result, bail, ensure};
+use neji_format::{Operator, Shape, Window};
+
+use super::{lay_out, lower_bound};
+use crate::inspect::macs;
+use crate::lowered::{Lowered, Part, Step};
+use crate::quantize::assemble::lifetimes;
+
+/// Most operators of a model in bands: each takes flash, and time when the model is checked.
+const OPERATORS_MAX: usize = 400;
+
+/// The model as it is where its arena has at most `budget` bytes, or else with its first layers in bands of rows so that it
+/// has: of all numbers of layers and heights of bands what takes the fewest multiplications.
+///
+/// # Errors
+/// No bands are small enough: names the smallest arena that was found.
+pub fn within(lowered: Lowered, budget: Option<usize>, keep_input: bool) -> Result<Lowered> {
+    let Some(budget) = budget else { return Ok(lowered) };
+    let arena = |lowered: &Lowered| lay_out(&lifetimes(lowered, keep_input)).bytes;
+    let whole = arena(&lowered);
+    if whole <= budget {
+        return Ok(lowered);
+    }
+    let mut candidates = Vec::new();
+    for steps in 1..lowered.steps.len() {
+        if !closed(&lowered, steps) {
+            continue;
+        }
+        let rows = lowered.tensors[lowered.steps[steps - 1].tensors.output].shape.height;
+        for count in 2..=rows {
+            // Only what another number of bands does not give as well.
+            let height = rows.div_ceil(count);
+            if rows.div_ceil(height) != count {
+                continue;
+            }
+            let Some(banded) = banded(&lowered, steps, height) else { continue };
+            let cost: u64 = banded.steps.iter().map(|step| macs(&step.operator)).sum();
+            candidates.push((cost, lower_bound(&lifetimes(&banded, keep_input)), steps, height));
+        }
+    }
+    candidates.sort_unstable();
+    let chosen = |steps, height| banded(&lowered, steps, height).expect("a candidate");
+    for &(_, bound, steps, height) in &candidates {
+        if bound > budget {
+            continue;
+        }
+        let mut banded = chosen(steps, height);
+        if arena(&banded) <= budget {
+            banded.constants = lowered.constants;
+            return Ok(banded);
+        }
+    }
+    candidates.sort_unstable_by_key(|&(_, bound, ..)| bound);
+    let mut smallest = whole;
+    for &(_, bound, steps, height) in &candidates {
+        if bound >= smallest {
+            break;
+        }
+        smallest = smallest.min(arena(&chosen(steps, height)));
+    }
+    ensure!(smallest < whole, "the arena needs {whole} bytes, more than {budget}, and bands of rows don't help");
+    bail!("the arena needs {smallest} bytes in the best bands of rows that were found, more than {budget}")
+}
+
+/// Whether the first `steps` operators can run in bands: nothing but the last one's output is read after them.
+fn closed(lowered: &Lowered, steps: usize) -> bool {
+    let (first, rest) = lowered.steps.split_at(steps);
+    let last = first[steps - 1].tensors.output;
+    let inside = |tensor: usize| tensor != last && first.iter().any(|step| step.tensors.output == tensor);
+    !inside(lowered.output) && !rest.iter().any(|step| step.tensors.inputs.iter().any(|&input| inside(input)))
+}
+
+/// The window of an operator that has one.
+fn window(operator: &mut Operator) -> Option<&mut Window> {
+    match operator {
+        Operator::Conv2d(op) => Some(&mut op.window),
+        Operator::DepthwiseConv2d(op) => Some(&mut op.window),
+        Operator::Pool2d(op) => Some(&mut op.window),
+        _ => None,
+    }
+}
+
+/// The operator that computes only some rows of the output, but for its tensors, and the rows of the inputs that it reads;
+/// none where it does not go row by row.
+fn slice(operator: &Operator, rows: &Range<u32>) -> Option<(Operator, Range<u32>)> {
+    let mut slice = operator.clone();
+    let height = operator.inputs().next()?.shape.height;
+    if let Some(window) = window(&mut slice) {
+        let (stride, top) = (i64::from(window.stride_height), i64::from(window.padding_top));
+        let reach = (i64::from(window.kernel_height) - 1) * i64::from(window.dilation_height) + 1;
+        let from = i64::from(rows.start) * stride - top;
+        let to = (i64::from(rows.end) - 1) * stride - top + reach;
+        window.padding_top = u16::try_from((-from).max(0)).ok()?;
+        window.padding_bottom = u16::try_from((to - i64::from(height)).max(0)).ok()?;
+        let needed = u32::try_from(from.max(0)).ok()?..u32::try_from(to.min(i64::from(height))).ok()?;
+        return (needed.start < needed.end).then_some((slice, needed));
+    }
+    let elementwise = matches!(
+        operator,
+        Operator::Lut(_) | Operator::Sigmoid(_) | Operator::Add(_) | Operator::Sub(_) | Operator::Mul(_)
+    );
+    let same_shape = operator.inputs().all(|input| input.shape == operator.output().shape);
+    (elementwise && same_shape).then(|| (slice, rows.clone()))
+}
+
+/// The model with its first `steps` operators in bands that give `height` rows of the last one's output, without constants.
+fn banded(lowered: &Lowered, steps: usize, height: u32) -> Option<Lowered> {
+    let (first, rest) = lowered.steps.split_at(steps);
+    let last = first.last()?.tensors.output;
+    let mut out = Lowered { element: lowered.element, ..Lowered::default() };
+    // Where each tensor that is whole has gone.
+    let mut whole = BTreeMap::new();
+    let mut keep = |out: &mut Lowered, tensor: usize| {
+        *whole
+            .entry(tensor)
+            .or_insert_with(|| out.tensor(lowered.nodes[tensor], lowered.tensors[tensor].shape, lowered.scheme(tensor)))
+    };
+    keep(&mut out, 0);
+    keep(&mut out, last);
+
+    let rows = lowered.tensors[last].shape.height;
+    for from in (0..rows).step_by(height as usize) {
+        // Backwards, the rows that are needed of each tensor.
+        let mut needed = BTreeMap::from([(last, from..rows.min(from + height))]);
+        let mut slices = Vec::new();
+        for step in first.iter().rev() {
+            let rows = needed.get(&step.tensors.output)?;
+            let (operator, reads) = slice(&step.operator, rows)?;
+            let rows = rows.clone();
+            for &input in &step.tensors.inputs {
+                let all = needed.entry(input).or_insert_with(|| reads.clone());
+                *all = all.start.min(reads.start)..all.end.max(reads.end);
+            }
+            slices.push((step, operator, rows, reads));
+        }
+        if out.steps.len() + slices.len() + rest.len() > OPERATORS_MAX {
+            return None;
+        }
+        // Forwards, the operators. What lies between the first and the last is in memory only as far as it is needed.
+        let mut between: BTreeMap<usize, usize> = BTreeMap::new();
+        for (step, mut operator, writes, reads) in slices.into_iter().rev() {
+            let mut uses = Vec::new();
+            operator.for_each_tensor_mut(|tensor| {
+                let index = tensor.offset as usize;
+                let rows = if index == step.tensors.output { &writes } else { &reads };
+                let (target, base) = if index == 0 || index == last {
+                    (keep(&mut out, index), 0)
+                } else {
+                    let needed = &needed[&index];
+                    let shape = Shape { height: needed.end - needed.start, ..tensor.shape };
+                    let new = || out.tensor(lowered.nodes[index], shape, lowered.scheme(index));
+                    (*between.entry(index).or_insert_with(new), needed.start)
+                };
+                let row = tensor.shape.width as usize * tensor.shape.channels as usize * lowered.element.bytes();
+                tensor.shape.height = rows.end - rows.start;
+                tensor.offset = out.part(Part { whole: target, byte: (rows.start - base) as usize * row });
+                uses.push(target);
+            });
+            // In place only where both are whole.
+            let in_place = operator.in_place()
+                && std::iter::once(operator.output()).chain(operator.inputs()).all(|tensor| {
+                    out.tensors.get(tensor.offset as usize).is_some_and(|whole| whole.shape == tensor.shape)
+                });
+            let output = uses.pop()?;
+            let tensors = super::Use { inputs: uses, output, in_place };
+            out.steps.push(Step { operator, tensors, name: step.name.clone() });
+        }
+    }
+    for step in rest {
+        let mut step = step.clone();
+        step.operator.for_each_tensor_mut(|tensor| tensor.offset = keep(&mut out, tensor.offset as usize) as u32);
+        step.tensors.inputs.iter_mut().for_each(|input| *input = keep(&mut out, *input));
+        step.tensors.output = keep(&mut out, step.tensors.output);
+        out.steps.push(step);
+    }
+    out.output = keep(&mut out, lowered.output);
+    Some(out)
+}
