@@ -186,3 +186,164 @@ fn banded(lowered: &Lowered, steps: usize, height: u32) -> Option<Lowered> {
     out.output = keep(&mut out, lowered.output);
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use neji_format::{
+        AlignedBytes, Conv2d, Decision, DepthwiseConv2d, FrontEnd, LutFunction, Metrics, Model, Multiplier, Pool2d,
+        PoolKind, Provenance, Requantization, push_constant,
+    };
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::experiment::DetectorSettings;
+    use crate::lowered::POINT;
+    use crate::quantize::assemble::{Edges, Memory, accepted, assemble};
+    use crate::quantize::scheme::Scheme;
+    use crate::tensor_file;
+
+    const SCHEME: Scheme = Scheme { scale: 0.5, zero_point: 3 };
+
+    fn constant(lowered: &mut Lowered, bytes: impl Iterator<Item = u8>) -> neji_format::Constant {
+        push_constant(&mut lowered.constants, &bytes.collect::<Vec<u8>>())
+    }
+
+    fn requantization(lowered: &mut Lowered, channels: u32, random: &mut ChaCha8Rng) -> Requantization {
+        let bias = constant(lowered, (0..channels).flat_map(|_| random.random_range(-500..500_i32).to_le_bytes()));
+        let multiplier = constant(lowered, (0..channels).flat_map(|_| (3_i32 << 29).to_le_bytes()));
+        let shift = constant(lowered, (0..channels).map(|_| (-7_i8).cast_unsigned()));
+        Requantization { bias, multiplier, shift, activation_min: -128, activation_max: 127 }
+    }
+
+    /// A network of convolutions, depthwise convolutions, pools, tables and sums, padded or not, strided or not.
+    fn network(random: &mut ChaCha8Rng) -> Lowered {
+        let mut lowered = Lowered::default();
+        let size = |random: &mut ChaCha8Rng| random.random_range(12..24_u32);
+        let shape = Shape::new(size(random), size(random), random.random_range(1..4));
+        let mut input = lowered.tensor(0, shape, SCHEME);
+        for node in 1..random.random_range(4..8_usize) {
+            let shape = lowered.tensors[input].shape;
+            let kernel = if shape.height < 3 || shape.width < 3 { 1 } else { random.random_range(0..2) * 2 + 1_u16 };
+            let stride = random.random_range(1..3_u16);
+            let pad = if random.random() { kernel / 2 } else { 0 };
+            let mut window = POINT;
+            (window.kernel_height, window.kernel_width) = (kernel, kernel);
+            (window.stride_height, window.stride_width) = (stride, stride);
+            (window.padding_top, window.padding_left) = (pad, pad);
+            (window.padding_bottom, window.padding_right) = (pad, pad);
+            let out = |size: u32| (size + u32::from(2 * pad) - u32::from(kernel)) / u32::from(stride) + 1;
+            let mut to = Shape::new(out(shape.height), out(shape.width), shape.channels);
+            let kind = random.random_range(0..5);
+            to = match kind {
+                0 => Shape { channels: random.random_range(1..9), ..to },
+                1 | 2 => to,
+                _ => shape,
+            };
+            let output = lowered.tensor(node, to, SCHEME);
+            let (from, into) = (lowered.tensors[input], lowered.tensors[output]);
+            let weights = |lowered: &mut Lowered, random: &mut ChaCha8Rng, inputs: u32| {
+                let count = to.channels * u32::from(kernel * kernel) * inputs;
+                constant(lowered, (0..count).map(|_| random.random_range(-127..=127_i8).cast_unsigned()))
+            };
+            match kind {
+                0 => {
+                    let weights = weights(&mut lowered, random, shape.channels);
+                    let requantization = requantization(&mut lowered, to.channels, random);
+                    let conv = Conv2d { input: from, output: into, window, weights, requantization };
+                    lowered.push("conv", Operator::Conv2d(conv));
+                }
+                1 => {
+                    let weights = weights(&mut lowered, random, 1);
+                    let requantization = requantization(&mut lowered, to.channels, random);
+                    let conv = DepthwiseConv2d { input: from, output: into, window, weights, requantization };
+                    lowered.push("depthwise", Operator::DepthwiseConv2d(conv));
+                }
+                2 => {
+                    let kind = if random.random() { PoolKind::Max } else { PoolKind::Average };
+                    let multiplier = Multiplier { multiplier: 1 << 30, shift: 1 };
+                    let (activation_min, activation_max) = (-128, 127);
+                    let pool =
+                        Pool2d { kind, input: from, output: into, window, multiplier, activation_min, activation_max };
+                    lowered.push("pool", Operator::Pool2d(pool));
+                }
+                3 => lowered.push_table("table", input, output, LutFunction::Relu, |q| q.max(3)),
+                _ => {
+                    let add = crate::lowered::add(lowered.element, from, from, into, (-128, 127));
+                    lowered.push("add", Operator::Add(add));
+                }
+            }
+            input = output;
+        }
+        lowered.output = input;
+        lowered
+    }
+
+    fn blob(lowered: &Lowered) -> AlignedBytes {
+        let metrics = Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN };
+        let edges = Edges {
+            front_end: FrontEnd::Raw,
+            task: None,
+            detector: DetectorSettings::default(),
+            weights: None,
+            decision: Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 },
+            provenance: Provenance {
+                neji_version: "0",
+                name: "bands",
+                classes: "",
+                data_hash: [0; 32],
+                config_hash: [0; 32],
+                seed: 0,
+                metrics,
+            },
+        };
+        assemble(lowered, Memory::Planned, &edges).expect("a model")
+    }
+
+    fn run(bytes: &AlignedBytes, input: &[i8]) -> Vec<Vec<i8>> {
+        let model: Model<'_> = accepted(bytes).expect("a model");
+        tensor_file::run(model, &[input.to_vec()])
+    }
+
+    #[test]
+    fn bands_give_the_same_bytes() {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let mut compared = 0;
+        for _ in 0..40 {
+            let lowered = network(&mut random);
+            let input: Vec<i8> = (0..lowered.tensors[0].shape.len()).map(|_| random.random()).collect();
+            let expected = run(&blob(&lowered), &input);
+            for steps in (1..lowered.steps.len()).filter(|&steps| closed(&lowered, steps)) {
+                for height in [1, 2, 3, 5] {
+                    let Some(mut banded) = banded(&lowered, steps, height) else { continue };
+                    banded.constants.clone_from(&lowered.constants);
+                    assert_eq!(run(&blob(&banded), &input), expected, "{steps} operators, {height} rows");
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared > 200, "only {compared} were compared");
+    }
+
+    #[test]
+    fn a_budget_is_met_or_the_smallest_is_named() {
+        let mut random = ChaCha8Rng::seed_from_u64(8);
+        let arena = |lowered: &Lowered| lay_out(&lifetimes(lowered, false)).bytes;
+        let mut banded = 0;
+        for _ in 0..20 {
+            let lowered = network(&mut random);
+            let whole = arena(&lowered);
+            assert_eq!(within(lowered.clone(), Some(whole), false).expect("no bands").steps, lowered.steps);
+            match within(lowered.clone(), Some(whole - 1), false) {
+                Ok(found) => {
+                    assert!(arena(&found) < whole && found.steps.len() > lowered.steps.len());
+                    banded += 1;
+                }
+                Err(error) => assert!(error.to_string().contains(&whole.to_string()), "{error}"),
+            }
+            let error = within(lowered, Some(1), false).expect_err("an arena of a byte").to_string();
+            assert!(error.contains("more than 1"), "{error}");
+        }
+        assert!(banded > 0);
+    }
+}
