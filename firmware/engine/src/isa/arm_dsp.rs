@@ -106,7 +106,7 @@ impl Isa for ArmDsp {
         acc
     }
 
-    #[inline(always)]
+    #[inline(never)]
     fn multiply_column(column: &[Quad], weights: &[i8], stride: usize, factors: &[Factor], output: &mut [i8]) {
         // As many rows by fours as end before the weights do, when whole words are read.
         let read = column.len().saturating_mul(4);

@@ -75,7 +75,7 @@ pub struct Factor {
 
 impl Factor {
     /// Makes every sum 0.
-    pub const NONE: Self = Self { bias: 0, multiplier: 0, right: 1, half: 0 };
+    pub const NONE: Self = Self { bias: 0, multiplier: 0, right: 0, half: 0 };
 }
 
 /// Three rows of three taps and the lines that they meet, for a block of outputs of one channel.

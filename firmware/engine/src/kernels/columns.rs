@@ -73,15 +73,24 @@ pub(crate) fn conv2d<I: Isa>(
         let mut rows = vertical.clip(y);
         for out in output.chunks_mut(channels_out.saturating_mul(4)) {
             pixels.count = out.len().checked_div(channels_out).unwrap_or(0);
-            for span in pixels.spans.iter_mut().take(pixels.count) {
-                *span = (rows, horizontal.clip(x));
-                x = x.wrapping_add(1);
-                if x == width {
-                    (x, y) = (0, y.wrapping_add(1));
-                    rows = vertical.clip(y);
+            if pointwise {
+                // All rows are one.
+                for span in pixels.spans.iter_mut().take(pixels.count) {
+                    *span = (Span::FIRST, Span { start: x, ..Span::FIRST });
+                    x = x.wrapping_add(1);
                 }
+                pixels.step = (pixels.count == 4).then_some(depth);
+            } else {
+                for span in pixels.spans.iter_mut().take(pixels.count) {
+                    *span = (rows, horizontal.clip(x));
+                    x = x.wrapping_add(1);
+                    if x == width {
+                        (x, y) = (0, y.wrapping_add(1));
+                        rows = vertical.clip(y);
+                    }
+                }
+                pixels.step = view.step(&pixels);
             }
-            pixels.step = view.step(&pixels, pointwise);
             if pixels.count == 1 && kernel_len <= DEPTH && quick && channels.full() {
                 view.patches::<I>(&pixels, zero_point, 0, kernel_len, &mut patches);
                 let patch = patches.as_flattened().get(..kernel_len).unwrap_or(&[]);
@@ -143,7 +152,7 @@ pub(crate) fn conv2d<I: Isa>(
 
 impl View<'_, i8> {
     /// See [`Pixels::step`].
-    fn step(&self, pixels: &Pixels, pointwise: bool) -> Option<usize> {
+    fn step(&self, pixels: &Pixels) -> Option<usize> {
         let [(_, first), .., (_, last)] = pixels.spans;
         let inside = pixels
             .spans
@@ -151,7 +160,7 @@ impl View<'_, i8> {
             .all(|(rows, columns)| (rows.taps, columns.taps) == (self.vertical.kernel, self.horizontal.kernel));
         let step = self.horizontal.stride.wrapping_mul(self.depth);
         let in_a_row = last.start == first.start.saturating_add(self.horizontal.stride.saturating_mul(3));
-        (pixels.count == 4 && inside && (pointwise || in_a_row)).then_some(step)
+        (pixels.count == 4 && inside && in_a_row).then_some(step)
     }
 
     /// Expands `[start, start + len)` of what lies under the kernel of each pixel.

@@ -269,3 +269,69 @@ impl<'a, 'c> Finish<'a, 'c> {
         ])
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A channel that died beside one that did not: its weights are too small for its shift.
+    #[test]
+    fn a_dead_channel_has_one_output_and_does_no_harm() {
+        let channels = Channels {
+            bias: Bias::Narrow(&[1 << 30, 100]),
+            multiplier: &[(1 << 30) + 12345, 1_500_000_000],
+            shift: &[-27, -3],
+            zero_point: -5,
+            activation_min: -128,
+            activation_max: 127,
+        };
+        let weights = [1, -2, 3, 50, -60, 70];
+        assert!(!channels.quick(3));
+        assert!(channels.quick_rows(&weights, 3));
+        let mut factors = [Factor::NONE; 2];
+        channels.row_factors(0, &weights, 3, &mut factors);
+        for sum in [-1000, -1, 0, 1, 1000] {
+            for (factor, (bias, multiplier, shift)) in factors.iter().zip(channels.from::<i8>(0)) {
+                // The dead channel's products reach no further than its weights.
+                let products = if factor.bias == 0 { sum * 6 * 255 / 1000 } else { sum };
+                let quick = rounded(factor.bias + products, factor.multiplier, -factor.right, factor.half);
+                let plain: i8 = channels.output::<i8>(bias + products, multiplier, shift);
+                assert_eq!(quick.clamp(-128, 127), plain.into());
+            }
+        }
+    }
+
+    /// Where the output depends on the sum, a large shift is not quick.
+    #[test]
+    fn a_channel_that_is_neither_quick_nor_constant_slows_its_layer() {
+        let channels = Channels {
+            bias: Bias::Narrow(&[(1 << 30) + (1 << 23)]),
+            multiplier: &[1 << 30],
+            shift: &[-23],
+            zero_point: 0,
+            activation_min: -128,
+            activation_max: 127,
+        };
+        assert!(!channels.quick_rows(&[127; 288], 288));
+    }
+
+    #[test]
+    fn no_shift_is_one_rounding() {
+        let channels = |shift| Channels {
+            bias: Bias::Narrow(&[]),
+            multiplier: &[],
+            shift: &[],
+            zero_point: shift + 3,
+            activation_min: -128,
+            activation_max: 127,
+        };
+        for shift in [0, -1, -2] {
+            for sum in -300..300 {
+                let channels = channels(shift);
+                let value = rounded(sum, 1_234_567_890, shift, channels.half(shift)).clamp(-128, 127);
+                let plain: i8 = channels.output::<i8>(sum, 1_234_567_890, shift);
+                assert_eq!(value, plain.into(), "{sum} {shift}");
+            }
+        }
+    }
+}

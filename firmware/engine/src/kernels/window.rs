@@ -27,6 +27,8 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// One tap, on the first element.
+    pub(crate) const FIRST: Self = Self { tap: 0, taps: 1, start: 0 };
     /// No taps at all.
     pub(crate) const NONE: Self = Self { tap: 0, taps: 0, start: 0 };
 }
