@@ -5,6 +5,9 @@
 //! the inputs' offset adds, `offset * sum(weights)` of a row, joins the bias once a layer; padding is written out as zero
 //! points, which together add nothing. Layers that do not fit are left to [`ArmDsp`].
 //!
+//! `vqrdmulh` is the first rounding of a requantization. `vrshl` is the second, but rounds a half up: where it shifts to the
+//! right, values below 0 are made smaller by 1 before, which only halves notice.
+//!
 //! The instructions are in functions of their own, since the compiler's target need not have them: one image's other code
 //! may be for cores without. They expect `FPSCR.LTPSIZE` as reset leaves it, and keep to the procedure call standard.
 #![expect(unsafe_code, reason = "vector instructions, in assembly")]
@@ -16,6 +19,7 @@ use super::{ArmDsp, Isa, Layer, Pair, Quad, Rows, Sliding, Square};
 use crate::element::Bias;
 use crate::kernels::Channels;
 use crate::kernels::conv::axes;
+use crate::kernels::taps::upright;
 use crate::kernels::window::{Axis, Span};
 
 /// Cores with the vector extension's integer instructions.
@@ -80,15 +84,12 @@ const PATCHES: usize = 4096;
 const CHANNELS: usize = 512;
 /// Channels of a depthwise convolution that are summed at once: int16 in a vector.
 const LANES: usize = 8;
-/// Most taps of a depthwise kernel.
-const TAPS: usize = 64;
+/// Weights of a depthwise convolution, in eights.
+const PACKED: usize = 512;
 
-/// The biases, multipliers and shifts of `count` channels, where these kernels' rounding is the rule's.
-fn constants<'a>(channels: &Channels<'a>, count: usize, depth: usize) -> Option<(&'a [i32], &'a [i32], &'a [i8])> {
+/// The biases, multipliers and shifts of `count` channels.
+fn constants<'a>(channels: &Channels<'a>, count: usize) -> Option<(&'a [i32], &'a [i32], &'a [i8])> {
     let Bias::Narrow(bias) = channels.bias else { return None };
-    if !channels.quick(depth) {
-        return None;
-    }
     Some((bias.get(..count)?, channels.multiplier.get(..count)?, channels.shift.get(..count)?))
 }
 
@@ -100,7 +101,7 @@ fn volume(a: usize, b: usize, c: usize) -> Option<usize> {
 #[inline(never)]
 fn fully_connected(layer: &Layer<'_>, output: &mut [i8]) -> Option<()> {
     let (depth, count) = (layer.input.len(), output.len());
-    let (bias, multipliers, shifts) = constants(layer.channels, count, depth)?;
+    let (bias, multipliers, shifts) = constants(layer.channels, count)?;
     // `-(zero_point + 1)` is added to `-1 - x`, which has the opposite sign of what is to be added up.
     let offset = layer.zero_point.checked_add(1)?;
     let rest = count.checked_sub(4)?;
@@ -200,16 +201,22 @@ unsafe extern "C" fn dense_rows(rows: &mut Dense) {
         "ldrd r2, r3, [r0, #{bias}]",
         "vldrw.u32 q1, [r2], #16",
         "vsub.i32 q0, q1, q0",
+        "ldr r1, [r0, #{shifts}]",
+        "vldrb.s32 q2, [r1], #4",
+        "str r1, [r0, #{shifts}]",
+        // To the left first, then to the right.
+        "vmov.i32 q1, #0",
+        "vmax.s32 q1, q1, q2",
+        "vshl.s32 q0, q0, q1",
+        "vsub.i32 q2, q2, q1",
         "vldrw.u32 q1, [r3], #16",
         "vqrdmulh.s32 q0, q0, q1",
         "strd r2, r3, [r0, #{bias}]",
-        "ldr r2, [r0, #{shifts}]",
-        "vldrb.s32 q2, [r2], #4",
-        "str r2, [r0, #{shifts}]",
-        "vshr.s32 q1, q0, #31",
-        "vadd.i32 q0, q0, q1",
+        "vand q1, q0, q2",
+        "vshr.s32 q1, q1, #31",
+        "vqadd.s32 q0, q0, q1",
         "vrshl.s32 q0, q0, q2",
-        "vadd.i32 q0, q0, r12",
+        "vqadd.s32 q0, q0, r12",
         "ldrd r2, r3, [r0, #{low}]",
         "vdup.32 q1, r2",
         "vmax.s32 q0, q0, q1",
@@ -242,7 +249,7 @@ fn conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
     let kernel_len = volume(vertical.kernel, horizontal.kernel, depth)?;
     let room = PATCHES.checked_div(kernel_len)?;
     let pixels = output.len().checked_div(count)?;
-    let (bias, multipliers, shifts) = constants(layer.channels, count, kernel_len)?;
+    let (bias, multipliers, shifts) = constants(layer.channels, count)?;
     let weights = layer.weights.get(..kernel_len.checked_mul(count)?)?;
     let rest = count.checked_sub(4)?;
     let mut biases = [0; CHANNELS];
@@ -453,7 +460,7 @@ unsafe extern "C" fn columns_rows(columns: &mut Columns) {
     naked_asm!(
         ".cpu cortex-m55",
         "push {{r4-r11, lr}}",
-        "vpush {{d8-d11}}",
+        "vpush {{d8-d13}}",
         "sub sp, sp, #32",
         "ldrd r2, r3, [r0, #{low}]",
         "vdup.32 q2, r2",
@@ -475,6 +482,10 @@ unsafe extern "C" fn columns_rows(columns: &mut Columns) {
         "ldrd r2, r1, [r0, #{shifts}]",
         "vldrb.s32 q5, [r2], #4",
         "str r2, [r0, #{shifts}]",
+        // To the left first, then to the right.
+        "vmov.i32 q6, #0",
+        "vmax.s32 q6, q6, q5",
+        "vsub.i32 q5, q5, q6",
         "ldr r2, [r0, #{output}]",
         "add r3, r2, #4",
         "str r3, [r0, #{output}]",
@@ -497,12 +508,14 @@ unsafe extern "C" fn columns_rows(columns: &mut Columns) {
         "vmov q0[2], q0[0], r4, r8",
         "vmov q0[3], q0[1], r6, r10",
         "ldrd r4, r5, [r0, #{input_step}]",
+        "vshl.s32 q0, q0, q6",
         "vqrdmulh.s32 q0, q0, q4",
         "add r1, r1, r4",
-        "vshr.s32 q1, q0, #31",
-        "vadd.i32 q0, q0, q1",
+        "vand q1, q0, q5",
+        "vshr.s32 q1, q1, #31",
+        "vqadd.s32 q0, q0, q1",
         "vrshl.s32 q0, q0, q5",
-        "vadd.i32 q0, q0, r12",
+        "vqadd.s32 q0, q0, r12",
         "vmax.s32 q0, q0, q2",
         "vmin.s32 q0, q0, q3",
         "vstrb.32 q0, [r2]",
@@ -514,7 +527,7 @@ unsafe extern "C" fn columns_rows(columns: &mut Columns) {
         "str r3, [r0, #{groups}]",
         "bne 1b",
         "add sp, sp, #32",
-        "vpop {{d8-d11}}",
+        "vpop {{d8-d13}}",
         "pop {{r4-r11, pc}}",
         weights = const offset_of!(Columns, weights),
         len = const offset_of!(Columns, len),
@@ -562,99 +575,98 @@ unsafe extern "C" fn add_sums(
 
 #[inline(never)]
 fn depthwise_conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
-    let &Sliding { layer, input_shape, window, output_shape } = layer;
-    let (vertical, horizontal) = axes(window, input_shape);
+    let &Sliding { layer, mut input_shape, window, mut output_shape } = layer;
+    let mut window = *window;
+    upright(&mut input_shape, &mut window, &mut output_shape);
+    let (vertical, horizontal) = axes(&window, input_shape);
     let depth = input_shape.channels as usize;
     let width = output_shape.width as usize;
-    let taps = vertical.kernel.checked_mul(horizontal.kernel)?;
-    let (bias, multipliers, shifts) = constants(layer.channels, depth, taps)?;
+    let kernel_len = volume(vertical.kernel, horizontal.kernel, depth)?;
+    let (bias, multipliers, shifts) = constants(layer.channels, depth)?;
+    let weights = layer.weights.get(..kernel_len)?;
     let last = depth.checked_sub(LANES)?;
     if output_shape.channels as usize != depth || vertical.dilation != 1 || horizontal.dilation != 1 {
         return None;
     }
     let row_len = (input_shape.width as usize).checked_mul(depth)?;
+    layer.input.get(..row_len.checked_mul(input_shape.height as usize)?)?;
+    let out_len = width.checked_mul(depth)?;
+    if out_len == 0 {
+        return None;
+    }
     let pixel_step = horizontal.stride.checked_mul(depth)?;
     let channels = layer.channels;
-    let mut packed = [[0; LANES]; TAPS];
-    let packed = packed.get_mut(..taps)?;
-    let height = output.len().checked_div(width.checked_mul(depth)?)?;
-    let mut first = 0_usize;
-    while first < depth {
-        let block = first.min(last);
-        for (tap, weights) in packed.iter_mut().zip(layer.weights.chunks_exact(depth)) {
-            *tap = *weights.get(block..)?.first_chunk()?;
+    let left = shifts.iter().any(|&shift| shift > 0);
+    // Eight channels' taps after another; the last channels along with some that are there already.
+    let taps = kernel_len.checked_div(depth)?;
+    let mut packed = [[0; LANES]; PACKED];
+    let packed = packed.get_mut(..depth.div_ceil(LANES).checked_mul(taps)?)?;
+    for (block, packed) in packed.chunks_exact_mut(taps.max(1)).enumerate() {
+        let first = block.wrapping_mul(LANES).min(last);
+        for (lanes, tap) in packed.iter_mut().zip(weights.chunks_exact(depth)) {
+            *lanes = *tap.get(first..)?.first_chunk()?;
         }
-        let factors = Factors {
-            bias: halves(bias.get(block..)?)?,
-            multipliers: halves(multipliers.get(block..)?)?,
-            shifts: halves(shifts.get(block..)?)?,
-        };
-        let mut begin = block;
-        for y in 0..height {
-            let rows = vertical.clip(y);
-            let mut x = 0_usize;
-            while x < width {
-                let columns = horizontal.clip(x);
-                let mut pixels = 1;
-                if columns.taps == horizontal.kernel {
-                    let right = horizontal.input.wrapping_sub(columns.start).wrapping_sub(columns.taps);
-                    pixels = right.checked_div(horizontal.stride)?.wrapping_add(1).min(width.wrapping_sub(x));
-                }
-                let start = rows.start.checked_mul(row_len)?.checked_add(columns.start.checked_mul(depth)?)?;
-                let start = start.checked_add(block)?;
-                let further = rows.taps.checked_sub(1)?.checked_mul(row_len)?;
-                let further = further.checked_add(columns.taps.checked_sub(1)?.checked_mul(depth)?)?;
-                let end = start.checked_add(further)?.checked_add(pixels.wrapping_sub(1).checked_mul(pixel_step)?)?;
-                layer.input.get(end..end.checked_add(LANES)?)?;
-                let out_end = begin.checked_add(pixels.wrapping_sub(1).checked_mul(depth)?)?;
-                output.get(out_end..out_end.checked_add(LANES)?)?;
-                let tap = rows.tap.checked_mul(horizontal.kernel)?.checked_add(columns.tap)?;
-                let run = Lanes {
+    }
+    let packed = &*packed;
+    for (y, out_row) in output.chunks_exact_mut(out_len).enumerate() {
+        let rows = vertical.clip(y);
+        let mut x = 0_usize;
+        while x < width {
+            let columns = horizontal.clip(x);
+            if rows.taps == 0 || columns.taps == 0 {
+                return None;
+            }
+            let mut pixels = 1;
+            if columns.taps == horizontal.kernel {
+                let right = horizontal.input.wrapping_sub(columns.start).wrapping_sub(columns.taps);
+                pixels = right.checked_div(horizontal.stride)?.wrapping_add(1).min(width.wrapping_sub(x));
+            }
+            // None of these wraps: each is within a slice that there is.
+            let start = rows.start.wrapping_mul(row_len).wrapping_add(columns.start.wrapping_mul(depth));
+            let tap = rows.tap.wrapping_mul(horizontal.kernel).wrapping_add(columns.tap);
+            let mut run = |first: usize, block: usize, blocks: usize| {
+                let mut run = Lanes {
                     rows: rows.taps,
                     columns: columns.taps,
                     depth,
                     offset: i32::from(layer.zero_point).wrapping_neg(),
-                    row_skip: row_len.checked_sub(columns.taps.checked_mul(depth)?)?,
+                    row_skip: row_len.wrapping_sub(columns.taps.wrapping_mul(depth)),
                     tap_skip: horizontal.kernel.wrapping_sub(columns.taps).wrapping_mul(LANES),
-                    input: layer.input.get(start..)?.as_ptr(),
-                    pixel_step,
-                    output: output.get_mut(begin..)?.as_mut_ptr(),
+                    input: layer.input.get(start.wrapping_add(first)..)?.as_ptr(),
+                    output: out_row.get_mut(x.wrapping_mul(depth).wrapping_add(first)..)?.as_mut_ptr(),
+                    weights: packed.get(block.wrapping_mul(taps).wrapping_add(tap)..)?.as_ptr(),
                     pixels,
-                    weights: packed.get(tap..)?.as_ptr(),
-                    factors: &factors,
+                    bias: bias.get(first..)?.as_ptr(),
                     zero_point: channels.zero_point,
+                    multipliers: multipliers.get(first..)?.as_ptr(),
+                    shifts: shifts.get(first..)?.as_ptr(),
                     low: channels.activation_min.into(),
                     high: channels.activation_max.into(),
+                    pixel_step,
+                    block: taps.wrapping_mul(LANES),
+                    left: left.into(),
+                    blocks,
                 };
-                // SAFETY: the last tap of the last window is inside the input, the last output in the output; the spans
-                // are within the kernel, all of which `packed` holds. No count is 0.
-                unsafe { lanes(&run) };
-                x = x.wrapping_add(pixels);
-                begin = begin.wrapping_add(pixels.wrapping_mul(depth));
+                // SAFETY: `clip` has the windows' taps inside the input, whose rows are all there, and inside the kernel,
+                // `pixels` counts windows that are, and outputs of this row; from `first` on there are `blocks` times
+                // eight channels. No count is 0.
+                unsafe { lanes(&mut run) };
+                Some(())
+            };
+            run(0, 0, depth / LANES)?;
+            if !depth.is_multiple_of(LANES) {
+                // The last channels, along with some that are done already.
+                run(last, depth / LANES, 1)?;
             }
+            x = x.wrapping_add(pixels);
         }
-        first = first.wrapping_add(LANES);
     }
     Some(())
 }
 
-/// The constants of eight channels: those of even number, then those of odd.
+/// Neighbouring outputs, whose windows have the same taps inside. [`lanes`] moves the pointers.
 #[repr(C)]
-struct Factors {
-    bias: [[i32; 4]; 2],
-    multipliers: [[i32; 4]; 2],
-    shifts: [[i32; 4]; 2],
-}
-
-/// The first eight of `values`: those of even number, then those of odd.
-fn halves<T: Copy + Into<i32>>(values: &[T]) -> Option<[[i32; 4]; 2]> {
-    let [a, b, c, d, e, f, g, h] = values.first_chunk::<LANES>()?.map(Into::into);
-    Some([[a, c, e, g], [b, d, f, h]])
-}
-
-/// Neighbouring outputs of eight channels, whose windows have the same taps inside.
-#[repr(C)]
-struct Lanes<'a> {
+struct Lanes {
     rows: usize,
     columns: usize,
     /// From pixel to pixel.
@@ -664,40 +676,53 @@ struct Lanes<'a> {
     row_skip: usize,
     /// The same for the weights.
     tap_skip: usize,
-    pixel_step: usize,
     input: *const i8,
     output: *mut i8,
-    pixels: usize,
     weights: *const [i8; LANES],
-    factors: &'a Factors,
+    pixels: usize,
+    bias: *const i32,
     zero_point: i32,
+    multipliers: *const i32,
+    shifts: *const i8,
     low: i32,
     high: i32,
+    pixel_step: usize,
+    /// Bytes of weights of eight channels.
+    block: usize,
+    /// Whether any sum is shifted to the left.
+    left: u32,
+    /// Of eight channels.
+    blocks: usize,
 }
 
-/// Outputs of a depthwise convolution. Even and odd lanes of int16 make the products of 32 bits.
+/// Outputs of a depthwise convolution. Even and odd lanes of int16 make products of 32 bits.
 #[unsafe(naked)]
-unsafe extern "C" fn lanes(run: &Lanes<'_>) {
+unsafe extern "C" fn lanes(run: &mut Lanes) {
     naked_asm!(
         ".cpu cortex-m55",
         "push {{r4-r11, lr}}",
-        "vpush {{d8-d13}}",
+        "vpush {{d8-d15}}",
         "ldrd r1, r2, [r0, #{low}]",
         "vdup.16 q3, r1",
         "vdup.16 q6, r2",
-        "ldrd r1, r2, [r0, #{input}]",
-        "ldrd r3, r12, [r0, #{pixels}]",
+        "vmov.i32 q7, #0",
+        // Rows, columns, depth, offset, skips.
         "ldm r0, {{r6-r11}}",
-        // r6 rows, r7 columns, r8 depth, r9 offset, r10 and r11 skips.
         "1:",
-        "ldr lr, [r0, #{factors}]",
-        "vldrw.u32 q4, [lr]",
-        "vldrw.u32 q5, [lr, #16]",
+        "ldrd r1, r2, [r0, #{input}]",
+        "add r4, r1, #8",
+        "add r5, r2, #8",
+        "strd r4, r5, [r0, #{input}]",
+        "ldrd r12, r3, [r0, #{weights}]",
+        "2:",
+        "ldr lr, [r0, #{bias}]",
+        "vld20.32 {{q4, q5}}, [lr]",
+        "vld21.32 {{q4, q5}}, [lr]",
         "mov r4, r1",
         "mov r5, r12",
-        "2:",
-        "dls lr, r7",
         "3:",
+        "dls lr, r7",
+        "4:",
         "vldrb.s16 q0, [r4]",
         "vldrb.s16 q1, [r5], #8",
         "vadd.i16 q0, q0, r9",
@@ -706,44 +731,75 @@ unsafe extern "C" fn lanes(run: &Lanes<'_>) {
         "vadd.i32 q4, q4, q2",
         "vmullt.s16 q2, q0, q1",
         "vadd.i32 q5, q5, q2",
-        "le lr, 3b",
+        "le lr, 4b",
         "add r4, r4, r10",
         "add r5, r5, r11",
         "subs r6, r6, #1",
-        "bne 2b",
-        "ldrd r4, r5, [r0, #{factors}]",
-        "vldrw.u32 q0, [r4, #32]",
+        "bne 3b",
+        "ldrd r4, r5, [r0, #{multipliers}]",
+        "ldr lr, [r0, #{left}]",
+        "vldrb.s16 q2, [r5]",
+        "cmp lr, #0",
+    "beq 5f",
+        "vmax.s16 q1, q2, q7",
+        "vmovlb.s16 q0, q1",
+        "vshl.s32 q4, q4, q0",
+        "vmovlt.s16 q0, q1",
+        "vshl.s32 q5, q5, q0",
+        "5:",
+        "vld20.32 {{q0, q1}}, [r4]",
+        "vld21.32 {{q0, q1}}, [r4]",
+        "vmin.s16 q2, q2, q7",
         "vqrdmulh.s32 q4, q4, q0",
-        "vldrw.u32 q1, [r4, #48]",
         "vqrdmulh.s32 q5, q5, q1",
-        "vshr.s32 q0, q4, #31",
-        "vadd.i32 q4, q4, q0",
-        "vshr.s32 q1, q5, #31",
-        "vadd.i32 q5, q5, q1",
-        "vldrw.u32 q0, [r4, #64]",
+        "vmovlb.s16 q0, q2",
+        "vmovlt.s16 q1, q2",
+        "vand q2, q4, q0",
+        "vshr.s32 q2, q2, #31",
+        "vqadd.s32 q4, q4, q2",
         "vrshl.s32 q4, q4, q0",
-        "vldrw.u32 q1, [r4, #80]",
+        "vand q2, q5, q1",
+        "vshr.s32 q2, q2, #31",
+        "vqadd.s32 q5, q5, q2",
         "vrshl.s32 q5, q5, q1",
-        "vadd.i32 q4, q4, r5",
-        "vadd.i32 q5, q5, r5",
+        "ldr r4, [r0, #{zero_point}]",
         "vqmovnb.s32 q0, q4",
         "vqmovnt.s32 q0, q5",
+        "vqadd.s16 q0, q0, r4",
         "vmax.s16 q0, q0, q3",
         "vmin.s16 q0, q0, q6",
         "vstrb.16 q0, [r2]",
         "add r2, r2, r8",
         "ldr r4, [r0, #{pixel_step}]",
         "add r1, r1, r4",
-        "ldr r6, [r0, #{rows}]",
+        "ldr r6, [r0]",
         "subs r3, r3, #1",
+        "bne 2b",
+        "ldr r4, [r0, #{block}]",
+        "add r12, r12, r4",
+        "str r12, [r0, #{weights}]",
+        "ldrd r4, r5, [r0, #{multipliers}]",
+        "add r4, r4, #32",
+        "add r5, r5, #8",
+        "strd r4, r5, [r0, #{multipliers}]",
+        "ldr r4, [r0, #{bias}]",
+        "add r4, r4, #32",
+        "str r4, [r0, #{bias}]",
+        "ldr r4, [r0, #{blocks}]",
+        "subs r4, r4, #1",
+        "str r4, [r0, #{blocks}]",
         "bne 1b",
-        "vpop {{d8-d13}}",
+        "vpop {{d8-d15}}",
         "pop {{r4-r11, pc}}",
-        rows = const offset_of!(Lanes, rows),
         pixel_step = const offset_of!(Lanes, pixel_step),
         input = const offset_of!(Lanes, input),
-        pixels = const offset_of!(Lanes, pixels),
-        factors = const offset_of!(Lanes, factors),
+        weights = const offset_of!(Lanes, weights),
+        bias = const offset_of!(Lanes, bias),
+        zero_point = const offset_of!(Lanes, zero_point),
+        multipliers = const offset_of!(Lanes, multipliers),
         low = const offset_of!(Lanes, low),
+        block = const offset_of!(Lanes, block),
+        left = const offset_of!(Lanes, left),
+        blocks = const offset_of!(Lanes, blocks),
     )
 }

@@ -49,7 +49,7 @@ impl Layout {
 }
 
 /// A row of one pixel is a column.
-fn upright(input: &mut Shape, window: &mut Window, output: &mut Shape) {
+pub(crate) fn upright(input: &mut Shape, window: &mut Window, output: &mut Shape) {
     if (input.width, output.width, window.kernel_width, window.padding_left) == (1, 1, 1, 0) {
         for shape in [input, output] {
             (shape.height, shape.width) = (1, shape.height);
