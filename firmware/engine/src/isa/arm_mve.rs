@@ -15,7 +15,9 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use super::{ArmDsp, Isa, Layer, Pair, Quad, Rows, Sliding, Square};
+use neji_format::Add;
+
+use super::{ArmDsp, Isa, Layer, Pair, Pixels, Quad, Rows, Sliding, Square};
 use crate::element::Bias;
 use crate::kernels::Channels;
 use crate::kernels::conv::axes;
@@ -76,6 +78,16 @@ impl Isa for ArmMve {
     fn fully_connected(layer: &Layer<'_>, output: &mut [i8]) -> bool {
         fully_connected(layer, output).is_some()
     }
+
+    #[inline(always)]
+    fn add(op: &Add, a: Option<&[i8]>, b: Option<&[i8]>, output: &mut [i8]) -> bool {
+        add(op, a, b, output).is_some()
+    }
+
+    #[inline(always)]
+    fn sum_pixels(input: &[i8], pixels: &Pixels) -> Option<[i32; 4]> {
+        sum_pixels(input, pixels)
+    }
 }
 
 /// Bytes of gathered windows.
@@ -84,8 +96,6 @@ const PATCHES: usize = 4096;
 const CHANNELS: usize = 512;
 /// Channels of a depthwise convolution that are summed at once: int16 in a vector.
 const LANES: usize = 8;
-/// Weights of a depthwise convolution, in eights.
-const PACKED: usize = 512;
 
 /// The biases, multipliers and shifts of `count` channels.
 fn constants<'a>(channels: &Channels<'a>, count: usize) -> Option<(&'a [i32], &'a [i32], &'a [i8])> {
@@ -597,17 +607,6 @@ fn depthwise_conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
     let pixel_step = horizontal.stride.checked_mul(depth)?;
     let channels = layer.channels;
     let left = shifts.iter().any(|&shift| shift > 0);
-    // Eight channels' taps after another; the last channels along with some that are there already.
-    let taps = kernel_len.checked_div(depth)?;
-    let mut packed = [[0; LANES]; PACKED];
-    let packed = packed.get_mut(..depth.div_ceil(LANES).checked_mul(taps)?)?;
-    for (block, packed) in packed.chunks_exact_mut(taps.max(1)).enumerate() {
-        let first = block.wrapping_mul(LANES).min(last);
-        for (lanes, tap) in packed.iter_mut().zip(weights.chunks_exact(depth)) {
-            *lanes = *tap.get(first..)?.first_chunk()?;
-        }
-    }
-    let packed = &*packed;
     for (y, out_row) in output.chunks_exact_mut(out_len).enumerate() {
         let rows = vertical.clip(y);
         let mut x = 0_usize;
@@ -623,18 +622,18 @@ fn depthwise_conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
             }
             // None of these wraps: each is within a slice that there is.
             let start = rows.start.wrapping_mul(row_len).wrapping_add(columns.start.wrapping_mul(depth));
-            let tap = rows.tap.wrapping_mul(horizontal.kernel).wrapping_add(columns.tap);
-            let mut run = |first: usize, block: usize, blocks: usize| {
+            let tap = rows.tap.wrapping_mul(horizontal.kernel).wrapping_add(columns.tap).wrapping_mul(depth);
+            let mut run = |first: usize, blocks: usize| {
                 let mut run = Lanes {
                     rows: rows.taps,
                     columns: columns.taps,
                     depth,
                     offset: i32::from(layer.zero_point).wrapping_neg(),
                     row_skip: row_len.wrapping_sub(columns.taps.wrapping_mul(depth)),
-                    tap_skip: horizontal.kernel.wrapping_sub(columns.taps).wrapping_mul(LANES),
+                    tap_skip: horizontal.kernel.wrapping_sub(columns.taps).wrapping_mul(depth),
                     input: layer.input.get(start.wrapping_add(first)..)?.as_ptr(),
                     output: out_row.get_mut(x.wrapping_mul(depth).wrapping_add(first)..)?.as_mut_ptr(),
-                    weights: packed.get(block.wrapping_mul(taps).wrapping_add(tap)..)?.as_ptr(),
+                    weights: weights.get(tap.wrapping_add(first)..)?.as_ptr(),
                     pixels,
                     bias: bias.get(first..)?.as_ptr(),
                     zero_point: channels.zero_point,
@@ -643,7 +642,6 @@ fn depthwise_conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
                     low: channels.activation_min.into(),
                     high: channels.activation_max.into(),
                     pixel_step,
-                    block: taps.wrapping_mul(LANES),
                     left: left.into(),
                     blocks,
                 };
@@ -653,10 +651,10 @@ fn depthwise_conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
                 unsafe { lanes(&mut run) };
                 Some(())
             };
-            run(0, 0, depth / LANES)?;
+            run(0, depth / LANES)?;
             if !depth.is_multiple_of(LANES) {
                 // The last channels, along with some that are done already.
-                run(last, depth / LANES, 1)?;
+                run(last, 1)?;
             }
             x = x.wrapping_add(pixels);
         }
@@ -669,7 +667,7 @@ fn depthwise_conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
 struct Lanes {
     rows: usize,
     columns: usize,
-    /// From pixel to pixel.
+    /// From pixel to pixel, in the weights as in the input.
     depth: usize,
     offset: i32,
     /// From behind the last tap of a row to the next row.
@@ -678,7 +676,7 @@ struct Lanes {
     tap_skip: usize,
     input: *const i8,
     output: *mut i8,
-    weights: *const [i8; LANES],
+    weights: *const i8,
     pixels: usize,
     bias: *const i32,
     zero_point: i32,
@@ -687,8 +685,6 @@ struct Lanes {
     low: i32,
     high: i32,
     pixel_step: usize,
-    /// Bytes of weights of eight channels.
-    block: usize,
     /// Whether any sum is shifted to the left.
     left: u32,
     /// Of eight channels.
@@ -724,7 +720,8 @@ unsafe extern "C" fn lanes(run: &mut Lanes) {
         "dls lr, r7",
         "4:",
         "vldrb.s16 q0, [r4]",
-        "vldrb.s16 q1, [r5], #8",
+        "vldrb.s16 q1, [r5]",
+        "add r5, r5, r8",
         "vadd.i16 q0, q0, r9",
         "add r4, r4, r8",
         "vmullb.s16 q2, q0, q1",
@@ -775,8 +772,7 @@ unsafe extern "C" fn lanes(run: &mut Lanes) {
         "ldr r6, [r0]",
         "subs r3, r3, #1",
         "bne 2b",
-        "ldr r4, [r0, #{block}]",
-        "add r12, r12, r4",
+        "add r12, r12, #8",
         "str r12, [r0, #{weights}]",
         "ldrd r4, r5, [r0, #{multipliers}]",
         "add r4, r4, #32",
@@ -798,8 +794,143 @@ unsafe extern "C" fn lanes(run: &mut Lanes) {
         zero_point = const offset_of!(Lanes, zero_point),
         multipliers = const offset_of!(Lanes, multipliers),
         low = const offset_of!(Lanes, low),
-        block = const offset_of!(Lanes, block),
         left = const offset_of!(Lanes, left),
         blocks = const offset_of!(Lanes, blocks),
+    )
+}
+
+#[inline(never)]
+fn add(op: &Add, a: Option<&[i8]>, b: Option<&[i8]>, output: &mut [i8]) -> Option<()> {
+    let len = output.len();
+    let out = output.as_mut_ptr();
+    let there = |operand: Option<&[i8]>| operand.is_none_or(|values| values.len() == len);
+    let shifts = [op.multiplier_a, op.multiplier_b, op.output_multiplier].map(|factor| i32::from(factor.shift));
+    if len == 0 || !there(a) || !there(b) || shifts.iter().any(|&shift| shift > 0) {
+        return None;
+    }
+    let sums = Sums {
+        a: a.map_or(out.cast_const(), <[i8]>::as_ptr),
+        b: b.map_or(out.cast_const(), <[i8]>::as_ptr),
+        output: out,
+        offset_a: i32::from(op.input_a.zero_point).wrapping_neg(),
+        offset_b: i32::from(op.input_b.zero_point).wrapping_neg(),
+        left_shift: op.left_shift.into(),
+        multiplier_a: op.multiplier_a.multiplier,
+        multiplier_b: op.multiplier_b.multiplier,
+        multiplier: op.output_multiplier.multiplier,
+        zero_point: op.output.zero_point.into(),
+        len,
+        shifts,
+        low: op.activation_min.into(),
+        high: op.activation_max.into(),
+    };
+    // SAFETY: all three are `len` long, which is not 0; an operand may be the output itself, of which each element is
+    // read before it is written.
+    unsafe { add_all(&sums) };
+    Some(())
+}
+
+/// Two operands and their sum.
+#[repr(C)]
+struct Sums {
+    a: *const i8,
+    b: *const i8,
+    output: *mut i8,
+    offset_a: i32,
+    offset_b: i32,
+    left_shift: i32,
+    multiplier_a: i32,
+    multiplier_b: i32,
+    multiplier: i32,
+    zero_point: i32,
+    len: usize,
+    shifts: [i32; 3],
+    low: i32,
+    high: i32,
+}
+
+/// Adds element by element.
+#[unsafe(naked)]
+unsafe extern "C" fn add_all(sums: &Sums) {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r4-r11, lr}}",
+        "vpush {{d8-d15}}",
+        "add r12, r0, #{len}",
+        "ldm r12, {{r4-r9}}",
+        "mov lr, r4",
+        "vdup.32 q3, r5",
+        "vdup.32 q4, r6",
+        "vdup.32 q5, r7",
+        "vdup.32 q6, r8",
+        "vdup.32 q7, r9",
+        "ldm r0, {{r1-r10}}",
+        "dlstp.32 lr, lr",
+        "2:",
+        "vldrb.s32 q0, [r1], #4",
+        "vldrb.s32 q1, [r2], #4",
+        "vadd.i32 q0, q0, r4",
+        "vadd.i32 q1, q1, r5",
+        "vshl.s32 q0, r6",
+        "vshl.s32 q1, r6",
+        "vqrdmulh.s32 q0, q0, r7",
+        "vqrdmulh.s32 q1, q1, r8",
+        "vand q2, q0, q3",
+        "vshr.s32 q2, q2, #31",
+        "vqadd.s32 q0, q0, q2",
+        "vrshl.s32 q0, q0, q3",
+        "vand q2, q1, q4",
+        "vshr.s32 q2, q2, #31",
+        "vqadd.s32 q1, q1, q2",
+        "vrshl.s32 q1, q1, q4",
+        "vadd.i32 q0, q0, q1",
+        "vqrdmulh.s32 q0, q0, r9",
+        "vand q2, q0, q5",
+        "vshr.s32 q2, q2, #31",
+        "vqadd.s32 q0, q0, q2",
+        "vrshl.s32 q0, q0, q5",
+        "vqadd.s32 q0, q0, r10",
+        "vmax.s32 q0, q0, q6",
+        "vmin.s32 q0, q0, q7",
+        "vstrb.32 q0, [r3], #4",
+        "letp lr, 2b",
+        "vpop {{d8-d15}}",
+        "pop {{r4-r11, pc}}",
+        len = const offset_of!(Sums, len),
+    )
+}
+
+#[inline(always)]
+fn sum_pixels(input: &[i8], pixels: &Pixels) -> Option<[i32; 4]> {
+    let below = pixels.rows.checked_sub(1)?.checked_mul(pixels.row_len)?;
+    let last = pixels.columns.checked_sub(1)?.checked_mul(pixels.depth)?.checked_add(below)?;
+    input.get(last..last.checked_add(4)?)?;
+    let skip = pixels.row_len.wrapping_sub(pixels.columns.wrapping_mul(pixels.depth));
+    let mut sums = [0; 4];
+    // SAFETY: the last of the pixels has four channels in `input`; neither count is 0.
+    unsafe { add_pixels(input.as_ptr(), pixels, skip, &mut sums) };
+    Some(sums)
+}
+
+/// Sums of four channels.
+#[unsafe(naked)]
+unsafe extern "C" fn add_pixels(input: *const i8, pixels: &Pixels, skip: usize, sums: &mut [i32; 4]) {
+    naked_asm!(
+        ".cpu cortex-m55",
+        "push {{r4-r6, lr}}",
+        "ldm r1, {{r4-r6}}",
+        "vmov.i32 q1, #0",
+        "1:",
+        "dls lr, r5",
+        "2:",
+        "vldrb.s32 q0, [r0]",
+        "add r0, r0, r6",
+        "vadd.i32 q1, q1, q0",
+        "le lr, 2b",
+        "add r0, r0, r2",
+        "subs r4, r4, #1",
+        "bne 1b",
+        "vstrw.32 q1, [r3]",
+        "pop {{r4-r6, pc}}",
     )
 }

@@ -1,6 +1,6 @@
 //! Block operations that an instruction set may speed up.
 
-use neji_format::{Shape, Window};
+use neji_format::{Add, Shape, Window};
 
 use crate::kernels::Channels;
 
@@ -48,6 +48,18 @@ pub struct Sliding<'a> {
     pub(crate) input_shape: Shape,
     pub(crate) window: &'a Window,
     pub(crate) output_shape: Shape,
+}
+
+/// Pixels of an input, a rectangle.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+pub struct Pixels {
+    pub(crate) rows: usize,
+    pub(crate) columns: usize,
+    /// From pixel to pixel.
+    pub(crate) depth: usize,
+    /// From row to row.
+    pub(crate) row_len: usize,
 }
 
 /// Two neighbours of a line.
@@ -377,6 +389,19 @@ pub trait Isa: Sized {
     #[inline(always)]
     fn fully_connected(_layer: &Layer<'_>, _output: &mut [i8]) -> bool {
         false
+    }
+
+    /// Sums of two operands of the output's shape, or of one and what is in the output already, which `None` stands for.
+    /// False as in [`Isa::conv_2d`], with the output as it was.
+    #[inline(always)]
+    fn add(_op: &Add, _a: Option<&[i8]>, _b: Option<&[i8]>, _output: &mut [i8]) -> bool {
+        false
+    }
+
+    /// Sums of the first four channels over some pixels, where the instruction set has something for it.
+    #[inline(always)]
+    fn sum_pixels(_input: &[i8], _pixels: &Pixels) -> Option<[i32; 4]> {
+        None
     }
 
     /// `acc + sum((input[i] + input_offset) * weights[i])`; `input_offset` is -127 to 128.

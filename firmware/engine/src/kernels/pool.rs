@@ -3,6 +3,7 @@
 use neji_format::{PoolKind, Shape, Window};
 
 use crate::element::Element;
+use crate::isa::{Isa, Pixels};
 use crate::kernels::conv::axes;
 use crate::kernels::window::run;
 use crate::requantize::requantize;
@@ -78,6 +79,44 @@ pub(crate) fn pool2d<E: Element>(
             }
         }
     }
+}
+
+/// Averages every window of int8 by [`Isa::sum_pixels`]; `None` where that is not there or not enough.
+#[inline(never)]
+pub(crate) fn average<I: Isa>(
+    input: &[i8],
+    input_shape: Shape,
+    window: &Window,
+    finish: &Finish,
+    output: &mut [i8],
+    output_shape: Shape,
+) -> Option<()> {
+    let (vertical, horizontal) = axes(window, input_shape);
+    let depth = (output_shape.channels as usize).max(1);
+    if finish.kind != PoolKind::Average
+        || !depth.is_multiple_of(4)
+        || vertical.dilation != 1
+        || horizontal.dilation != 1
+    {
+        return None;
+    }
+    let out_len = depth.checked_mul(output_shape.width as usize).filter(|&len| len > 0)?;
+    let row_len = depth.saturating_mul(input_shape.width as usize);
+    for (y, out_row) in output.chunks_exact_mut(out_len).enumerate() {
+        let rows = vertical.clip(y);
+        for (x, out_pixel) in out_row.chunks_exact_mut(depth).enumerate() {
+            let columns = horizontal.clip(x);
+            let count = rows.taps.wrapping_mul(columns.taps) as i32;
+            let pixels = Pixels { rows: rows.taps, columns: columns.taps, depth, row_len };
+            let mut start = rows.start.saturating_mul(row_len).saturating_add(columns.start.saturating_mul(depth));
+            for out in out_pixel.as_chunks_mut::<4>().0 {
+                let sums = I::sum_pixels(input.get(start..)?, &pixels)?;
+                *out = sums.map(|sum| finish.output(sum, count));
+                start = start.saturating_add(4);
+            }
+        }
+    }
+    Some(())
 }
 
 /// Takes one pixel's channels into a block.

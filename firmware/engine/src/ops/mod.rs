@@ -31,8 +31,9 @@ pub(crate) fn run_i8<I: Isa>(model: &Model<'_>, operator: &Operator, arena: &mut
         Operator::Softmax(op) => softmax::run(op, arena),
         Operator::Conv2d(op) if I::COLUMNS => conv2d::run_columns::<I>(model, op, arena),
         Operator::DepthwiseConv2d(op) if I::COLUMNS => depthwise_conv2d::run_taps::<I>(model, op, arena),
-        Operator::Add(op) if I::COLUMNS => add::run_tables(op, arena),
         Operator::FullyConnected(op) if I::COLUMNS => fully_connected::run_columns::<I>(model, op, arena),
+        Operator::Pool2d(op) if I::COLUMNS => pool2d::run_sums::<I>(op, arena),
+        Operator::Add(op) if I::COLUMNS => add::run_whole::<I>(op, arena),
         _ => run::<I, i8>(model, operator, arena),
     }
 }
