@@ -267,6 +267,7 @@ fn conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
     if vertical.dilation != 1 || horizontal.dilation != 1 || pixels == 0 || room == 0 {
         return None;
     }
+    let left = shifts.iter().any(|&shift| shift > 0);
     let offset = i32::from(layer.zero_point).wrapping_neg();
     // SAFETY: `weights` has `count` rows of `kernel_len`, `bias` and `biases` as many sums; none of this is 0.
     unsafe { add_sums(weights.as_ptr(), kernel_len, bias.as_ptr(), biases.as_mut_ptr(), count, offset) };
@@ -297,7 +298,7 @@ fn conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
             };
             // SAFETY: from `first` on there are `4 * groups` rows of `len` weights, as many constants, and as many
             // outputs of `pixels` pixels; `columns` has `pixels` times `len` elements. None of this is 0.
-            unsafe { columns_rows(&mut rows) };
+            unsafe { if left { columns_rows_left(&mut rows) } else { columns_rows(&mut rows) } };
             Some(())
         };
         run(0, count / 4)?;
@@ -464,9 +465,11 @@ struct Columns {
     high: i32,
 }
 
-/// Outputs of some rows for some pixels.
+/// Outputs of some rows for some pixels; `$left` shifts sums to the left.
+macro_rules! columns_rows {
+    ($name:ident, $left:literal) => {
 #[unsafe(naked)]
-unsafe extern "C" fn columns_rows(columns: &mut Columns) {
+unsafe extern "C" fn $name(columns: &mut Columns) {
     naked_asm!(
         ".cpu cortex-m55",
         "push {{r4-r11, lr}}",
@@ -518,7 +521,7 @@ unsafe extern "C" fn columns_rows(columns: &mut Columns) {
         "vmov q0[2], q0[0], r4, r8",
         "vmov q0[3], q0[1], r6, r10",
         "ldrd r4, r5, [r0, #{input_step}]",
-        "vshl.s32 q0, q0, q6",
+        $left,
         "vqrdmulh.s32 q0, q0, q4",
         "add r1, r1, r4",
         "vand q1, q0, q5",
@@ -550,6 +553,11 @@ unsafe extern "C" fn columns_rows(columns: &mut Columns) {
         low = const offset_of!(Columns, low),
     )
 }
+    };
+}
+
+columns_rows!(columns_rows, "");
+columns_rows!(columns_rows_left, "vshl.s32 q0, q0, q6");
 
 /// `sums[r] = bias[r] + offset * sum(weights[r * len..][..len])` of `rows` rows.
 #[unsafe(naked)]
@@ -642,13 +650,12 @@ fn depthwise_conv_2d(layer: &Sliding<'_>, output: &mut [i8]) -> Option<()> {
                     low: channels.activation_min.into(),
                     high: channels.activation_max.into(),
                     pixel_step,
-                    left: left.into(),
                     blocks,
                 };
                 // SAFETY: `clip` has the windows' taps inside the input, whose rows are all there, and inside the kernel,
                 // `pixels` counts windows that are, and outputs of this row; from `first` on there are `blocks` times
                 // eight channels. No count is 0.
-                unsafe { lanes(&mut run) };
+                unsafe { if left { lanes_left(&mut run) } else { lanes(&mut run) } };
                 Some(())
             };
             run(0, depth / LANES)?;
@@ -685,15 +692,16 @@ struct Lanes {
     low: i32,
     high: i32,
     pixel_step: usize,
-    /// Whether any sum is shifted to the left.
-    left: u32,
     /// Of eight channels.
     blocks: usize,
 }
 
-/// Outputs of a depthwise convolution. Even and odd lanes of int16 make products of 32 bits.
+/// Outputs of a depthwise convolution. Even and odd lanes of int16 make products of 32 bits; `$left` shifts sums to the
+/// left and `$right` leaves shifts to the right.
+macro_rules! lanes {
+    ($name:ident, $left:expr, $right:literal) => {
 #[unsafe(naked)]
-unsafe extern "C" fn lanes(run: &mut Lanes) {
+unsafe extern "C" fn $name(run: &mut Lanes) {
     naked_asm!(
         ".cpu cortex-m55",
         "push {{r4-r11, lr}}",
@@ -734,19 +742,11 @@ unsafe extern "C" fn lanes(run: &mut Lanes) {
         "subs r6, r6, #1",
         "bne 3b",
         "ldrd r4, r5, [r0, #{multipliers}]",
-        "ldr lr, [r0, #{left}]",
         "vldrb.s16 q2, [r5]",
-        "cmp lr, #0",
-    "beq 5f",
-        "vmax.s16 q1, q2, q7",
-        "vmovlb.s16 q0, q1",
-        "vshl.s32 q4, q4, q0",
-        "vmovlt.s16 q0, q1",
-        "vshl.s32 q5, q5, q0",
-        "5:",
+        $left,
         "vld20.32 {{q0, q1}}, [r4]",
         "vld21.32 {{q0, q1}}, [r4]",
-        "vmin.s16 q2, q2, q7",
+        $right,
         "vqrdmulh.s32 q4, q4, q0",
         "vqrdmulh.s32 q5, q5, q1",
         "vmovlb.s16 q0, q2",
@@ -794,10 +794,22 @@ unsafe extern "C" fn lanes(run: &mut Lanes) {
         zero_point = const offset_of!(Lanes, zero_point),
         multipliers = const offset_of!(Lanes, multipliers),
         low = const offset_of!(Lanes, low),
-        left = const offset_of!(Lanes, left),
         blocks = const offset_of!(Lanes, blocks),
     )
 }
+    };
+}
+
+lanes!(lanes, "", "");
+lanes!(
+    lanes_left,
+    "vmax.s16 q1, q2, q7
+     vmovlb.s16 q0, q1
+     vshl.s32 q4, q4, q0
+     vmovlt.s16 q0, q1
+     vshl.s32 q5, q5, q0",
+    "vmin.s16 q2, q2, q7"
+);
 
 #[inline(never)]
 fn add(op: &Add, a: Option<&[i8]>, b: Option<&[i8]>, output: &mut [i8]) -> Option<()> {
