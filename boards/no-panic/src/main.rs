@@ -17,7 +17,7 @@ use neji_engine::Engine;
 use neji_format::{DecodeError, Model};
 
 /// The kernels that are checked.
-#[cfg(not(any(feature = "control", feature = "dsp", feature = "v7m")))]
+#[cfg(not(any(feature = "control", feature = "dsp", feature = "mve", feature = "v7m")))]
 type Isa = neji_engine::Portable;
 
 /// The kernels that are checked where the core has DSP instructions.
@@ -27,6 +27,10 @@ type Isa = neji_engine::ArmDsp;
 /// The kernels that are checked where the core is of ARMv7-M without them.
 #[cfg(feature = "v7m")]
 type Isa = neji_engine::ArmV7m;
+
+/// The kernels that are checked where the core has vector instructions.
+#[cfg(feature = "mve")]
+type Isa = neji_engine::ArmMve;
 
 /// Kernels of which the check must complain.
 #[cfg(feature = "control")]

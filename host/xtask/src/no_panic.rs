@@ -17,6 +17,8 @@ const MISSING: &str = "neji_panic_is_reachable";
 
 /// The targets whose boards run the kernels of `ArmDsp`.
 const DSP: [&str; 2] = ["thumbv7em-none-eabihf", "thumbv8m.main-none-eabihf"];
+/// The target of the board that runs those of `ArmMve`.
+const MVE: &str = "thumbv8m.main-none-eabihf";
 
 /// The target whose board runs the kernels of `ArmV7m`.
 const V7M: &str = "thumbv7m-none-eabi";
@@ -38,6 +40,10 @@ pub(crate) fn run() -> Result<()> {
         if target == V7M {
             let name = format!("no panic with the kernels of ARMv7-M, for {target}");
             step(&name, link(&boards, target)?.args(["--features", "v7m"]))?;
+        }
+        if target == MVE {
+            let name = format!("no panic with vector instructions, for {target}");
+            step(&name, link(&boards, target)?.args(["--features", "mve"]))?;
         }
         must_fail(link(&boards, target)?.args(["--features", "control"]))?;
     }
