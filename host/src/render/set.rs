@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use super::defect::DefectKind;
 use super::screw::render;
+use crate::files;
 
 /// Folders that a data set is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -43,8 +44,8 @@ struct Job {
     kind: Option<DefectKind>,
 }
 
-/// Seed of picture `index`: neighbouring seeds and indices give unrelated pictures (SplitMix64's finalizer).
-fn picture_seed(seed: u64, index: u64) -> u64 {
+/// Seed of picture or clip `index`: neighbouring seeds and indices give unrelated ones (SplitMix64's finalizer).
+pub(super) fn picture_seed(seed: u64, index: u64) -> u64 {
     let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(index.wrapping_mul(0xD1B5_4A32_D192_ED03));
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
@@ -93,53 +94,35 @@ pub fn write_set(out: &Path, settings: &SetSettings, force: bool) -> anyhow::Res
     if settings.train == 0 || settings.test_good == 0 {
         bail!("--train and --test-good must be at least 1");
     }
-    let occupied = out.exists() && (!out.is_dir() || fs::read_dir(out)?.next().is_some());
-    if occupied && !force {
-        bail!("{}: not empty; give another --out, or --force to replace it", out.display());
-    }
-    let parent = match out.parent() {
-        Some(p) if !p.as_os_str().is_empty() => p,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
-    let staging = tempfile::Builder::new()
-        .prefix(".neji-data-")
-        .tempdir_in(parent)
-        .with_context(|| format!("creating a temporary folder in {}", parent.display()))?;
-    let content = staging.path().join("set");
     let jobs = jobs(settings);
-    for job in &jobs {
-        for file in std::iter::once(&job.file).chain(&job.mask) {
-            if let Some(folder) = content.join(file).parent() {
-                fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+    files::write_folder(out, force, |content| {
+        for job in &jobs {
+            for file in std::iter::once(&job.file).chain(&job.mask) {
+                if let Some(folder) = content.join(file).parent() {
+                    fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
+                }
             }
         }
-    }
-    let bar = ProgressBar::new(jobs.len() as u64).with_style(
-        ProgressStyle::with_template("rendering {bar:40} {pos}/{len} {elapsed} (left {eta})")
-            .expect("a fixed template"),
-    );
-    jobs.par_iter().enumerate().try_for_each(|(index, job)| -> anyhow::Result<()> {
-        let picture = render(picture_seed(settings.seed, index as u64), settings.size, job.kind);
-        let save = |image: &image::GrayImage, file: &Path| {
-            let path = content.join(file);
-            image.save(&path).with_context(|| format!("writing {}", path.display()))
-        };
-        save(&picture.image, &job.file)?;
-        if let (Some(mask), Some(file)) = (&picture.mask, &job.mask) {
-            save(mask, file)?;
-        }
-        bar.inc(1);
+        let bar = ProgressBar::new(jobs.len() as u64).with_style(
+            ProgressStyle::with_template("rendering {bar:40} {pos}/{len} {elapsed} (left {eta})")
+                .expect("a fixed template"),
+        );
+        jobs.par_iter().enumerate().try_for_each(|(index, job)| -> anyhow::Result<()> {
+            let picture = render(picture_seed(settings.seed, index as u64), settings.size, job.kind);
+            let save = |image: &image::GrayImage, file: &Path| {
+                let path = content.join(file);
+                image.save(&path).with_context(|| format!("writing {}", path.display()))
+            };
+            save(&picture.image, &job.file)?;
+            if let (Some(mask), Some(file)) = (&picture.mask, &job.mask) {
+                save(mask, file)?;
+            }
+            bar.inc(1);
+            Ok(())
+        })?;
+        bar.finish_and_clear();
         Ok(())
     })?;
-    bar.finish_and_clear();
-    if occupied {
-        let old = staging.path().join("old");
-        fs::rename(out, &old).with_context(|| format!("moving {} away", out.display()))?;
-    } else if out.exists() {
-        fs::remove_dir(out).with_context(|| format!("replacing {}", out.display()))?;
-    }
-    fs::rename(&content, out).with_context(|| format!("moving the finished set to {}", out.display()))?;
     Ok(jobs.len())
 }
 
