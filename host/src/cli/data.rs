@@ -7,7 +7,8 @@ use clap::{Args as ClapArgs, Subcommand};
 
 use crate::baselines;
 use crate::dataset::{Dataset, Layout};
-use crate::render::{self, SetSettings, write_set};
+use crate::render::machine::baseline;
+use crate::render::{self, MachineSettings, SetSettings, write_machine_set, write_set};
 
 /// Render example data.
 #[derive(Debug, ClapArgs)]
@@ -20,6 +21,8 @@ pub struct Args {
 enum Command {
     /// Render screws, sound and defective.
     Screws(Screws),
+    /// Render the sound of a motor with gearbox and bearing, sound and faulty, as WAV files in the DCASE layout.
+    Machine(Machine),
     /// Write a contact sheet of a data set as one PNG.
     Preview(Preview),
 }
@@ -53,6 +56,40 @@ struct Screws {
 }
 
 #[derive(Debug, ClapArgs)]
+struct Machine {
+    /// Folder to write; it must be empty or missing.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Normal clips to train on.
+    #[arg(long, default_value_t = 200)]
+    train: u32,
+    /// Normal test clips.
+    #[arg(long, default_value_t = 50)]
+    test_normal: u32,
+    /// Anomalous test clips, spread over the six kinds of fault; faults.csv says which is which.
+    #[arg(long, default_value_t = 60)]
+    test_anomaly: u32,
+    /// Length of a clip.
+    #[arg(long, default_value_t = 10)]
+    seconds: u32,
+    /// Samples a second.
+    #[arg(long, default_value_t = 16_000)]
+    rate: u32,
+    /// Level of the machine over the factory's noise, in dB.
+    #[arg(long, default_value_t = 6.0, allow_negative_numbers = true)]
+    snr_db: f64,
+    /// Level of the faults: 2 is twice the amplitude of 1.
+    #[arg(long, default_value_t = 1.0)]
+    severity: f64,
+    /// Same seed, same bytes.
+    #[arg(long, default_value_t = 7)]
+    seed: u64,
+    /// Replace what is in the folder.
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 struct Preview {
     /// Data set.
     data: PathBuf,
@@ -74,6 +111,7 @@ struct Preview {
 pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Screws(args) => screws(&args),
+        Command::Machine(args) => machine(&args),
         Command::Preview(args) => preview(&args),
     }
 }
@@ -92,6 +130,25 @@ fn screws(args: &Screws) -> anyhow::Result<()> {
     if args.test_bad > 0 {
         let data = Dataset::load(&args.out, Layout::Auto)?;
         println!("{}", baselines::table(&baselines::measure(&data)?));
+    }
+    Ok(())
+}
+
+fn machine(args: &Machine) -> anyhow::Result<()> {
+    let settings = MachineSettings {
+        train: args.train,
+        test_normal: args.test_normal,
+        test_anomaly: args.test_anomaly,
+        seconds: args.seconds,
+        rate: args.rate,
+        snr_db: args.snr_db,
+        severity: args.severity,
+        seed: args.seed,
+    };
+    let count = write_machine_set(&args.out, &settings, args.force)?;
+    println!("{}: {count} clips of {} s at {} Hz", args.out.display(), args.seconds, args.rate);
+    if args.test_anomaly > 0 {
+        println!("{}", baselines::table(&baseline::measure(&args.out)?));
     }
     Ok(())
 }
