@@ -17,9 +17,10 @@ use crate::inspect;
 
 /// What the estimate leaves out; for terminals.
 const LEFT_OUT: &str = "\
-The cycles are an ESTIMATE: instructions cost what the Cortex-M4's manual says, with memory that never waits. Low and
-high are its bounds for pipeline refills (1 to 3), divisions (2 to 12), stores and loads that overlap. Flash wait states,
-caches and prefetchers, bus contention and interrupts are not in it: flash slower than the core can exceed `high`.
+The cycles are an ESTIMATE: instructions cost what the Cortex-M4's manual says, with memory that never waits.
+Low and high are its bounds for pipeline refills (1 to 3), divisions (2 to 12), stores, and loads that overlap.
+Flash wait states, caches and prefetchers, bus contention and interrupts are not in it: flash slower than the core
+can exceed `high`.
 ";
 
 /// An operator, a function, or all.
