@@ -2,6 +2,7 @@
 
 pub mod align;
 pub mod image;
+pub mod log_mel;
 pub mod mask;
 pub mod photometric;
 pub mod resize;

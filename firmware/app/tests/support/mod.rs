@@ -1,0 +1,3 @@
+//! What several contract tests share.
+
+pub(crate) mod log_mel_tables;
