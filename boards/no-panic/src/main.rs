@@ -12,6 +12,7 @@ use core::hint::black_box;
 use core::panic::PanicInfo;
 
 use embedded_hal::digital::{ErrorType, OutputPin};
+use neji_app::frontend::log_mel::{LogMel, LogMelError, LogMelStream};
 use neji_app::{AlarmPin, Monitor, MonitorError, Report, ReportWriter, Sensor, Station};
 use neji_engine::Engine;
 use neji_format::{DecodeError, Model};
@@ -107,6 +108,10 @@ struct Device {
     station: Station<'static, Isa, Unknown, Unknown, Unknown>,
     alarm: AlarmPin<Unknown>,
     reports: ReportWriter<Unknown>,
+    log_mel: LogMel<'static>,
+    words: Option<&'static mut [u32]>,
+    sound: &'static [i16],
+    stream: Result<LogMelStream<'static>, LogMelError>,
 }
 
 /// Where the linker begins: all stages.
@@ -120,6 +125,8 @@ fn _start(device: &mut Device) {
     look_back(device);
     report(device);
     watch(device);
+    prepare_to_listen(device);
+    listen(device);
 }
 
 #[inline(never)]
@@ -183,4 +190,21 @@ fn report(device: &mut Device) {
 #[inline(never)]
 fn watch(device: &mut Device) {
     black_box(device.station.run().is_ok());
+}
+
+#[inline(never)]
+fn prepare_to_listen(device: &mut Device) {
+    black_box((device.log_mel.input_len(), device.log_mel.memory_words()));
+    if let Some(words) = device.words.take() {
+        device.stream = LogMelStream::new(device.log_mel, words);
+    }
+}
+
+#[inline(never)]
+fn listen(device: &mut Device) {
+    if let Ok(stream) = &mut device.stream {
+        black_box(stream.push(&mut device.sound));
+        black_box((stream.decibels(), stream.input(device.arena)));
+        stream.restart();
+    }
 }
