@@ -16,8 +16,8 @@
 //! **The same bits on every core.** All arithmetic is on integers, so neither a flush to zero nor a contracted
 //! multiplication nor a C library's logarithm can make a difference. It costs no exactness: the transform keeps 28 to 31
 //! bits below a common exponent ([`fft`]) where f32 has 24, the sums over a band are exact, and the logarithm is off by
-//! less than 1e-4 dB ([`decibel`]). On a core without a floating point unit a butterfly of 32-bit integers is also a
-//! fraction of one in emulated f32.
+//! less than 1e-4 dB ([`decibel`]). What is left is the window's 16 bits, an error some 110 dB below the strongest line of
+//! a frame of 64 samples and less in longer ones.
 //!
 //! The features depend on the samples alone, not on how the stream is cut: [`LogMelStream::push`] takes any number.
 
@@ -34,8 +34,8 @@ use self::fft::{Complex, SINE_BITS};
 pub const FFT_LEN_MAX: u16 = 8192;
 /// Shortest frame in samples.
 pub const FFT_LEN_MIN: u16 = 16;
-/// Most exponent bits of `epsilon`, either way.
-const EPSILON_EXPONENT_MAX: u16 = 256;
+/// Largest shift of `epsilon`.
+const EPSILON_SHIFT_MAX: u16 = 256;
 
 /// Where a band lies in the spectrum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -181,7 +181,7 @@ impl LogMel<'_> {
         if weights > 0 {
             return Err(LogMelError::Weights);
         }
-        if self.epsilon.mantissa == 0 || self.epsilon.shift > EPSILON_EXPONENT_MAX {
+        if self.epsilon.mantissa == 0 || self.epsilon.shift > EPSILON_SHIFT_MAX {
             return Err(LogMelError::Epsilon);
         }
         if self.quantizers.len() != 1 && self.quantizers.len() != self.bands.len() {
