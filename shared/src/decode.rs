@@ -4,6 +4,7 @@ use crate::error::DecodeError;
 use crate::header::{ALIGNMENT, HEADER_BYTES, Header, checksum};
 use crate::operator::Operator;
 use crate::plan::Plan;
+use crate::read;
 use crate::tensor::Constant;
 
 /// A checked blob. Copy: a handful of slices into flash.
@@ -39,7 +40,7 @@ impl<'a> Model<'a> {
         let (plan, operators) = postcard::take_from_bytes::<Plan<'a>>(section).map_err(|_| DecodeError::Plan)?;
         let mut rest = operators;
         for operator in 0..plan.operator_count {
-            (_, rest) = postcard::take_from_bytes::<Operator>(rest).map_err(|_| DecodeError::Operator { operator })?;
+            (_, rest) = read::operator(rest).ok_or(DecodeError::Operator { operator })?;
         }
         if !rest.is_empty() {
             return Err(DecodeError::TrailingBytes { left: rest.len() as u32 });
@@ -148,7 +149,7 @@ impl Iterator for Operators<'_> {
 
     fn next(&mut self) -> Option<Operator> {
         self.left = self.left.checked_sub(1)?;
-        let (operator, rest) = postcard::take_from_bytes(self.rest).ok()?;
+        let (operator, rest) = read::operator(self.rest)?;
         self.rest = rest;
         Some(operator)
     }

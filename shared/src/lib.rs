@@ -58,6 +58,7 @@ pub mod header;
 pub mod operator;
 pub mod plan;
 pub mod quant;
+mod read;
 pub mod tensor;
 
 pub use decode::{Model, Operators};
