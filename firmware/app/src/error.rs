@@ -92,8 +92,8 @@ pub enum MonitorError {
         /// Number of weights; 0 where there are none.
         weights: usize,
     },
-    /// int16 activations on kernels for int8 only.
-    Int8Only,
+    /// The engine hasn't what the model needs: an operator, or int16 activations.
+    NotLinked(neji_engine::RunError),
     /// A classifier whose normal class is not among its outputs.
     NormalClass {
         /// Index of the normal class.
@@ -113,7 +113,7 @@ impl core::fmt::Display for MonitorError {
             Self::ReconstructionLength { input, output, weights } => {
                 write!(f, "reconstruction of {input} elements has {output} outputs, {weights} weights")
             }
-            Self::Int8Only => neji_engine::RunError::Int8Only.fmt(f),
+            Self::NotLinked(error) => error.fmt(f),
             Self::NormalClass { class, classes } => write!(f, "normal class {class} of {classes} classes"),
         }
     }

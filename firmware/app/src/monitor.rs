@@ -109,9 +109,8 @@ impl<'a, I: Isa> Monitor<'a, I> {
     /// Where the memory is smaller than [`Monitor::memory_bytes`] or the model's parts do not fit together.
     pub fn new(model: Model<'a>, memory: &'a mut [u8]) -> Result<Self, MonitorError> {
         check(&model)?;
-        if model.plan().element == Element::I16 && !I::INT16 {
-            return Err(MonitorError::Int8Only);
-        }
+        let engine = Engine::new(model);
+        engine.check().map_err(MonitorError::NotLinked)?;
         let regions = Regions::of(&model);
         let small = SetupError::MemoryTooSmall { needed: Self::memory_bytes(&model), given: memory.len() };
         let (_, words, _) = bytemuck::pod_align_to_mut::<u8, u32>(memory);
@@ -122,7 +121,6 @@ impl<'a, I: Isa> Monitor<'a, I> {
             FrontEnd::Image(config) => Some(AreaResize::new(config)),
         };
         let decider = Decider::new(plan.decision);
-        let engine = Engine::new(model);
         Ok(Self { model, engine, memory, regions, resize, filled: 0, runs: 0, decider, sequence: 0, has_map: false })
     }
 

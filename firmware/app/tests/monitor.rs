@@ -12,7 +12,7 @@ use neji_app::{
     AlarmPin, AlarmPolarity, FrameDecoder, Monitor, MonitorError, Outcome, Report, ReportWriter, Sensor, SensorFault,
     SetupError, Station, Verdict,
 };
-use neji_engine::{Int8Only, Portable};
+use neji_engine::{Int8Only, Portable, RunError};
 use neji_format::{
     AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, ImageFrontEnd, Metrics, Model, Multiplier, Operator,
     Photometric, PixelFormat, Plan, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Reshape, Shape, Size,
@@ -172,7 +172,7 @@ fn int16_tells_the_same_story() {
     let model = Model::parse(bytes.as_slice()).unwrap();
     let mut memory = vec![0; Monitor::<Int8Only<Portable>>::memory_bytes(&model)];
     let refused = Monitor::<Int8Only<Portable>>::new(model, &mut memory).err();
-    assert_eq!(refused, Some(MonitorError::Int8Only));
+    assert_eq!(refused, Some(MonitorError::NotLinked(RunError::Int8Only)));
 }
 
 #[test]

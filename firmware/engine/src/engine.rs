@@ -6,20 +6,46 @@ use neji_format::{Element, Model};
 
 use crate::error::RunError;
 use crate::isa::Isa;
-use crate::{arena, ops};
+use crate::{arena, features, ops};
 
 /// Runs a model; `I` chooses the instruction set.
 #[derive(Debug, Clone, Copy)]
 pub struct Engine<'a, I: Isa> {
     model: Model<'a>,
+    refused: Result<(), RunError>,
     isa: PhantomData<I>,
 }
 
 impl<'a, I: Isa> Engine<'a, I> {
-    /// An engine for a model that was parsed.
-    pub const fn new(model: Model<'a>) -> Self {
-        Self { model, isa: PhantomData }
+    /// An engine for a model that was parsed. What it can't run it says in [`Engine::check`].
+    pub fn new(model: Model<'a>) -> Self {
+        Self { model, refused: Self::accept(&model), isa: PhantomData }
     }
+
+    /// Whether everything that the model needs is linked; if not, [`Engine::run`] never runs it.
+    ///
+    /// # Errors
+    /// [`RunError::Int8Only`] or [`RunError::NotLinked`].
+    pub const fn check(&self) -> Result<(), RunError> {
+        self.refused
+    }
+
+    fn accept(model: &Model<'_>) -> Result<(), RunError> {
+        if model.plan().element == Element::I16 && !Self::INT16 {
+            return Err(RunError::Int8Only);
+        }
+        if features::ALL {
+            return Ok(());
+        }
+        let mut operators = (0..).zip(model.operators());
+        match operators.find(|(_, operator)| !features::has(operator)) {
+            Some((index, operator)) => Err(RunError::NotLinked { operator: index, feature: features::of(&operator) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether int16 is linked.
+    const INT16: bool = I::INT16 && cfg!(feature = "int16");
 
     /// The model.
     pub const fn model(&self) -> &Model<'a> {
@@ -36,6 +62,7 @@ impl<'a, I: Isa> Engine<'a, I> {
     // A function of its own in every image, so that what it takes of the stack can be read there.
     #[inline(never)]
     pub fn run(&self, arena: &mut [i8]) -> Result<(), RunError> {
+        self.refused?;
         let needed = self.model.arena_bytes();
         let given = arena.len();
         let arena = arena.get_mut(..needed).ok_or(RunError::ArenaTooSmall { needed, given })?;
@@ -45,7 +72,7 @@ impl<'a, I: Isa> Engine<'a, I> {
                     ops::run_i8::<I>(&self.model, &operator, arena);
                 }
             }
-            Element::I16 if I::INT16 => {
+            Element::I16 if Self::INT16 => {
                 let arena = bytemuck::try_cast_slice_mut(arena).map_err(|_| RunError::ArenaMisaligned)?;
                 for operator in self.model.operators() {
                     ops::run_i16::<I>(&self.model, &operator, arena);

@@ -16,6 +16,13 @@ pub enum RunError {
     ArenaMisaligned,
     /// int16 activations on kernels for int8 only.
     Int8Only,
+    /// An operator whose Cargo feature this firmware was built without.
+    NotLinked {
+        /// Its index.
+        operator: u16,
+        /// The feature of this crate.
+        feature: &'static str,
+    },
 }
 
 impl fmt::Display for RunError {
@@ -26,6 +33,12 @@ impl fmt::Display for RunError {
             }
             Self::ArenaMisaligned => f.write_str("the model's int16 activations need an arena at an even address"),
             Self::Int8Only => f.write_str("the model has int16 activations, this firmware computes int8 only"),
+            Self::NotLinked { operator, feature } => {
+                write!(
+                    f,
+                    "operator {operator} needs neji-engine's feature {feature}, this firmware was built without it"
+                )
+            }
         }
     }
 }

@@ -18,6 +18,7 @@ mod arena;
 mod element;
 pub mod engine;
 pub mod error;
+pub mod features;
 pub mod isa;
 mod kernels;
 mod ops;

@@ -71,3 +71,20 @@ fn int16_is_refused_where_it_cannot_run() {
     assert_eq!(Engine::<Portable>::new(model).run(&mut memory[1..]), Err(RunError::ArenaMisaligned));
     assert_eq!(Engine::<Int8Only<Portable>>::new(model).run(memory), Err(RunError::Int8Only));
 }
+
+/// With every feature nothing is refused; `cargo test -p neji-engine --no-default-features --test operators` sees the rest.
+#[test]
+fn what_is_not_linked_is_refused_before_it_runs() {
+    let blob = include_bytes!("../../../shared/tests/golden/v2_operators.neji");
+    let bytes = neji_format::AlignedBytes::new(blob);
+    let model = Model::parse(bytes.as_slice()).expect("a model");
+    let missing = (0..).zip(model.operators()).find(|(_, operator)| !neji_engine::features::has(operator));
+    let expected = missing.map_or(Ok(()), |(index, operator)| {
+        Err(RunError::NotLinked { operator: index, feature: neji_engine::features::of(&operator) })
+    });
+    let engine = Engine::<Portable>::new(model);
+    assert_eq!(engine.check(), expected);
+    let mut arena = vec![77; model.arena_bytes()];
+    assert_eq!(engine.run(&mut arena), expected);
+    assert_eq!(arena.iter().all(|&byte| byte == 77), expected.is_err());
+}

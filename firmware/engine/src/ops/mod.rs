@@ -27,13 +27,17 @@ use crate::kernels::Channels;
 /// Runs one operator of a model of int8 activations.
 pub(crate) fn run_i8<I: Isa>(model: &Model<'_>, operator: &Operator, arena: &mut [i8]) {
     match operator {
-        Operator::Lut(op) => lut::run(model, op, arena),
-        Operator::Softmax(op) => softmax::run(op, arena),
-        Operator::Conv2d(op) if I::COLUMNS => conv2d::run_columns::<I>(model, op, arena),
-        Operator::DepthwiseConv2d(op) if I::COLUMNS => depthwise_conv2d::run_taps::<I>(model, op, arena),
-        Operator::FullyConnected(op) if I::COLUMNS => fully_connected::run_columns::<I>(model, op, arena),
-        Operator::Pool2d(op) if I::COLUMNS => pool2d::run_sums::<I>(op, arena),
-        Operator::Add(op) if I::COLUMNS => add::run_whole::<I>(op, arena),
+        Operator::Lut(op) if cfg!(feature = "lut") => lut::run(model, op, arena),
+        Operator::Softmax(op) if cfg!(feature = "softmax") => softmax::run(op, arena),
+        Operator::Conv2d(op) if cfg!(feature = "conv2d") && I::COLUMNS => conv2d::run_columns::<I>(model, op, arena),
+        Operator::DepthwiseConv2d(op) if cfg!(feature = "depthwise-conv2d") && I::COLUMNS => {
+            depthwise_conv2d::run_taps::<I>(model, op, arena)
+        }
+        Operator::FullyConnected(op) if cfg!(feature = "fully-connected") && I::COLUMNS => {
+            fully_connected::run_columns::<I>(model, op, arena)
+        }
+        Operator::Pool2d(op) if cfg!(feature = "pool2d") && I::COLUMNS => pool2d::run_sums::<I>(op, arena),
+        Operator::Add(op) if cfg!(feature = "add") && I::COLUMNS => add::run_whole::<I>(op, arena),
         _ => run::<I, i8>(model, operator, arena),
     }
 }
@@ -41,7 +45,7 @@ pub(crate) fn run_i8<I: Isa>(model: &Model<'_>, operator: &Operator, arena: &mut
 /// Runs one operator of a model of int16 activations.
 pub(crate) fn run_i16<I: Isa>(model: &Model<'_>, operator: &Operator, arena: &mut [i16]) {
     match operator {
-        Operator::Sigmoid(op) => sigmoid::run(model, op, arena),
+        Operator::Sigmoid(op) if cfg!(feature = "sigmoid") => sigmoid::run(model, op, arena),
         _ => run::<I, i16>(model, operator, arena),
     }
 }
@@ -49,22 +53,29 @@ pub(crate) fn run_i16<I: Isa>(model: &Model<'_>, operator: &Operator, arena: &mu
 /// Runs one operator that both have.
 fn run<I: Isa, E: Element>(model: &Model<'_>, operator: &Operator, arena: &mut [E]) {
     match operator {
-        Operator::Conv2d(op) => conv2d::run::<I, E>(model, op, arena),
-        Operator::DepthwiseConv2d(op) => depthwise_conv2d::run::<I, E>(model, op, arena),
-        Operator::FullyConnected(op) => fully_connected::run::<I, E>(model, op, arena),
-        Operator::TransposeConv2d(op) => transpose_conv2d::run::<I, E>(model, op, arena),
-        Operator::Pool2d(op) => pool2d::run(op, arena),
-        Operator::Mean(op) => mean::run(op, arena),
-        Operator::Add(op) => add::run(op, arena),
-        Operator::Sub(op) => add::run_difference(op, arena),
-        Operator::Mul(op) => mul::run(op, arena),
-        Operator::Concat(op) => concat::run(op, arena),
-        Operator::Pad(op) => pad::run(op, arena),
-        Operator::Reshape(op) => reshape::run(op, arena),
-        Operator::ResizeNearest(op) => resize_nearest::run(model, op, arena),
-        Operator::Load(op) => load::run(model, op, arena),
-        // The parser admits each of these with one kind of element only, which has run it already.
-        Operator::Lut(_) | Operator::Softmax(_) | Operator::Sigmoid(_) => {}
+        Operator::Conv2d(op) if cfg!(feature = "conv2d") => conv2d::run::<I, E>(model, op, arena),
+        Operator::DepthwiseConv2d(op) if cfg!(feature = "depthwise-conv2d") => {
+            depthwise_conv2d::run::<I, E>(model, op, arena)
+        }
+        Operator::FullyConnected(op) if cfg!(feature = "fully-connected") => {
+            fully_connected::run::<I, E>(model, op, arena)
+        }
+        Operator::TransposeConv2d(op) if cfg!(feature = "transpose-conv2d") => {
+            transpose_conv2d::run::<I, E>(model, op, arena)
+        }
+        Operator::Pool2d(op) if cfg!(feature = "pool2d") => pool2d::run(op, arena),
+        Operator::Mean(op) if cfg!(feature = "mean") => mean::run(op, arena),
+        Operator::Add(op) if cfg!(feature = "add") => add::run(op, arena),
+        Operator::Sub(op) if cfg!(feature = "sub") => add::run_difference(op, arena),
+        Operator::Mul(op) if cfg!(feature = "mul") => mul::run(op, arena),
+        Operator::Concat(op) if cfg!(feature = "concat") => concat::run(op, arena),
+        Operator::Pad(op) if cfg!(feature = "pad") => pad::run(op, arena),
+        Operator::Reshape(op) if cfg!(feature = "reshape") => reshape::run(op, arena),
+        Operator::ResizeNearest(op) if cfg!(feature = "resize-nearest") => resize_nearest::run(model, op, arena),
+        Operator::Load(op) if cfg!(feature = "load") => load::run(model, op, arena),
+        // Either the parser admits it with one kind of element only, which has run it already, or it isn't linked and
+        // the engine has refused the model.
+        _ => {}
     }
 }
 

@@ -1,0 +1,51 @@
+//! Which operators are linked: one Cargo feature each.
+//!
+//! The features choose what an operator's dispatch calls, and nothing else: the code of all of them is compiled in every
+//! build, and the linker drops what nothing calls.
+
+use neji_format::Operator;
+
+/// The Cargo feature of int16 activations.
+pub const INT16: &str = "int16";
+
+/// Says once which operator has which feature.
+macro_rules! features {
+    ($($operator:ident: $feature:literal,)*) => {
+        /// The Cargo feature of this crate that an operator needs.
+        pub fn of(operator: &Operator) -> &'static str {
+            match operator {
+                $(Operator::$operator(_) => $feature,)*
+            }
+        }
+
+        /// Whether an operator is linked.
+        pub fn has(operator: &Operator) -> bool {
+            match operator {
+                $(Operator::$operator(_) => cfg!(feature = $feature),)*
+            }
+        }
+
+        /// Whether all operators are, so that none needs to be looked at.
+        pub(crate) const ALL: bool = $(cfg!(feature = $feature) &&)* true;
+    };
+}
+
+features! {
+    Conv2d: "conv2d",
+    DepthwiseConv2d: "depthwise-conv2d",
+    FullyConnected: "fully-connected",
+    TransposeConv2d: "transpose-conv2d",
+    Pool2d: "pool2d",
+    Mean: "mean",
+    Add: "add",
+    Concat: "concat",
+    Pad: "pad",
+    Reshape: "reshape",
+    ResizeNearest: "resize-nearest",
+    Lut: "lut",
+    Softmax: "softmax",
+    Sub: "sub",
+    Mul: "mul",
+    Load: "load",
+    Sigmoid: "sigmoid",
+}
