@@ -75,7 +75,7 @@ fn int16_is_refused_where_it_cannot_run() {
 /// With every feature nothing is refused; `cargo test -p neji-engine --no-default-features --test operators` sees the rest.
 #[test]
 fn what_is_not_linked_is_refused_before_it_runs() {
-    let blob = include_bytes!("../../../shared/tests/golden/v2_operators.neji");
+    let blob = include_bytes!("../../../shared/tests/golden/v3_operators.neji");
     let bytes = neji_format::AlignedBytes::new(blob);
     let model = Model::parse(bytes.as_slice()).expect("a model");
     let missing = (0..).zip(model.operators()).find(|(_, operator)| !neji_engine::features::has(operator));
