@@ -2,6 +2,8 @@
 //!
 //! Instructions, not time: an emulator has none, and a core's clock is its maker's business.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +20,8 @@ use crate::{inspect, simulate, tensor_file};
 pub struct Place {
     board: Board,
     elf: PathBuf,
+    empty_bytes: u64,
+    inference_bytes: RefCell<BTreeMap<Vec<&'static str>, u64>>,
     firmware: Firmware,
 }
 
@@ -30,8 +34,6 @@ pub struct Firmware {
     pub name: String,
     /// Flash of its image, the model apart, less that of an image without neji: monitor, reports and all.
     pub firmware_bytes: u64,
-    /// The same of an image that parses a model and infers: every operator, for int8 and, where the board has it, int16.
-    pub inference_bytes: u64,
     /// Bound of the stack from `Engine::run` on.
     pub stack_bytes: u64,
 }
@@ -56,6 +58,9 @@ pub struct OperatorCount {
 pub struct Count {
     /// The board.
     pub board: String,
+    /// Flash of an image that parses this model and infers, with the operators that it has and no others; without the
+    /// model, less an image without neji.
+    pub inference_bytes: u64,
     /// Instructions from the call of `Engine::run` to its return.
     pub instructions: u64,
     /// Instructions per multiplication; none where the model has none.
@@ -142,17 +147,25 @@ impl Place {
     pub fn build(board: Board) -> Result<Self> {
         let elf = board.build()?;
         let empty = Sizes::of_image(&board.build_empty()?)?.flash();
-        let inference = Sizes::of_image(&board.build_inference()?)?.flash();
         let bytes = std::fs::read(&elf).with_context(|| format!("reading {}", elf.display()))?;
         let stack_bytes = Bounds::of(&bytes, &board.settings.target).with_context(|| elf.display().to_string())?.run;
         let firmware = Firmware {
             board: board.package.clone(),
             name: board.settings.name.clone(),
             firmware_bytes: Sizes::of_image(&elf)?.flash().saturating_sub(empty),
-            inference_bytes: inference.saturating_sub(empty),
             stack_bytes,
         };
-        Ok(Self { board, elf, firmware })
+        Ok(Self { board, elf, empty_bytes: empty, inference_bytes: RefCell::default(), firmware })
+    }
+
+    /// Flash of an image that infers with some of neji-engine's features, less that of an image without neji.
+    fn inference_bytes(&self, features: Vec<&'static str>) -> Result<u64> {
+        if let Some(&bytes) = self.inference_bytes.borrow().get(&features) {
+            return Ok(bytes);
+        }
+        let bytes = Sizes::of_image(&self.board.build_inference(&features)?)?.flash().saturating_sub(self.empty_bytes);
+        self.inference_bytes.borrow_mut().insert(features, bytes);
+        Ok(bytes)
     }
 
     /// What it is.
@@ -191,6 +204,7 @@ impl Place {
         let macs = operators.iter().map(|row| row.macs).sum();
         Ok(Count {
             board: self.board.package.clone(),
+            inference_bytes: self.inference_bytes(inspect::features(model))?,
             instructions: counts.whole,
             per_mac: per_mac(counts.whole, macs),
             call: counts.call,
@@ -269,15 +283,15 @@ fn ratio(per_mac: Option<f64>) -> String {
 
 /// What boards take, for a terminal.
 pub fn firmware_text(places: &[Firmware]) -> String {
-    let mut out = format!("{:<26} {:<18} {:>9} {:>10} {:>7}\n", "bytes", "board", "firmware", "inference", "stack");
-    for Firmware { board, name, firmware_bytes, inference_bytes, stack_bytes } in places {
-        let [whole, inference, stack] = [firmware_bytes, inference_bytes, stack_bytes].map(|&bytes| grouped(bytes));
-        let _ = writeln!(out, "{name:<26} {board:<18} {whole:>9} {inference:>10} {stack:>7}");
+    let mut out = format!("{:<26} {:<18} {:>9} {:>7}\n", "bytes", "board", "firmware", "stack");
+    for Firmware { board, name, firmware_bytes, stack_bytes } in places {
+        let [whole, stack] = [firmware_bytes, stack_bytes].map(|&bytes| grouped(bytes));
+        let _ = writeln!(out, "{name:<26} {board:<18} {whole:>9} {stack:>7}");
     }
+    out.push_str("firmware: flash of the image without the model, less that of an image without neji.\n");
     out.push_str(
-        "firmware: flash of the image without the model, less that of an image without neji; inference: of one that\n",
+        "inference: the same of an image with one model's operators and no monitor. stack: the bound of Engine::run.\n",
     );
-    out.push_str("parses and infers and has no monitor. stack: the bound of Engine::run.\n");
     out
 }
 
@@ -293,9 +307,16 @@ pub fn model_text(model: &Benched, with_operators: bool) -> String {
         number(model.arena_bytes),
         number(model.model_bytes)
     );
-    let _ = writeln!(out, "  {:<58} {:>14} {:>9}", "board", "instructions", "per MAC");
+    let _ = writeln!(out, "  {:<47} {:>10} {:>14} {:>9}", "board", "inference", "instructions", "per MAC");
     for count in &model.counts {
-        let _ = writeln!(out, "  {:<58} {:>14} {:>9}", count.board, grouped(count.instructions), ratio(count.per_mac));
+        let _ = writeln!(
+            out,
+            "  {:<47} {:>10} {:>14} {:>9}",
+            count.board,
+            grouped(count.inference_bytes),
+            grouped(count.instructions),
+            ratio(count.per_mac)
+        );
         if !with_operators {
             continue;
         }
@@ -331,7 +352,14 @@ mod tests {
             per_mac: per_mac(instructions, macs),
         };
         let operators = vec![operator(2_000_000, 1_000_000), operator(7, 0)];
-        let count = Count { board: "b".into(), instructions: 2_000_059, per_mac: Some(2.0), call: 52, operators };
+        let count = Count {
+            board: "b".into(),
+            inference_bytes: 19_999,
+            instructions: 2_000_059,
+            per_mac: Some(2.0),
+            call: 52,
+            operators,
+        };
         Benched {
             path: "x/model.tflite".into(),
             activations: "int8",

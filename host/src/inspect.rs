@@ -1,9 +1,10 @@
 //! What is in a blob, in numbers: a row an operator, the arena, flash and RAM, the edges.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use neji_app::Monitor;
-use neji_engine::Portable;
+use neji_engine::{Portable, features};
 use neji_format::{
     Classifier, ClassifierScore, Constant, Detector, Element, FrontEnd, MaskThreshold, Model, Operator, Photometric,
     Requantization, Shape,
@@ -50,6 +51,8 @@ pub struct Inspection {
     pub activations: &'static str,
     /// Operators in order.
     pub operators: Vec<OperatorRow>,
+    /// The features of neji-engine that firmware for this model alone needs.
+    pub features: Vec<&'static str>,
     /// Sum over the operators.
     pub macs: u64,
     /// The blob, which lies in flash.
@@ -136,6 +139,13 @@ pub fn constant_bytes(operator: &Operator) -> u64 {
     }
 }
 
+/// The features of neji-engine that running a model needs, each once.
+pub fn features(model: &Model<'_>) -> Vec<&'static str> {
+    let wide = (model.plan().element == Element::I16).then_some(features::INT16);
+    let found: BTreeSet<_> = model.operators().map(|operator| features::of(&operator)).chain(wide).collect();
+    found.into_iter().collect()
+}
+
 /// Looks at a blob.
 pub fn inspect(model: &Model<'_>) -> Inspection {
     let plan = model.plan();
@@ -168,6 +178,7 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
         },
         macs: operators.iter().map(|row| row.macs).sum(),
         operators,
+        features: features(model),
         flash_bytes: model.bytes().len(),
         constant_bytes: model.header().constants_bytes,
         arena_bytes: model.arena_bytes(),
@@ -271,6 +282,7 @@ pub fn text(found: &Inspection) -> String {
         ("RAM", format!("{} bytes: arena {}, the rest frame, front end, map", found.memory_bytes, found.arena_bytes)),
         ("input", streaming),
         ("numbers", format!("{} activations, int8 weights", found.activations)),
+        ("features", found.features.join(",")),
         ("front end", found.front_end.clone()),
         ("detector", found.detector.clone()),
         ("threshold", format!("{:.6}", found.threshold)),

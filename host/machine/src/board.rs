@@ -144,14 +144,17 @@ impl Board {
         self.build_package(&self.package, &[], &self.target_folder())
     }
 
-    /// Builds an image that infers and does nothing else, for its size, and returns its ELF.
+    /// Builds an image that infers and does nothing else, for its size, and returns its ELF. Of neji-engine's features it
+    /// has `features` and no more.
     ///
     /// # Errors
     /// As [`Board::build`].
-    pub fn build_inference(&self) -> Result<PathBuf> {
+    pub fn build_inference(&self, features: &[&str]) -> Result<PathBuf> {
         // In a folder of its own, since it is the same package.
         let folder = self.target_folder().join("inference");
-        self.build_package(&self.package, &["--features", "neji-qemu/inference"], &folder)
+        let named: String = features.iter().map(|feature| format!(",neji-engine/{feature}")).collect();
+        let named = format!("neji-qemu/inference{named}");
+        self.build_package(&self.package, &["--no-default-features", "--features", &named], &folder)
     }
 
     /// Builds what a firmware for this board's target takes before it has anything of neji, and returns its ELF.
