@@ -106,22 +106,9 @@ impl Isa for ArmDsp {
         acc
     }
 
-    #[inline(never)]
+    #[inline(always)]
     fn multiply_column(column: &[Quad], weights: &[i8], stride: usize, factors: &[Factor], output: &mut [i8]) {
-        // As many rows by fours as end before the weights do, when whole words are read.
-        let read = column.len().saturating_mul(4);
-        let there = weights.len().saturating_sub(read).checked_div(stride).map_or(0, |rows| rows.saturating_add(1));
-        let there = if read <= weights.len() { there } else { 0 };
-        let fours = there.min(factors.len()).min(output.len()) / 4;
-        let rows = fours.wrapping_mul(4);
-        if fours > 0 && !column.is_empty() {
-            rows_of_column(column, weights, stride, factors, output, fours);
-        }
-        if rows < factors.len() {
-            let weights = weights.get(rows.saturating_mul(stride)..).unwrap_or(&[]);
-            let (factors, output) = (factors.get(rows..).unwrap_or(&[]), output.get_mut(rows..).unwrap_or(&mut []));
-            portable::multiply_column::<Self>(column, weights, stride, factors, output);
-        }
+        column_apart::<Self>(column, weights, stride, factors, output);
     }
 
     #[inline(always)]
@@ -184,6 +171,25 @@ impl Isa for ArmDsp {
             [] => {}
             _ => taps_of_line(sums, line, stride, taps),
         }
+    }
+}
+
+/// [`Isa::multiply_column`], once in an image. Generic, so that cores without these instructions need not assemble it.
+#[inline(never)]
+fn column_apart<I: Isa>(column: &[Quad], weights: &[i8], stride: usize, factors: &[Factor], output: &mut [i8]) {
+    // As many rows by fours as end before the weights do, when whole words are read.
+    let read = column.len().saturating_mul(4);
+    let there = weights.len().saturating_sub(read).checked_div(stride).map_or(0, |rows| rows.saturating_add(1));
+    let there = if read <= weights.len() { there } else { 0 };
+    let fours = there.min(factors.len()).min(output.len()) / 4;
+    let rows = fours.wrapping_mul(4);
+    if fours > 0 && !column.is_empty() {
+        rows_of_column(column, weights, stride, factors, output, fours);
+    }
+    if rows < factors.len() {
+        let weights = weights.get(rows.saturating_mul(stride)..).unwrap_or(&[]);
+        let (factors, output) = (factors.get(rows..).unwrap_or(&[]), output.get_mut(rows..).unwrap_or(&mut []));
+        portable::multiply_column::<I>(column, weights, stride, factors, output);
     }
 }
 

@@ -52,7 +52,7 @@ impl Isa for ArmV7m {
         if needed > weights.len() || whole.is_empty() {
             return portable::dot_rows_words(acc, column, weights, stride);
         }
-        let acc = four_rows(acc, whole, weights, stride);
+        let acc = four_rows::<Self>(acc, whole, weights, stride);
         if rest.is_empty() {
             return acc;
         }
@@ -70,7 +70,7 @@ impl Isa for ArmV7m {
         if fours == 0 || depth > 1 << 14 || !depth.is_multiple_of(4) {
             return 0;
         }
-        rows_by_four(dense, fours, output)
+        rows_by_four::<Self>(dense, fours, output)
     }
 
     #[inline(always)]
@@ -519,9 +519,10 @@ macro_rules! four_rows {
 }
 
 /// Four sums; each of four rows of `weights`, `stride` apart, must have four for each of `column`, of which there is one at
-/// least.
+/// least. Generic, so that cores without these instructions need not assemble it.
 #[inline(never)]
-fn four_rows(mut acc: [i32; 4], column: &[[i32; 4]], weights: &[i8], stride: usize) -> [i32; 4] {
+#[expect(clippy::extra_unused_type_parameters, reason = "generic code is assembled where it is used")]
+fn four_rows<I: Isa>(mut acc: [i32; 4], column: &[[i32; 4]], weights: &[i8], stride: usize) -> [i32; 4] {
     let ends = column.as_ptr_range();
     let middle = column.as_chunks::<8>().0.as_ptr_range().end.cast::<[i32; 4]>();
     // SAFETY: reads all of `column`, of which there is one at least, and as many bytes of each row, which the caller has
@@ -857,8 +858,10 @@ struct DenseFrame {
 
 /// Outputs of `fours` times four rows, one at least, up to the first four of which a bias is large or a shift goes to the
 /// left: how many. There are inputs, and by fours; each row must have as many weights, and an output, bias and scale.
+/// Generic, so that cores without these instructions need not assemble it.
 #[inline(never)]
-fn rows_by_four(dense: &Dense<'_>, fours: usize, output: &mut [i8]) -> usize {
+#[expect(clippy::extra_unused_type_parameters, reason = "generic code is assembled where it is used")]
+fn rows_by_four<I: Isa>(dense: &Dense<'_>, fours: usize, output: &mut [i8]) -> usize {
     let column = dense.column.as_ptr_range();
     let middle = dense.column.as_chunks::<32>().0.as_ptr_range().end.cast::<i32>();
     let mut frame = DenseFrame {
