@@ -47,7 +47,7 @@ pub(crate) fn conv2d<I: Isa>(
     let width = output_shape.width as usize;
     let depth = input_shape.channels as usize;
     let kernel_len = vertical.kernel.saturating_mul(horizontal.kernel).saturating_mul(depth).max(1);
-    let view = View { input, row_len: (input_shape.width as usize).saturating_mul(depth), depth, horizontal, vertical };
+    let view = View::new(input, input_shape, vertical, horizontal);
     let channels_out = (output_shape.channels as usize).max(1);
     let quick = channels.quick_rows(weights, kernel_len);
     let mut columns = [[Quad::ZERO; 4]; QUADS];

@@ -53,7 +53,7 @@ pub(crate) fn conv2d<I: Isa, E: Element>(
     let row_len = (output_shape.width as usize).saturating_mul(channels_out).max(1);
     let zero: i32 = zero_point.into();
     let input_offset = zero.wrapping_neg();
-    let view = View { input, row_len: (input_shape.width as usize).saturating_mul(depth), depth, horizontal, vertical };
+    let view = View::new(input, input_shape, vertical, horizontal);
     let mut patch = [E::zeroed(); PATCH_LEN];
     let mut patch = patch.get_mut(..kernel_len);
     for (y, out_row) in output.chunks_exact_mut(row_len).enumerate() {
@@ -88,7 +88,14 @@ pub(crate) struct View<'a, E> {
     pub(crate) horizontal: Axis,
 }
 
-impl<E: Element> View<'_, E> {
+impl<'a, E: Element> View<'a, E> {
+    /// The input under a window of these axes.
+    #[inline(always)]
+    pub(crate) fn new(input: &'a [E], shape: Shape, vertical: Axis, horizontal: Axis) -> Self {
+        let depth = shape.channels as usize;
+        Self { input, row_len: (shape.width as usize).saturating_mul(depth), depth, vertical, horizontal }
+    }
+
     /// `count` neighbouring pixels from `(y, x)` on.
     #[inline(always)]
     fn pixels(&self, y: usize, x: usize, count: usize) -> &[E] {

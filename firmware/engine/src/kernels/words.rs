@@ -45,15 +45,13 @@ pub(crate) fn conv2d<I: Isa>(
     output_shape: Shape,
 ) {
     let (vertical, horizontal) = axes(window, input_shape);
-    let depth = input_shape.channels as usize;
     let input_offset = i32::from(zero_point).wrapping_neg();
     // One pixel under which the whole input lies.
     let covers = |axis: Axis| axis.kernel == axis.input && axis.clip(0).taps == axis.kernel;
     if (output_shape.height, output_shape.width) == (1, 1) && covers(vertical) && covers(horizontal) {
         return mat_vec::<I>(input, input_offset, weights, channels, output);
     }
-    let row_len = (input_shape.width as usize).saturating_mul(depth);
-    let view = View { input, row_len, depth, horizontal, vertical };
+    let view = View::new(input, input_shape, vertical, horizontal);
     view.convolve::<I>(input_offset, weights, channels, output, output_shape);
 }
 

@@ -4,19 +4,14 @@ use neji_format::{DepthwiseConv2d, Model};
 
 use crate::arena;
 use crate::element::Element;
-use crate::isa::{Isa, Layer, Sliding};
+use crate::isa::{Isa, Sliding};
 use crate::kernels::{depthwise, taps};
 
 /// By blocks of channels, where they fit.
 pub(super) fn run_taps<I: Isa>(model: &Model<'_>, op: &DepthwiseConv2d, arena: &mut [i8]) {
     let split = arena::split(arena, &op.output);
     let channels = super::channels::<i8>(model, &op.requantization, &op.output);
-    let layer = Layer {
-        input: split.input(&op.input),
-        zero_point: op.input.zero_point,
-        weights: model.constant_i8(op.weights),
-        channels: &channels,
-    };
+    let layer = super::layer(model, &split, &op.input, op.weights, &channels);
     let (input_shape, output_shape) = (op.input.shape, op.output.shape);
     if I::depthwise_conv_2d(&Sliding { layer, input_shape, window: &op.window, output_shape }, split.output) {
         return;

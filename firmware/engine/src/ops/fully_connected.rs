@@ -4,7 +4,7 @@ use neji_format::{FullyConnected, Model};
 
 use crate::arena;
 use crate::element::Element;
-use crate::isa::{Isa, Layer};
+use crate::isa::Isa;
 use crate::kernels::{columns, mat_mul, words};
 
 /// By blocks of sums.
@@ -12,12 +12,7 @@ pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &FullyConnected, arena:
     let split = arena::split(arena, &op.output);
     let input_offset = i32::from(op.input.zero_point).wrapping_neg();
     let channels = super::channels::<i8>(model, &op.requantization, &op.output);
-    let layer = Layer {
-        input: split.input(&op.input),
-        zero_point: op.input.zero_point,
-        weights: model.constant_i8(op.weights),
-        channels: &channels,
-    };
+    let layer = super::layer(model, &split, &op.input, op.weights, &channels);
     if !I::fully_connected(&layer, split.output) {
         let kernel = if I::WORDS { words::mat_vec::<I> } else { columns::mat_vec::<I> };
         kernel(layer.input, input_offset, layer.weights, &channels, split.output);

@@ -18,10 +18,11 @@ mod sigmoid;
 mod softmax;
 mod transpose_conv2d;
 
-use neji_format::{Model, Operator, Requantization, Tensor};
+use neji_format::{Constant, Model, Operator, Requantization, Tensor};
 
+use crate::arena::Split;
 use crate::element::Element;
-use crate::isa::Isa;
+use crate::isa::{Isa, Layer};
 use crate::kernels::Channels;
 
 /// Runs one operator of a model of int8 activations.
@@ -77,6 +78,18 @@ fn run<I: Isa, E: Element>(model: &Model<'_>, operator: &Operator, arena: &mut [
         // the engine has refused the model.
         _ => {}
     }
+}
+
+/// A layer of int8, for kernels that take it whole.
+fn layer<'a>(
+    model: &Model<'a>,
+    split: &Split<'a, i8>,
+    input: &Tensor,
+    weights: Constant,
+    channels: &'a Channels<'a>,
+) -> Layer<'a> {
+    let weights = model.constant_i8(weights);
+    Layer { input: split.input(input), zero_point: input.zero_point, weights, channels }
 }
 
 /// The constants of a requantization.
