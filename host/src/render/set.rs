@@ -4,11 +4,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use rayon::prelude::*;
 
 use super::defect::DefectKind;
 use super::screw::render;
+use super::{item_seed, progress};
 use crate::files;
 
 /// Folders that a data set is written in.
@@ -42,14 +42,6 @@ struct Job {
     file: PathBuf,
     mask: Option<PathBuf>,
     kind: Option<DefectKind>,
-}
-
-/// Seed of picture or clip `index`: neighbouring seeds and indices give unrelated ones (SplitMix64's finalizer).
-pub(super) fn picture_seed(seed: u64, index: u64) -> u64 {
-    let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(index.wrapping_mul(0xD1B5_4A32_D192_ED03));
-    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-    z ^ (z >> 31)
 }
 
 fn jobs(settings: &SetSettings) -> Vec<Job> {
@@ -103,12 +95,9 @@ pub fn write_set(out: &Path, settings: &SetSettings, force: bool) -> anyhow::Res
                 }
             }
         }
-        let bar = ProgressBar::new(jobs.len() as u64).with_style(
-            ProgressStyle::with_template("rendering {bar:40} {pos}/{len} {elapsed} (left {eta})")
-                .expect("a fixed template"),
-        );
+        let bar = progress(jobs.len());
         jobs.par_iter().enumerate().try_for_each(|(index, job)| -> anyhow::Result<()> {
-            let picture = render(picture_seed(settings.seed, index as u64), settings.size, job.kind);
+            let picture = render(item_seed(settings.seed, index as u64), settings.size, job.kind);
             let save = |image: &image::GrayImage, file: &Path| {
                 let path = content.join(file);
                 image.save(&path).with_context(|| format!("writing {}", path.display()))

@@ -5,14 +5,13 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use indicatif::{ProgressBar, ProgressStyle};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::{FaultKind, Machine, Recording, render};
 use crate::files;
-use crate::render::set::picture_seed;
+use crate::render::{item_seed, progress};
 
 /// How much of what is rendered.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +103,7 @@ fn wav(samples: &[i16], rate: u32) -> Result<Vec<u8>, hound::Error> {
 pub fn write_machine_set(out: &Path, settings: &MachineSettings, force: bool) -> anyhow::Result<usize> {
     check(settings)?;
     let jobs = jobs(settings);
-    let machine = Machine::draw(picture_seed(settings.seed, u64::MAX));
+    let machine = Machine::draw(item_seed(settings.seed, u64::MAX));
     let recording =
         Recording { length: (settings.seconds * settings.rate) as usize, rate: settings.rate, snr_db: settings.snr_db };
     files::write_folder(out, force, |content| {
@@ -121,12 +120,9 @@ pub fn write_machine_set(out: &Path, settings: &MachineSettings, force: bool) ->
             rows.flush().map_err(Into::into)
         };
         rows().with_context(|| format!("writing {}", table.display()))?;
-        let bar = ProgressBar::new(jobs.len() as u64).with_style(
-            ProgressStyle::with_template("rendering {bar:40} {pos}/{len} {elapsed} (left {eta})")
-                .expect("a fixed template"),
-        );
+        let bar = progress(jobs.len());
         jobs.par_iter().enumerate().try_for_each(|(index, job)| -> anyhow::Result<()> {
-            let clip = render(&machine, picture_seed(settings.seed, index as u64), &recording, job.fault);
+            let clip = render(&machine, item_seed(settings.seed, index as u64), &recording, job.fault);
             let path = content.join(&job.file);
             let bytes = wav(&clip.samples, settings.rate)?;
             fs::write(&path, bytes).with_context(|| format!("writing {}", path.display()))?;
