@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use neji_app::Monitor;
 use neji_engine::{Portable, features};
 use neji_format::{
-    Classifier, ClassifierScore, Constant, Detector, Element, FrontEnd, MaskThreshold, Model, Operator, Photometric,
-    Requantization, Shape,
+    Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Element, FrontEnd, LogMelFrontEnd,
+    MaskThreshold, Model, Operator, Photometric, Requantization, Shape,
 };
 use serde::Serialize;
 
@@ -189,7 +189,8 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
         front_end: front_end(&plan.front_end),
         detector: detector(&plan.detector),
         decision: format!(
-            "alarm when {} of the last {} are above the threshold; the newest score counts {:.3} of the mean",
+            "{}alarm when {} of the last {} are above the threshold; the newest score counts {:.3} of the mean",
+            aggregate(&decision),
             decision.required,
             decision.window,
             f64::from(decision.smoothing) / 32768.0
@@ -206,7 +207,11 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
 }
 
 fn front_end(front_end: &FrontEnd) -> String {
-    let FrontEnd::Image(config) = front_end else { return "none: samples are the input".into() };
+    let config = match front_end {
+        FrontEnd::Raw => return "none: samples are the input".into(),
+        FrontEnd::LogMel(config) => return log_mel(config),
+        FrontEnd::Image(config) => config,
+    };
     let size = |size: neji_format::Size| format!("{} x {}", size.width, size.height);
     let mut text = format!("image {} {:?}", size(config.sensor), config.pixel_format);
     if (config.crop.width, config.crop.height) != (config.sensor.width, config.sensor.height) {
@@ -234,6 +239,29 @@ fn front_end(front_end: &FrontEnd) -> String {
         );
     }
     text
+}
+
+fn aggregate(decision: &Decision) -> String {
+    let scores = decision.scores;
+    match decision.aggregate {
+        _ if scores == 1 => String::new(),
+        Aggregate::Mean => format!("the mean of the last {scores} scores for each, "),
+        Aggregate::Max => format!("the largest of the last {scores} scores for each, "),
+        Aggregate::TopK(count) => format!("the mean of the {count} largest of the last {scores} scores for each, "),
+    }
+}
+
+fn log_mel(config: &LogMelFrontEnd) -> String {
+    let LogMelFrontEnd { sample_rate, fft_len, hop, context, stride, .. } = *config;
+    let bands = config.bands.bytes / 6;
+    let milliseconds = |samples: u32| 1000.0 * f64::from(samples) / f64::from(sample_rate);
+    format!(
+        "sound at {sample_rate} Hz, {bands} bands of {fft_len} samples ({:.1} ms) every {hop} ({:.1} ms), {context} frames an input, \
+         one every {stride} frames ({:.1} ms)",
+        milliseconds(fft_len.into()),
+        milliseconds(hop.into()),
+        milliseconds(u32::from(hop) * u32::from(stride))
+    )
 }
 
 fn detector(detector: &Detector) -> String {
@@ -325,7 +353,7 @@ mod tests {
     #[test]
     fn the_golden_blobs_are_shown() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden");
-        for name in ["v3_autoencoder", "v3_classifier", "v3_operators"] {
+        for name in ["v4_autoencoder", "v4_classifier", "v4_operators"] {
             let bytes = std::fs::read(folder.join(name).with_extension("neji")).expect("a golden blob");
             let bytes = AlignedBytes::new(&bytes);
             let model = Model::parse(bytes.as_slice()).expect("accepted");

@@ -114,11 +114,30 @@ pub fn read_frame(plan: &Plan<'_>, path: &Path) -> anyhow::Result<Frame> {
                 PixelFormat::Rgb888 => image.to_rgb8().into_raw(),
             }
         }
+        FrontEnd::LogMel(config) => recording(path, &bytes, config.sample_rate)?,
     };
     Ok(Frame { path: path.to_owned(), samples })
 }
 
-/// Runs the device's monitor over frames; `look` sees each verdict and the monitor behind it.
+/// The samples of a WAV file of one channel and 16 bits.
+fn recording(path: &Path, bytes: &[u8], sample_rate: u32) -> anyhow::Result<Vec<u8>> {
+    let what = || format!("reading {}: not a readable WAV file; replace or remove it", path.display());
+    let mut reader = hound::WavReader::new(bytes).with_context(what)?;
+    let spec = reader.spec();
+    ensure!(
+        (spec.channels, spec.bits_per_sample, spec.sample_rate) == (1, 16, sample_rate),
+        "{}: {} channels of {} bits at {} Hz, the model's sensor gives 1 of 16 at {sample_rate}",
+        path.display(),
+        spec.channels,
+        spec.bits_per_sample,
+        spec.sample_rate
+    );
+    let samples = reader.samples::<i16>().collect::<Result<Vec<_>, _>>().with_context(what)?;
+    Ok(samples.into_iter().flat_map(i16::to_le_bytes).collect())
+}
+
+/// Runs the device's monitor over frames; `look` sees each verdict and the monitor behind it: one of an image, of a recording
+/// one of each window.
 ///
 /// With `alone` the monitor forgets between frames, so that each is judged for itself.
 ///
@@ -132,14 +151,19 @@ pub fn on_host(
 ) -> anyhow::Result<()> {
     let mut memory = vec![0; Monitor::<Portable>::memory_bytes(&model)];
     let mut monitor = Monitor::<Portable>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    let sound = matches!(model.plan().front_end, FrontEnd::LogMel(_));
     for frame in frames {
         if alone {
             monitor.reset();
         }
         let mut samples = frame.samples.as_slice();
-        let verdict = monitor.push(&mut samples).or_else(|| monitor.end_of_frame());
-        let verdict = verdict.with_context(|| format!("{}: an empty frame", frame.path.display()))?;
-        look(frame, verdict, &monitor)?;
+        while let Some(verdict) = monitor.push(&mut samples) {
+            look(frame, verdict, &monitor)?;
+        }
+        // Files of sound make one stream.
+        if let Some(verdict) = if alone || !sound { monitor.end_of_frame() } else { None } {
+            look(frame, verdict, &monitor)?;
+        }
     }
     Ok(())
 }
@@ -158,7 +182,8 @@ pub fn on_board(board: &Board, model: &Model<'_>, frames: &[Frame], options: Opt
     let done = matches!(run.reports.last(), Some(Report::Done { .. }));
     ensure!(done && run.exit == Some(0), "{} ended early (status {:?})\n{}", board.package, run.exit, run.stderr);
     let (given, wanted) = (run.verdicts.len(), frames.len());
-    ensure!(given == wanted, "{}: {given} verdicts for {wanted} frames", board.package);
+    let sound = matches!(model.plan().front_end, FrontEnd::LogMel(_));
+    ensure!(sound || given == wanted, "{}: {given} verdicts for {wanted} frames", board.package);
     Ok(run)
 }
 
@@ -193,7 +218,7 @@ mod tests {
 
     #[test]
     fn golden_blobs_run_on_the_monitor_and_a_wrong_size_is_named() {
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden/v3_autoencoder.neji");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden/v4_autoencoder.neji");
         let bytes = read_blob(&golden).expect("read");
         let model = model(&golden, &bytes).expect("a model");
         let plan = *model.plan();
@@ -203,7 +228,7 @@ mod tests {
         let error = read_frame(&plan, &path).expect_err("a wrong size").to_string();
         assert!(error.contains("a.png") && (error.contains("3 x 5") || error.contains("raw samples")), "{error}");
         let length = match plan.front_end {
-            FrontEnd::Raw => plan.input.shape.len(),
+            FrontEnd::Raw | FrontEnd::LogMel(_) => plan.input.shape.len(),
             FrontEnd::Image(config) => usize::from(config.sensor.width) * usize::from(config.sensor.height),
         };
         let frame = Frame { path, samples: (0..length).map(|i| (i * 37) as u8).collect() };

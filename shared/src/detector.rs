@@ -56,19 +56,48 @@ pub enum Detector {
     Classifier(Classifier),
 }
 
+/// What stands for the last scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Aggregate {
+    /// Their mean, rounded down.
+    Mean,
+    /// The largest.
+    Max,
+    /// The mean of this many largest ones, rounded down; 1 to 64.
+    TopK(u16),
+}
+
 /// How scores become an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
+    /// What stands for the last `scores` scores.
+    pub aggregate: Aggregate,
+    /// 1 to 4096; before there are as many, nothing is decided.
+    pub scores: u16,
     /// A smoothed score above this is abnormal.
     pub threshold: i32,
     /// Once in alarm, a smoothed score must fall to or below this to count as normal; at most `threshold`.
     pub release: i32,
-    /// Weight of the newest score in the exponential mean, Q15; 32768 takes each score by itself.
+    /// Weight of the newest aggregate in the exponential mean, Q15; 32768 takes each by itself.
     pub smoothing: u16,
-    /// The alarm rises when this many of the last `window` scores were abnormal.
+    /// The alarm rises when this many of the last `window` smoothed scores were abnormal.
     pub required: u8,
     /// 1 to 32.
     pub window: u8,
     /// Real size of one score step, for people.
     pub score_unit: f32,
+}
+
+impl Decision {
+    /// Each score by itself, against a threshold of 0, in steps of 1: what others are changed from.
+    pub const EACH: Self = Self {
+        aggregate: Aggregate::Mean,
+        scores: 1,
+        threshold: 0,
+        release: 0,
+        smoothing: 1 << 15,
+        required: 1,
+        window: 1,
+        score_unit: 1.0,
+    };
 }

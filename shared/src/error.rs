@@ -9,6 +9,8 @@ pub enum Place {
     Input,
     /// `Plan::output`.
     Output,
+    /// `Plan::front_end`.
+    FrontEnd,
     /// `Plan::detector`.
     Detector,
     /// The operator of this index.
@@ -36,6 +38,16 @@ pub enum FrontEndFault {
     Extent,
     /// `quantize` is no valid multiplier.
     Quantize,
+    /// A sample rate, hop, context or stride of 0, a frame that is no power of two from 16 to 8192, or more than 2^20 elements.
+    Frame,
+    /// A sine of the table is beyond 1.
+    Sine,
+    /// There is no band, or this one is outside of the spectrum or has too large a shift.
+    Band(u16),
+    /// Epsilon is 0 or too small.
+    Epsilon,
+    /// There are neither one nor as many quantizers as bands, or the factor of this one is no valid multiplier or above 1.
+    Quantizer(u16),
     /// The front end gives another number of elements than the model takes.
     OutputLength {
         /// Elements of the model's input.
@@ -91,7 +103,7 @@ impl fmt::Display for StreamingFault {
             Self::Output => "every phase's last operator must write the output",
             Self::State => "state_bytes must lie in the arena, before input and output",
             Self::FullAfter => "full_after must be at least 1",
-            Self::Edges => "the front end must be raw and the detector no reconstruction",
+            Self::Edges => "the front end must be Raw or LogMel and the detector no reconstruction",
         })
     }
 }
@@ -99,6 +111,10 @@ impl fmt::Display for StreamingFault {
 /// What is wrong with a decision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecisionFault {
+    /// `scores` is outside 1 to 4096.
+    Scores,
+    /// The largest scores of `TopK` are not 1 to 64.
+    Aggregate,
     /// `release` lies above `threshold`.
     Release,
     /// `smoothing` is outside 1 to 32768.
@@ -286,6 +302,7 @@ impl fmt::Display for Place {
         match self {
             Self::Input => f.write_str("model input"),
             Self::Output => f.write_str("model output"),
+            Self::FrontEnd => f.write_str("front end"),
             Self::Detector => f.write_str("detector"),
             Self::Operator(index) => write!(f, "operator {index}"),
         }
@@ -414,6 +431,22 @@ impl fmt::Display for FrontEndFault {
             Self::Area => "area_min must be 1 to area_max",
             Self::Extent => "length and breadth must be 1 to 2^24",
             Self::Quantize => "the multiplier must be 0 or in [2^29, 2^31) with a shift in [-31, 30]",
+            Self::Frame => {
+                "sample rate, hop, context and stride must be at least 1, the frame a power of two from 16 to 8192, and bands \
+                 times context at most 2^20"
+            }
+            Self::Sine => "the sine table must stay within 2^30",
+            Self::Band(band) => {
+                return write!(f, "band {band} is missing, outside of the spectrum, or its shift exceeds 64");
+            }
+            Self::Epsilon => "epsilon must not be 0, and its shift be at most 256",
+            Self::Quantizer(band) => {
+                return write!(
+                    f,
+                    "quantizer {band}: there must be one or as many as bands, each multiplier 0 or in [2^29, 2^31) with a \
+                     shift in [-31, 0]"
+                );
+            }
             Self::OutputLength { needed, given } => {
                 return write!(
                     f,
@@ -443,6 +476,8 @@ impl fmt::Display for DetectorFault {
 impl fmt::Display for DecisionFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Scores => "scores must be 1 to 4096",
+            Self::Aggregate => "the mean of the largest must be of 1 to 64 scores",
             Self::Release => "release must be at most threshold",
             Self::Smoothing => "smoothing must be 1 to 32768",
             Self::Window => "window must be 1 to 32",

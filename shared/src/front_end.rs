@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::quant::Multiplier;
+use crate::tensor::Constant;
 
 /// Width and height in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,6 +114,116 @@ pub struct ImageFrontEnd {
     pub quantize: Multiplier,
 }
 
+/// The least power: `mantissa / 2^shift`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Epsilon {
+    /// Not 0, so that silence has a logarithm.
+    pub mantissa: u32,
+    /// At most 256.
+    pub shift: u16,
+}
+
+/// Where a band of [`LogMelFrontEnd`] lies in the spectrum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Band {
+    /// Its first line.
+    pub first: u16,
+    /// Number of lines, and of its weights; 0 is a band that hears nothing.
+    pub len: u16,
+    /// Its weights are `weights / 2^shift`; at most 64.
+    pub shift: u16,
+}
+
+impl Band {
+    /// From the three words that a blob has of it.
+    pub const fn from_words([first, len, shift]: [u16; 3]) -> Self {
+        Self { first, len, shift }
+    }
+
+    /// The three words that a blob has of it.
+    pub const fn to_words(self) -> [u16; 3] {
+        [self.first, self.len, self.shift]
+    }
+}
+
+/// How the decibels of a band of [`LogMelFrontEnd`] become elements of the input.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BandQuantizer {
+    /// What becomes the zero point, in 1/65536 dB.
+    pub mean: i32,
+    /// Steps of 1/65536 dB: 0, or a mantissa in `[2^29, 2^31)`; shift -31 to 0.
+    pub multiplier: Multiplier,
+}
+
+impl BandQuantizer {
+    /// From the three words that a blob has of it.
+    pub const fn from_words([mean, multiplier, shift]: [i32; 3]) -> Self {
+        // What no shift can be stays none.
+        let shift = if shift < -128 || shift > 127 { i8::MIN } else { shift as i8 };
+        Self { mean, multiplier: Multiplier { multiplier, shift } }
+    }
+
+    /// The three words that a blob has of it.
+    pub const fn to_words(self) -> [i32; 3] {
+        [self.mean, self.multiplier.multiplier, self.multiplier.shift as i32]
+    }
+}
+
+/// Parameters and tables of the sound front end: 16-bit samples to neighbouring frames of a log-mel spectrogram.
+///
+/// A frame is `fft_len` samples times `window`, one begins every `hop` samples. For frame `t` and band `b`:
+///
+/// ```text
+/// P[k] = |sum_n x[t hop + n] w[n] e^(-2 pi i k n / fft_len)|^2     x in [-1, 1), k = 0 … fft_len / 2
+/// m[b] = sum_k W[b][k] P[k]
+/// d[b] = 10 log10(m[b] + epsilon)                                   in dB, Q16
+/// q[b] = clamp(zero_point + (d[b] - mean[b]) * multiplier[b])       zero point of the model's input
+/// ```
+///
+/// The model's input is `context` neighbouring frames, the oldest first, and is run every `stride` frames. What the bands are
+/// is data: mel bands of any scale, or single lines of the spectrum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogMelFrontEnd {
+    /// Samples a second that the bands were made for, at least 1. Nothing is computed from it.
+    pub sample_rate: u32,
+    /// Samples of a frame: a power of two, [`FFT_LEN_MIN`] to [`FFT_LEN_MAX`].
+    pub fft_len: u16,
+    /// Samples from the beginning of a frame to that of the next; at least 1, and may be more than a frame.
+    pub hop: u16,
+    /// True where the first frame's middle is the first sample, with zeros before it.
+    pub centered: bool,
+    /// `fft_len` weights, u16 in Q16. 1 is 65535.
+    pub window: Constant,
+    /// `fft_len / 4 + 1` values `sin(2 pi k / fft_len)`, i32 in Q30.
+    pub sine: Constant,
+    /// The bands, the lowest first: three u16 each, [`Band`].
+    pub bands: Constant,
+    /// The bands' weights one after the other, u16.
+    pub weights: Constant,
+    /// Added to the powers.
+    pub epsilon: Epsilon,
+    /// One for all bands or one for each: three i32 each, [`BandQuantizer`].
+    pub quantizers: Constant,
+    /// Frames of an input, at least 1.
+    pub context: u16,
+    /// Frames from an input to the next, at least 1.
+    pub stride: u16,
+    /// Where the largest and the smallest sample since the last input differ by less, the sensor is at fault (`Constant`).
+    pub range_min: u16,
+    /// Where more than this share (in 1/1000) of the samples since the last input is at either end of the scale, the sensor is
+    /// at fault (`Saturated`).
+    pub saturated_max: u16,
+}
+
+/// Longest frame of [`LogMelFrontEnd`] in samples.
+pub const FFT_LEN_MAX: u16 = 8192;
+/// Shortest frame of [`LogMelFrontEnd`] in samples.
+pub const FFT_LEN_MIN: u16 = 16;
+/// Fraction bits of the sine table of [`LogMelFrontEnd`].
+pub const SINE_BITS: u32 = 30;
+/// Most elements of the input, and most bands.
+pub const INPUT_LEN_MAX: u32 = 1 << 20;
+
 /// How samples become the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum FrontEnd {
@@ -120,4 +231,6 @@ pub enum FrontEnd {
     Raw,
     /// Frames of an image sensor.
     Image(ImageFrontEnd),
+    /// A stream of sound, 16 bits a sample, little-endian.
+    LogMel(LogMelFrontEnd),
 }

@@ -22,7 +22,7 @@
 //!     },
 //!     front_end: FrontEnd::Raw,
 //!     detector: Detector::None,
-//!     decision: Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 },
+//!     decision: Decision { score_unit: 1.0, ..Decision::EACH },
 //!     streaming: None,
 //!     element: Element::I8,
 //!     input: tensor(0),
@@ -62,12 +62,13 @@ mod read;
 pub mod tensor;
 
 pub use decode::{Model, Operators};
-pub use detector::{Classifier, ClassifierScore, Decision, Detector, Reconstruction};
+pub use detector::{Aggregate, Classifier, ClassifierScore, Decision, Detector, Reconstruction};
 #[cfg(feature = "alloc")]
 pub use encode::{AlignedBytes, Blob, push_constant};
 pub use error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place, StreamingFault};
 pub use front_end::{
-    Alignment, FrontEnd, ImageFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity, Rect, Size,
+    Alignment, Band, BandQuantizer, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric,
+    PixelFormat, Polarity, Rect, Size,
 };
 pub use header::Header;
 pub use operator::{

@@ -4,11 +4,11 @@ mod samples;
 
 use neji_format::header::{ARENA_BYTES_MAX, CRC_OFFSET};
 use neji_format::{
-    AlignedBytes, Blob, ClassifierScore, DecisionFault, DecodeError, Detector, DetectorFault, Element, FrontEnd,
-    FrontEndFault, ImageFrontEnd, Model, Multiplier, Operator, Photometric, Place, PoolKind, Reconstruction, Reshape,
-    Shape, Streaming, StreamingFault, Tensor,
+    Aggregate, AlignedBytes, Blob, ClassifierScore, Constant, DecisionFault, DecodeError, Detector, DetectorFault,
+    Element, FrontEnd, FrontEndFault, ImageFrontEnd, LogMelFrontEnd, Model, Multiplier, Operator, Photometric, Place,
+    PoolKind, Reconstruction, Reshape, Shape, Streaming, StreamingFault, Tensor,
 };
-use samples::{autoencoder, classifier, int16, operators, streaming, with_checksum};
+use samples::{autoencoder, classifier, int16, listener, operators, streaming, with_checksum};
 
 const fn at(operator: u16) -> Place {
     Place::Operator(operator)
@@ -436,7 +436,7 @@ fn front_end() {
     let fault = |change: fn(&mut ImageFrontEnd)| {
         let error = refusal(autoencoder(), |b| match &mut b.plan.front_end {
             FrontEnd::Image(image) => change(image),
-            FrontEnd::Raw => panic!("the sample has an image front end"),
+            FrontEnd::Raw | FrontEnd::LogMel(_) => panic!("the sample has an image front end"),
         });
         let DecodeError::FrontEnd(fault) = error else { panic!("{error}") };
         fault
@@ -452,7 +452,7 @@ fn front_end() {
     for (percent, target) in [(0, 200), (101, 200), (50, 0)] {
         let error = refusal(autoencoder(), |b| match &mut b.plan.front_end {
             FrontEnd::Image(image) => image.photometric = Photometric::Percentile { percent, target },
-            FrontEnd::Raw => panic!("the sample has an image front end"),
+            FrontEnd::Raw | FrontEnd::LogMel(_) => panic!("the sample has an image front end"),
         });
         assert_eq!(error, DecodeError::FrontEnd(FrontEndFault::Photometric));
     }
@@ -464,6 +464,69 @@ fn front_end() {
     assert_eq!(fault(|f| f.quantize.multiplier = 1), FrontEndFault::Quantize);
     assert_eq!(fault(|f| f.quantize.shift = 24), FrontEndFault::Quantize);
     assert_eq!(fault(|f| f.alignment = None), FrontEndFault::OutputLength { needed: 32, given: 192 });
+}
+
+#[test]
+fn sound() {
+    type Change = fn(&mut LogMelFrontEnd, &mut Vec<u8>);
+    let error = |change: Change| {
+        refusal(listener(), |b| match &mut b.plan.front_end {
+            FrontEnd::LogMel(config) => change(config, &mut b.constants),
+            FrontEnd::Raw | FrontEnd::Image(_) => panic!("the sample has a sound front end"),
+        })
+    };
+    let cases: [(Change, FrontEndFault); 20] = [
+        (|f, _| f.sample_rate = 0, FrontEndFault::Frame),
+        (|f, _| f.fft_len = 8, FrontEndFault::Frame),
+        (|f, _| f.fft_len = 24, FrontEndFault::Frame),
+        (|f, _| f.fft_len = 16384, FrontEndFault::Frame),
+        (|f, _| f.hop = 0, FrontEndFault::Frame),
+        (|f, _| f.context = 0, FrontEndFault::Frame),
+        (|f, _| f.stride = 0, FrontEndFault::Frame),
+        (|f, _| f.saturated_max = 1001, FrontEndFault::Saturated),
+        (|f, c| change_word(c, f.sine, 3, (1 << 30) + 1), FrontEndFault::Sine),
+        (|f, c| change_word(c, f.sine, 3, i32::MIN), FrontEndFault::Sine),
+        (|f, _| f.bands.bytes = 0, FrontEndFault::Band(0)),
+        (|f, c| change_half(c, f.bands, 9, 7), FrontEndFault::Band(3)),
+        (|f, c| change_half(c, f.bands, 4, 65), FrontEndFault::Band(1)),
+        (|f, c| change_half(c, f.bands, 6, u16::MAX), FrontEndFault::Band(2)),
+        (|f, _| f.epsilon.mantissa = 0, FrontEndFault::Epsilon),
+        (|f, _| f.epsilon.shift = 257, FrontEndFault::Epsilon),
+        (|f, _| f.quantizers.bytes = 0, FrontEndFault::Quantizer(0)),
+        (|f, c| change_word(c, f.quantizers, 1, -1), FrontEndFault::Quantizer(0)),
+        (|f, c| change_word(c, f.quantizers, 2, 1), FrontEndFault::Quantizer(0)),
+        (|f, c| change_word(c, f.quantizers, 2, 256 - 15), FrontEndFault::Quantizer(0)),
+    ];
+    for (index, (change, fault)) in cases.into_iter().enumerate() {
+        assert_eq!(error(change), DecodeError::FrontEnd(fault), "case {index}");
+    }
+    assert_eq!(
+        error(|f, _| f.context = 3),
+        DecodeError::FrontEnd(FrontEndFault::OutputLength { needed: 8, given: 12 })
+    );
+    let lengths: [(Change, u32, u32); 6] = [
+        (|f, _| f.window.bytes = 30, 32, 30),
+        (|f, _| f.sine.bytes = 16, 20, 16),
+        (|f, _| f.fft_len = 32, 64, 32),
+        (|f, _| f.bands.bytes = 23, 18, 23),
+        (|f, _| f.weights.bytes = 22, 24, 22),
+        (|f, _| f.quantizers.bytes = 13, 12, 13),
+    ];
+    for (change, needed, given) in lengths {
+        assert_eq!(error(change), DecodeError::ConstantLength { place: Place::FrontEnd, needed, given });
+    }
+    let outside = error(|f, _| f.weights.offset = 1 << 20);
+    assert!(matches!(outside, DecodeError::ConstantOutOfBounds { place: Place::FrontEnd, .. }), "{outside}");
+}
+
+/// Changes word `index` of a constant of i32.
+fn change_word(constants: &mut [u8], constant: Constant, index: usize, value: i32) {
+    constants[constant.offset as usize + 4 * index..][..4].copy_from_slice(&value.to_le_bytes());
+}
+
+/// Changes half word `index` of a constant of u16.
+fn change_half(constants: &mut [u8], constant: Constant, index: usize, value: u16) {
+    constants[constant.offset as usize + 2 * index..][..2].copy_from_slice(&value.to_le_bytes());
 }
 
 #[test]
@@ -575,6 +638,10 @@ fn decision() {
     assert_eq!(refused(|d| d.window = 33), fault(DecisionFault::Window));
     assert_eq!(refused(|d| d.required = 0), fault(DecisionFault::Required));
     assert_eq!(refused(|d| d.required = d.window + 1), fault(DecisionFault::Required));
+    assert_eq!(refused(|d| d.scores = 0), fault(DecisionFault::Scores));
+    assert_eq!(refused(|d| d.scores = 4097), fault(DecisionFault::Scores));
+    assert_eq!(refused(|d| d.aggregate = Aggregate::TopK(0)), fault(DecisionFault::Aggregate));
+    assert_eq!(refused(|d| d.aggregate = Aggregate::TopK(65)), fault(DecisionFault::Aggregate));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use core::hint::black_box;
 use core::panic::PanicInfo;
 
 use embedded_hal::digital::{ErrorType, OutputPin};
-use neji_app::frontend::log_mel::{LogMel, LogMelError, LogMelStream};
+use neji_app::frontend::log_mel::{LogMel, LogMelStream};
 use neji_app::{AlarmPin, Monitor, MonitorError, Report, ReportWriter, Sensor, Station};
 use neji_engine::Engine;
 use neji_format::{DecodeError, Model};
@@ -110,8 +110,8 @@ struct Device {
     reports: ReportWriter<Unknown>,
     log_mel: LogMel<'static>,
     words: Option<&'static mut [u32]>,
-    sound: &'static [i16],
-    stream: Result<LogMelStream<'static>, LogMelError>,
+    work: &'static mut [u32],
+    stream: Option<LogMelStream<'static>>,
 }
 
 /// Where the linker begins: all stages.
@@ -168,7 +168,7 @@ fn infer(device: &mut Device) {
 fn push(device: &mut Device) {
     if let Ok(monitor) = &mut device.monitor {
         black_box(monitor.push(&mut device.samples));
-        black_box(monitor.end_of_frame());
+        black_box((monitor.end_of_frame(), monitor.gap()));
         monitor.reset();
     }
 }
@@ -176,7 +176,7 @@ fn push(device: &mut Device) {
 #[inline(never)]
 fn look_back(device: &mut Device) {
     if let Ok(monitor) = &device.monitor {
-        black_box((monitor.map(), monitor.input(), monitor.output(), monitor.alarm()));
+        black_box((monitor.decibels(), monitor.map(), monitor.input(), monitor.output(), monitor.alarm()));
     }
 }
 
@@ -194,7 +194,7 @@ fn watch(device: &mut Device) {
 
 #[inline(never)]
 fn prepare_to_listen(device: &mut Device) {
-    black_box((device.log_mel.input_len(), device.log_mel.memory_words()));
+    black_box((device.log_mel.work_words(), device.log_mel.memory_words()));
     if let Some(words) = device.words.take() {
         device.stream = LogMelStream::new(device.log_mel, words);
     }
@@ -202,9 +202,10 @@ fn prepare_to_listen(device: &mut Device) {
 
 #[inline(never)]
 fn listen(device: &mut Device) {
-    if let Ok(stream) = &mut device.stream {
-        black_box(stream.push(&mut device.sound));
-        black_box((stream.decibels(), stream.input(device.arena)));
+    if let Some(stream) = &mut device.stream {
+        black_box(stream.push(&mut device.samples, device.work));
+        black_box((stream.decibels(), stream.check_sensor().is_ok()));
+        stream.input(device.arena);
         stream.restart();
     }
 }

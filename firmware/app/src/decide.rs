@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     fn decider(smoothing: u16, required: u8, window: u8) -> Decider {
-        Decider::new(Decision { threshold: 100, release: 50, smoothing, required, window, score_unit: 1.0 })
+        Decider::new(Decision { threshold: 100, release: 50, smoothing, required, window, ..Decision::EACH })
     }
 
     #[test]

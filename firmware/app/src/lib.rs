@@ -9,6 +9,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod aggregate;
 pub mod alarm;
 pub mod decide;
 pub mod error;
@@ -19,6 +20,7 @@ pub mod report;
 pub mod score;
 pub mod sensor;
 
+pub use aggregate::Aggregator;
 pub use alarm::{AlarmPin, AlarmPolarity};
 pub use decide::{Decided, Decider};
 pub use error::{Error, MonitorError, Rejection, SensorFault, SetupError};

@@ -1,15 +1,18 @@
 //! The device's pipeline: samples to verdicts, without I/O.
 //!
-//! Memory is one slice that the caller owns. A frame's resized image and sums come first; what follows is used twice:
-//! for the labels while the part is looked for, then for the arena and the anomaly map.
+//! Memory is one slice that the caller owns. What lives from frame to frame comes first: the last scores, the samples and
+//! columns of a stream of sound, a frame's resized image and sums. What follows is used again and again: for the labels while
+//! the part is looked for or for the spectrum, then for the arena and the anomaly map.
 
 use neji_engine::{Engine, Isa};
 use neji_format::{Detector, Element, FrontEnd, ImageFrontEnd, Model, Size};
 use serde::{Deserialize, Serialize};
 
+use crate::aggregate::Aggregator;
 use crate::decide::Decider;
 use crate::error::{MonitorError, Rejection, SensorFault, SetupError};
 use crate::frontend::image::{self, Layout};
+use crate::frontend::log_mel::{LogMel, LogMelStream};
 use crate::frontend::resize::AreaResize;
 use crate::score;
 
@@ -20,7 +23,7 @@ pub enum Outcome {
     Scored {
         /// This frame's score.
         score: i32,
-        /// The exponential mean of the scores.
+        /// The exponential mean of what stands for the last scores; until there are enough of them, what stands for those.
         smoothed: i32,
         /// The class of a classifier.
         class: Option<u16>,
@@ -31,14 +34,14 @@ pub enum Outcome {
     PartNotFound,
     /// The sensor is at fault; no score.
     SensorFault(SensorFault),
-    /// A streaming model has not seen a whole window yet; no score.
+    /// The model, which streams, has not seen a whole window yet; no score.
     WindowNotFull,
 }
 
 /// The monitor's word on one frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
-    /// Counts frames from 0; wraps.
+    /// Counts verdicts from 0; wraps.
     pub sequence: u32,
     /// What the frame turned out to be.
     pub outcome: Outcome,
@@ -49,36 +52,61 @@ pub struct Verdict {
 /// Words of the caller's memory, by use.
 #[derive(Debug, Clone, Copy)]
 struct Regions {
+    score_words: usize,
+    sound_words: usize,
     image_words: usize,
     sum_words: usize,
     label_words: usize,
+    /// What a frame's spectrum is computed in: the last words.
+    spectrum_words: usize,
     arena_words: usize,
     map_words: usize,
+    /// The arena lives from run to run.
+    streams: bool,
 }
 
 impl Regions {
     fn of(model: &Model<'_>) -> Self {
         let plan = model.plan();
-        let frame = match &plan.front_end {
-            FrontEnd::Raw => Layout { image_words: 0, sum_words: 0, label_words: 0 },
-            FrontEnd::Image(config) => Layout::of(config),
-        };
+        let mut frame = Layout { image_words: 0, sum_words: 0, label_words: 0 };
+        let (mut sound_words, mut spectrum_words) = (0, 0);
+        match &plan.front_end {
+            FrontEnd::Raw => {}
+            FrontEnd::Image(config) => frame = Layout::of(config),
+            FrontEnd::LogMel(config) => {
+                let config = LogMel::of(model, config);
+                (sound_words, spectrum_words) = (config.memory_words(), config.work_words());
+            }
+        }
         let map_words = match &plan.detector {
             Detector::Reconstruction(params) => score::map_len(params, plan.input.shape),
             Detector::Classifier(_) | Detector::None => 0,
         };
         Self {
+            score_words: if plan.decision.scores > 1 { plan.decision.scores.into() } else { 0 },
+            sound_words,
             image_words: frame.image_words,
             sum_words: frame.sum_words,
             label_words: frame.label_words,
+            spectrum_words,
+            streams: plan.streaming.is_some(),
             arena_words: model.arena_bytes().div_ceil(4),
             map_words,
         }
     }
 
-    fn words(self) -> usize {
-        let work = self.label_words.max(self.arena_words.saturating_add(self.map_words));
+    /// Words from the image on.
+    fn frame_words(self) -> usize {
+        let inference = self.arena_words.saturating_add(self.map_words);
+        let work = match self.streams {
+            false => self.label_words.max(self.spectrum_words).max(inference),
+            true => self.spectrum_words.saturating_add(inference),
+        };
         self.image_words.saturating_add(self.sum_words).saturating_add(work)
+    }
+
+    fn words(self) -> usize {
+        self.score_words.saturating_add(self.sound_words).saturating_add(self.frame_words())
     }
 }
 
@@ -86,12 +114,17 @@ impl Regions {
 pub struct Monitor<'a, I: Isa> {
     model: Model<'a>,
     engine: Engine<'a, I>,
+    /// The last scores.
+    scores: &'a mut [i32],
+    /// From the image on.
     memory: &'a mut [u32],
     regions: Regions,
     resize: Option<AreaResize>,
+    sound: Option<LogMelStream<'a>>,
     filled: usize,
     /// Runs of a streaming model since its window was empty; stops counting where that changes nothing.
     runs: u32,
+    aggregator: Aggregator,
     decider: Decider,
     sequence: u32,
     has_map: bool,
@@ -114,18 +147,36 @@ impl<'a, I: Isa> Monitor<'a, I> {
         let regions = Regions::of(&model);
         let small = SetupError::MemoryTooSmall { needed: Self::memory_bytes(&model), given: memory.len() };
         let (_, words, _) = bytemuck::pod_align_to_mut::<u8, u32>(memory);
-        let memory = words.get_mut(..regions.words()).ok_or(MonitorError::Setup(small))?;
+        let words = words.get_mut(..regions.words()).ok_or(MonitorError::Setup(small))?;
+        let (scores, words) = words.split_at_mut(regions.score_words.min(words.len()));
+        let (sound, memory) = words.split_at_mut(regions.sound_words.min(words.len()));
         let plan = model.plan();
-        let resize = match &plan.front_end {
-            FrontEnd::Raw => None,
-            FrontEnd::Image(config) => Some(AreaResize::new(config)),
-        };
-        let decider = Decider::new(plan.decision);
-        Ok(Self { model, engine, memory, regions, resize, filled: 0, runs: 0, decider, sequence: 0, has_map: false })
+        let (mut resize, mut stream) = (None, None);
+        match &plan.front_end {
+            FrontEnd::Raw => {}
+            FrontEnd::Image(config) => resize = Some(AreaResize::new(config)),
+            FrontEnd::LogMel(config) => stream = LogMelStream::new(LogMel::of(&model, config), sound),
+        }
+        Ok(Self {
+            model,
+            engine,
+            scores: bytemuck::cast_slice_mut(scores),
+            memory,
+            regions,
+            resize,
+            sound: stream,
+            filled: 0,
+            runs: 0,
+            aggregator: Aggregator::new(plan.decision.aggregate),
+            decider: Decider::new(plan.decision),
+            sequence: 0,
+            has_map: false,
+        })
     }
 
-    /// Takes samples off the front of `samples`, up to the end of a frame; its verdict, or `None` when all samples are
-    /// taken and the frame is not yet complete. How the stream is cut makes no difference.
+    /// Takes samples off the front of `samples`, up to the end of a frame (of sound: of a window of frames that is due); its
+    /// verdict, or `None` when all samples are taken and the frame is not yet complete. How the stream is cut makes no
+    /// difference.
     // A function of its own in every image, so that what it takes of the stack can be read there.
     #[inline(never)]
     pub fn push(&mut self, samples: &mut &[u8]) -> Option<Verdict> {
@@ -160,25 +211,37 @@ impl<'a, I: Isa> Monitor<'a, I> {
                 }
                 Some(self.verdict(outcome))
             }
+            FrontEnd::LogMel(_) => {
+                let outcome = self.listen(samples)?;
+                Some(self.verdict(outcome))
+            }
         }
     }
 
     /// Says that the sensor's frame is over: one of which samples are missing is [`SensorFault::Dropped`], and the next
-    /// sample begins a new frame. `None` where no frame was begun.
+    /// sample begins a new frame. `None` where no frame was begun, and of sound, which has no frames of its own and may end
+    /// anywhere.
     pub fn end_of_frame(&mut self) -> Option<Verdict> {
         let begun = self.filled > 0 || self.resize.as_ref().is_some_and(|resize| !resize.is_empty());
+        let verdict = begun.then(|| self.gap());
         self.discard();
-        if begun {
-            // Rows before a gap and rows behind it make no window.
-            self.runs = 0;
-        }
-        begun.then(|| self.verdict(Outcome::SensorFault(SensorFault::Dropped)))
+        verdict
+    }
+
+    /// Says that samples were lost: what was begun is [`SensorFault::Dropped`], and the next sample begins a new frame or
+    /// window. Scores and alarm stay.
+    pub fn gap(&mut self) -> Verdict {
+        self.discard();
+        // Rows before a gap and rows behind it make no window.
+        self.runs = 0;
+        self.verdict(Outcome::SensorFault(SensorFault::Dropped))
     }
 
     /// Forgets scores, alarm and a frame that was begun; numbering goes on.
     pub fn reset(&mut self) {
         self.discard();
         self.runs = 0;
+        self.aggregator = Aggregator::new(self.model.plan().decision.aggregate);
         self.decider.reset();
         self.has_map = false;
     }
@@ -188,6 +251,9 @@ impl<'a, I: Isa> Monitor<'a, I> {
         self.filled = 0;
         if let Some(resize) = &mut self.resize {
             resize.restart();
+        }
+        if let Some(sound) = &mut self.sound {
+            sound.restart();
         }
     }
 
@@ -210,7 +276,13 @@ impl<'a, I: Isa> Monitor<'a, I> {
         self.has_map.then_some((map, size))
     }
 
-    /// The bytes of the model's input as the last inference left it: itself where the plan keeps it to the end.
+    /// The features of the last frame of sound in 1/65536 dB, the lowest band first; none of other front ends.
+    pub fn decibels(&self) -> &[i32] {
+        self.sound.as_ref().map_or(&[], LogMelStream::decibels)
+    }
+
+    /// The bytes of the model's input as the last inference left it: itself where the plan keeps it to the end, until the
+    /// next samples come.
     pub fn input(&self) -> &[i8] {
         self.engine.input(self.arena())
     }
@@ -251,6 +323,20 @@ impl<'a, I: Isa> Monitor<'a, I> {
             Err(Rejection::SensorFault(fault)) => Outcome::SensorFault(fault),
             Err(Rejection::PartNotFound | Rejection::Setup(_)) => Outcome::PartNotFound,
         }
+    }
+
+    /// Takes sound up to the next window that is due, and looks at it.
+    fn listen(&mut self, samples: &mut &[u8]) -> Option<Outcome> {
+        let sound = self.sound.as_mut()?;
+        let begin = self.regions.frame_words().saturating_sub(self.regions.spectrum_words);
+        while !sound.push(samples, self.memory.get_mut(begin..).unwrap_or(&mut []))? {
+            self.has_map = false;
+        }
+        if let Err(fault) = sound.check_sensor() {
+            return Some(Outcome::SensorFault(fault));
+        }
+        sound.input(self.engine.input_mut(arena(self.memory, self.regions)));
+        Some(self.infer())
     }
 
     /// Runs the model on the input in the arena, scores and decides.
@@ -301,7 +387,11 @@ impl<'a, I: Isa> Monitor<'a, I> {
             }
         };
         self.has_map = matches!(plan.detector, Detector::Reconstruction(_));
-        let decided = self.decider.push(score);
+        let aggregated = self.aggregator.push(score, self.scores);
+        if !self.aggregator.is_full(self.scores) {
+            return Outcome::Scored { score, smoothed: aggregated, class, abnormal: false };
+        }
+        let decided = self.decider.push(aggregated);
         Outcome::Scored { score, smoothed: decided.smoothed, class, abnormal: decided.abnormal }
     }
 }

@@ -98,25 +98,43 @@ fn row(rows: &[u32], y: usize, width: usize) -> &[u32] {
     rows.get(y * width..).and_then(|rest| rest.get(..width)).unwrap_or(&[])
 }
 
+/// The largest values of many.
+pub(crate) struct Top<T> {
+    count: usize,
+    largest: BinaryHeap<T, Min, TOP_K_MAX>,
+}
+
+impl<T: Ord> Top<T> {
+    /// The largest `count`, at most [`TOP_K_MAX`].
+    pub(crate) const fn new(count: usize) -> Self {
+        Self { count, largest: BinaryHeap::new() }
+    }
+
+    pub(crate) fn push(&mut self, value: T) {
+        if self.largest.len() >= self.count {
+            if self.largest.peek().is_none_or(|least| value <= *least) {
+                return;
+            }
+            self.largest.pop();
+        }
+        // There is room: the heap holds fewer than `count` values here.
+        let _ = self.largest.push(value);
+    }
+
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.largest.iter()
+    }
+}
+
 /// Mean of the `count` largest values, of all where `count` is 0; 0 of an empty map.
 fn top_mean(map: &[u32], count: usize) -> i32 {
     let all = |values: usize| values.max(1) as u64;
     if count == 0 || count >= map.len() {
         return (map.iter().map(|&value| u64::from(value)).sum::<u64>() / all(map.len())) as i32;
     }
-    let count = count.min(TOP_K_MAX);
-    let mut largest = BinaryHeap::<u32, Min, TOP_K_MAX>::new();
-    for &value in map {
-        if largest.len() == count {
-            if largest.peek().is_some_and(|&least| value <= least) {
-                continue;
-            }
-            largest.pop();
-        }
-        // There is room: the heap holds fewer than `count` values here.
-        let _ = largest.push(value);
-    }
-    (largest.iter().map(|&value| u64::from(value)).sum::<u64>() / all(largest.len())) as i32
+    let mut top = Top::new(count.min(TOP_K_MAX));
+    map.iter().for_each(|&value| top.push(value));
+    (top.values().map(|&value| u64::from(value)).sum::<u64>() / all(top.values().count())) as i32
 }
 
 /// Score of a classifier's output.

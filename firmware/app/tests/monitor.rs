@@ -8,16 +8,18 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use embedded_hal::digital::{ErrorType, OutputPin};
+use neji_app::frontend::log_mel::LogMelStream;
 use neji_app::{
     AlarmPin, AlarmPolarity, FrameDecoder, Monitor, MonitorError, Outcome, Report, ReportWriter, Sensor, SensorFault,
     SetupError, Station, Verdict,
 };
 use neji_engine::{Int8Only, Portable, RunError};
 use neji_format::{
-    AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, ImageFrontEnd, Metrics, Model, Multiplier, Operator,
-    Photometric, PixelFormat, Plan, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Reshape, Shape, Size,
+    Aggregate, AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, ImageFrontEnd, Metrics, Model, Multiplier,
+    Operator, Photometric, PixelFormat, Plan, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Reshape, Shape, Size,
     Streaming, Tensor, Window,
 };
+use neji_tables::{Settings, Tables, quantizer};
 use proptest::prelude::*;
 
 const FRAME: usize = 64;
@@ -81,7 +83,7 @@ fn blob_of(element: Element, front_end: FrontEnd) -> AlignedBytes {
             smoothing: 1 << 15,
             required: 2,
             window: 3,
-            score_unit: 1.0,
+            ..Decision::EACH
         },
         input: tensor(0),
         output: tensor(second),
@@ -324,4 +326,133 @@ fn a_window_that_streams_is_scored_once_it_is_full() {
     assert_eq!(push(&mut monitor, 19), (true, true));
     assert!(monitor.end_of_frame().is_none());
     assert_eq!(push(&mut monitor, 20), (true, true));
+}
+
+/// Windows of eight frames of eight bands; every second frame begins one.
+const SOUND: Settings = Settings {
+    sample_rate: 8000,
+    fft_len: 64,
+    hop: 32,
+    mels: 8,
+    context: 8,
+    stride: 2,
+    centered: false,
+    range_min: 2,
+    saturated_max: 500,
+    ..Settings::MLPERF
+};
+/// Samples of the first window and from one to the next.
+const FIRST: usize = 64 + 32 * 7;
+const NEXT: usize = 64;
+
+/// The model with an ear in place of an eye.
+fn listener(decision: Decision) -> AlignedBytes {
+    let bytes = blob(FrontEnd::Raw);
+    let model = Model::parse(bytes.as_slice()).unwrap();
+    let mut constants = Vec::new();
+    let front_end = FrontEnd::LogMel(Tables::new(SOUND).push(&[quantizer(-175.0, 10.0, 0.1)], &mut constants));
+    let plan = Plan { front_end, decision, ..*model.plan() };
+    let arena_bytes = model.arena_bytes() as u32;
+    AlignedBytes::new(&Blob { plan, operators: model.operators().collect(), constants, arena_bytes }.encode())
+}
+
+/// Noise that becomes louder and quieter.
+fn sound(len: usize) -> Vec<u8> {
+    let mut state = 3u32;
+    let mut sample = |n: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let swell = 40 + ((n / 100) % 7) as i32 * 600;
+        ((state >> 16) as i32 - 32768) * swell / 32768
+    };
+    (0..len).flat_map(|n| (sample(n) as i16).to_le_bytes()).collect()
+}
+
+/// What the model must say of each window: it can't reconstruct what lies above 0, and the worst element counts.
+fn expected_scores(stream: &[u8]) -> Vec<i32> {
+    let tables = Tables::new(SOUND);
+    let quantizers = [quantizer(-175.0, 10.0, 0.1)];
+    let config = tables.log_mel(&quantizers, Element::I8, -128);
+    let (mut memory, mut work) = (vec![0; config.memory_words()], vec![0; config.work_words()]);
+    let mut front_end = LogMelStream::new(config, &mut memory).unwrap();
+    let (mut rest, mut scores, mut input) = (stream, Vec::new(), [0; 64]);
+    while let Some(due) = front_end.push(&mut rest, &mut work) {
+        if due {
+            front_end.input(&mut input);
+            let worst = input.into_iter().max().unwrap().max(0);
+            scores.push((16 * i32::from(worst)).min(4095).pow(2));
+        }
+    }
+    scores
+}
+
+fn scored(verdict: &Verdict) -> (i32, i32, bool) {
+    let Outcome::Scored { score, smoothed, abnormal, .. } = verdict.outcome else { panic!("{verdict:?}") };
+    (score, smoothed, abnormal)
+}
+
+#[test]
+fn sound_is_scored_window_by_window() {
+    let bytes = listener(Decision { threshold: 60_000, release: 60_000, ..Decision::EACH });
+    let stream = sound(FIRST + NEXT * 40 + 63);
+    let found = verdicts(&bytes, &stream, &[usize::MAX]);
+    let expected = expected_scores(&stream);
+    assert_eq!(found.len(), 41);
+    let scores: Vec<i32> = found.iter().map(|verdict| scored(verdict).0).collect();
+    assert_eq!(scores, expected);
+    assert!(found.iter().all(|verdict| verdict.alarm == (scored(verdict).0 > 60_000)));
+    assert!(found.iter().any(|verdict| verdict.alarm) && !found.iter().all(|verdict| verdict.alarm));
+}
+
+#[test]
+fn what_stands_for_the_last_scores_decides() {
+    let decision =
+        Decision { aggregate: Aggregate::Mean, scores: 4, threshold: 60_000, release: 50_000, ..Decision::EACH };
+    let stream = sound(FIRST + NEXT * 20);
+    let found = verdicts(&listener(decision), &stream, &[usize::MAX]);
+    let scores: Vec<i32> = found.iter().map(|verdict| scored(verdict).0).collect();
+    for (index, verdict) in found.iter().enumerate() {
+        let last = &scores[(index + 1).saturating_sub(4)..=index];
+        let mean = (last.iter().map(|&score| i64::from(score)).sum::<i64>() / last.len() as i64) as i32;
+        let level = if index > 0 && found[index - 1].alarm { 50_000 } else { 60_000 };
+        assert_eq!(scored(verdict), (scores[index], mean, index >= 3 && mean > level), "{index}");
+    }
+    assert!(found.iter().any(|verdict| verdict.alarm));
+}
+
+#[test]
+fn after_a_gap_or_a_stuck_sensor_a_window_is_whole_again() {
+    let bytes = listener(Decision { threshold: i32::MAX, release: 0, ..Decision::EACH });
+    let model = Model::parse(bytes.as_slice()).unwrap();
+    let mut memory = vec![0x33; Monitor::<Portable>::memory_bytes(&model)];
+    let mut monitor = Monitor::<Portable>::new(model, &mut memory).unwrap();
+    let stream = sound(2 * FIRST);
+    // Half a sample is lost with the window.
+    assert_eq!(monitor.push(&mut &stream[..2 * FIRST - 1]), None);
+    assert_eq!(monitor.gap().outcome, Outcome::SensorFault(SensorFault::Dropped));
+    let verdict = monitor.push(&mut &stream[..2 * FIRST]).expect("a whole window");
+    assert_eq!(scored(&verdict).0, expected_scores(&stream[..2 * FIRST])[0]);
+    assert_eq!(monitor.decibels().len(), 8);
+    assert!(monitor.map().is_some());
+    // Sound may end anywhere.
+    assert_eq!(monitor.push(&mut &stream[..77]), None);
+    assert_eq!(monitor.end_of_frame(), None);
+    assert_eq!(monitor.push(&mut &stream[..2 * FIRST - 1]), None);
+    let verdict = monitor.push(&mut &stream[2 * FIRST - 1..2 * FIRST]).expect("a whole window");
+    assert_eq!((verdict.sequence, scored(&verdict).0), (2, expected_scores(&stream[..2 * FIRST])[0]));
+    let stuck = monitor.push(&mut &[9, 1].repeat(NEXT)[..]).expect("a whole window");
+    assert_eq!(stuck.outcome, Outcome::SensorFault(SensorFault::Constant));
+    let full_scale = [0, 0x80, 0xff, 0x7f].repeat(NEXT / 2);
+    let clipped = monitor.push(&mut &full_scale[..]).expect("a whole window");
+    assert_eq!(clipped.outcome, Outcome::SensorFault(SensorFault::Saturated));
+    assert_eq!(monitor.map(), None);
+}
+
+proptest! {
+    #[test]
+    fn cuts_of_sound_make_no_difference(cuts in prop::collection::vec(1usize..700, 1..12)) {
+        let decision = Decision { aggregate: Aggregate::TopK(2), scores: 3, threshold: 60_000, ..Decision::EACH };
+        let bytes = listener(decision);
+        let stream = sound(FIRST + NEXT * 5);
+        prop_assert_eq!(verdicts(&bytes, &stream, &cuts), verdicts(&bytes, &stream, &[usize::MAX]));
+    }
 }

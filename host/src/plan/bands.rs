@@ -286,7 +286,7 @@ mod tests {
             task: None,
             detector: DetectorSettings::default(),
             weights: None,
-            decision: Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 },
+            decision: Decision::EACH,
             provenance: Provenance {
                 neji_version: "0",
                 name: "bands",

@@ -470,7 +470,7 @@ mod tests {
             task: None,
             detector: DetectorSettings::default(),
             weights: None,
-            decision: Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 },
+            decision: Decision::EACH,
             provenance: crate::tflite::provenance(b"", "network"),
         };
         assemble(lowered, memory, &edges)

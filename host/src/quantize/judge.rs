@@ -102,5 +102,6 @@ pub fn at(threshold: f64, median: f64, hysteresis: f32, unit: f32) -> Levels {
 pub fn decision(settings: &DecisionSettings, levels: Levels, score_unit: f32) -> Decision {
     let smoothing = (settings.smoothing * 32768.0).round().clamp(1.0, 32768.0) as u16;
     let Levels { threshold, release } = levels;
-    Decision { threshold, release, smoothing, required: settings.required, window: settings.window, score_unit }
+    let (required, window) = (settings.required, settings.window);
+    Decision { threshold, release, smoothing, required, window, score_unit, ..Decision::EACH }
 }

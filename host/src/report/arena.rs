@@ -117,7 +117,7 @@ mod tests {
     fn lifetimes_by_hand() {
         let tensor = |offset, shape| Tensor { offset, shape, scale: 1.0, zero_point: 0 };
         let (input, output) = (tensor(0, Shape::new(2, 4, 1)), tensor(16, Shape::new(1, 1, 8)));
-        let decision = Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 };
+        let decision = Decision::EACH;
         let provenance = Provenance {
             neji_version: "0",
             name: "map",

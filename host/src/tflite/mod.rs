@@ -63,7 +63,7 @@ pub fn to_streaming_blob(bytes: &[u8], name: &str, hop: u32) -> Result<AlignedBy
 }
 
 fn blob(bytes: &[u8], name: &str, lowered: &Lowered, memory: Memory) -> Result<AlignedBytes> {
-    let decision = Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 };
+    let decision = Decision::EACH;
     let edges = Edges {
         front_end: FrontEnd::Raw,
         task: None,

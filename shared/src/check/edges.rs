@@ -1,14 +1,16 @@
 //! Front end, detector and decision.
 
-use super::{constant, is_normal, sum};
+use super::{constant, is_normal, sound, sum};
 use crate::decode::Model;
-use crate::detector::{Classifier, Decision, Detector, Reconstruction};
+use crate::detector::{Aggregate, Classifier, Decision, Detector, Reconstruction};
 use crate::error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place, StreamingFault};
 use crate::front_end::{Alignment, FrontEnd, ImageFrontEnd, Photometric, Size};
 use crate::plan::Plan;
 
 /// Most pixels of a frame: the sum of all grey levels still fits 32 bits.
 const PIXELS_MAX: u32 = 1 << 24;
+/// Most scores that an aggregate stands for.
+const SCORES_MAX: u16 = 4096;
 
 /// Pixels of a size, which fit 32 bits.
 fn pixels(size: Size) -> u32 {
@@ -16,12 +18,14 @@ fn pixels(size: Size) -> u32 {
 }
 
 /// Checks the front end and that it fills the model's input.
-pub(super) fn front_end(plan: &Plan<'_>) -> Result<(), DecodeError> {
+pub(super) fn front_end(model: &Model<'_>) -> Result<(), DecodeError> {
+    let plan = model.plan();
     match &plan.front_end {
         FrontEnd::Raw => Ok(()),
         FrontEnd::Image(image_front_end) => {
             image(image_front_end, plan.input.shape.len() as u32).map_err(DecodeError::FrontEnd)
         }
+        FrontEnd::LogMel(config) => sound::log_mel(model, config),
     }
 }
 
@@ -94,7 +98,7 @@ pub(super) fn streaming(model: &Model<'_>) -> Result<(), DecodeError> {
     if streaming.full_after == 0 {
         return fault(StreamingFault::FullAfter);
     }
-    if plan.front_end != FrontEnd::Raw || matches!(plan.detector, Detector::Reconstruction(_)) {
+    if matches!(plan.front_end, FrontEnd::Image(_)) || matches!(plan.detector, Detector::Reconstruction(_)) {
         return fault(StreamingFault::Edges);
     }
     Ok(())
@@ -150,7 +154,11 @@ fn classifier(plan: &Plan<'_>, params: &Classifier) -> Result<(), DetectorFault>
 
 /// Checks the decision.
 pub(super) fn decision(decision: &Decision) -> Result<(), DecodeError> {
-    let fault = if decision.release > decision.threshold {
+    let fault = if !(1..=SCORES_MAX).contains(&decision.scores) {
+        DecisionFault::Scores
+    } else if matches!(decision.aggregate, Aggregate::TopK(count) if !(1..=64).contains(&count)) {
+        DecisionFault::Aggregate
+    } else if decision.release > decision.threshold {
         DecisionFault::Release
     } else if !(1..=32768).contains(&decision.smoothing) {
         DecisionFault::Smoothing

@@ -7,6 +7,7 @@ mod edges;
 mod flow;
 mod geometry;
 mod operator;
+mod sound;
 mod sum;
 
 use crate::decode::Model;
@@ -32,7 +33,7 @@ pub(crate) fn model(model: &Model<'_>) -> Result<(), DecodeError> {
     }
     flow::output(model)?;
     edges::streaming(model)?;
-    edges::front_end(plan)?;
+    edges::front_end(model)?;
     edges::detector(model)?;
     edges::decision(&plan.decision)
 }

@@ -5,24 +5,25 @@
 
 use neji_format::header::{CRC_OFFSET, checksum};
 use neji_format::{
-    Add, AlignedBytes, Alignment, Blob, Classifier, ClassifierScore, Concat, Constant, Conv2d, Decision,
-    DepthwiseConv2d, Detector, Element, FrontEnd, FullyConnected, ImageFrontEnd, Load, Lut, LutFunction, MaskThreshold,
-    Mean, Metrics, Mul, Multiplier, Operator, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind,
-    Provenance, Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax, Streaming,
-    Tensor, TransposeConv2d, Window, push_constant,
+    Add, Aggregate, AlignedBytes, Alignment, Band, BandQuantizer, Blob, Classifier, ClassifierScore, Concat, Constant,
+    Conv2d, Decision, DepthwiseConv2d, Detector, Element, Epsilon, FrontEnd, FullyConnected, ImageFrontEnd, Load,
+    LogMelFrontEnd, Lut, LutFunction, MaskThreshold, Mean, Metrics, Mul, Multiplier, Operator, Pad, Photometric,
+    PixelFormat, Plan, Polarity, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Requantization, Reshape,
+    ResizeNearest, Shape, Sigmoid, Size, Softmax, Streaming, Tensor, TransposeConv2d, Window, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
 pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shift: -7 };
 
 /// The blobs with the names of their golden files.
-pub(crate) fn all() -> [(&'static str, Blob<'static>); 5] {
+pub(crate) fn all() -> [(&'static str, Blob<'static>); 6] {
     [
-        ("v3_autoencoder", autoencoder()),
-        ("v3_classifier", classifier()),
-        ("v3_operators", operators()),
-        ("v3_int16", int16()),
-        ("v3_streaming", streaming()),
+        ("v4_autoencoder", autoencoder()),
+        ("v4_classifier", classifier()),
+        ("v4_operators", operators()),
+        ("v4_int16", int16()),
+        ("v4_streaming", streaming()),
+        ("v4_listener", listener()),
     ]
 }
 
@@ -83,6 +84,8 @@ fn blob(input: Tensor, output: Tensor, arena_bytes: u32) -> Blob<'static> {
             streaming: None,
             detector: Detector::None,
             decision: Decision {
+                aggregate: Aggregate::Mean,
+                scores: 1,
                 threshold: 1000,
                 release: 800,
                 smoothing: 16384,
@@ -432,6 +435,58 @@ pub(crate) fn streaming() -> Blob<'static> {
     blob.operators = [list.clone(), list].concat();
     blob.plan.streaming = Some(Streaming { phases: 2, full_after: 6, state_bytes: 20 });
     blob.plan.detector = Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin });
+    blob
+}
+
+/// A dense autoencoder 8 - 2 - 8 of two frames of four bands, judged by the larger half of the last six scores.
+pub(crate) fn listener() -> Blob<'static> {
+    let [input, code, output] = [tensor(0, 2, 4, 1), tensor(8, 1, 1, 2), tensor(12, 2, 4, 1)];
+    let mut blob = blob(input, output, 20);
+    let constants = &mut blob.constants;
+    blob.operators = vec![
+        Operator::FullyConnected(FullyConnected {
+            input,
+            output: code,
+            weights: weights(constants, 16),
+            requantization: requantization(constants, 2),
+        }),
+        Operator::FullyConnected(FullyConnected {
+            input: code,
+            output,
+            weights: weights(constants, 16),
+            requantization: requantization(constants, 8),
+        }),
+    ];
+    blob.plan.detector = Detector::Reconstruction(Reconstruction {
+        output_to_residual: Multiplier { multiplier: 1 << 30, shift: 5 },
+        weights: None,
+        smooth_radius: 0,
+        top_k: 0,
+    });
+    (blob.plan.decision.aggregate, blob.plan.decision.scores) = (Aggregate::TopK(3), 6);
+    // sin(2 pi k / 16), k = 0 … 4.
+    let sine = [0, 410_903_207, 759_250_125, 992_008_094, 1 << 30].map(i32::to_le_bytes).concat();
+    let window = [0, 9_598, 32_768, 55_938, 65_535, 55_938, 32_768, 9_598].repeat(2);
+    let bands = [(0, 2, 15), (1, 3, 15), (3, 4, 15), (6, 3, 14)]
+        .map(|(first, len, shift)| Band { first, len, shift }.to_words())
+        .concat();
+    let quantizer = BandQuantizer { mean: -40 << 16, multiplier: Multiplier { multiplier: 1 << 30, shift: -15 } };
+    blob.plan.front_end = FrontEnd::LogMel(LogMelFrontEnd {
+        sample_rate: 8000,
+        fft_len: 16,
+        hop: 8,
+        centered: false,
+        window: indices(constants, &window),
+        sine: push_constant(constants, &sine),
+        bands: indices(constants, &bands),
+        weights: indices(constants, &[32_768; 12]),
+        epsilon: Epsilon { mantissa: 1 << 31, shift: 64 },
+        quantizers: push_constant(constants, &quantizer.to_words().map(i32::to_le_bytes).concat()),
+        context: 2,
+        stride: 1,
+        range_min: 2,
+        saturated_max: 500,
+    });
     blob
 }
 

@@ -9,6 +9,8 @@ use neji_format::{Element, FrontEnd, Model, Operator, Shape, Window};
 const MEMORY_BYTES_MAX: usize = 1 << 17;
 /// Most steps that one run may take here, about.
 const WORK_MAX: u64 = 1 << 20;
+/// Bytes of sound that a monitor is given.
+const SOUND_BYTES: usize = 6000;
 /// Bytes on both sides of each memory that nothing may write to, and as few more as badly align it for its elements.
 const GUARD_BYTES: usize = 16;
 /// Bytes of an arena behind those that the model asks for.
@@ -98,11 +100,34 @@ fn infer(model: Model<'_>, data: &[u8], content: u8) -> Vec<i8> {
     output
 }
 
+/// What a monitor says of sound drawn from `data`, which comes in pieces of `piece` bytes, and its last map.
+fn listen(model: Model<'_>, data: &[u8], content: u8, piece: usize) -> (Vec<Verdict>, Option<Vec<u32>>) {
+    let mut memory = Guarded::new(Element::I8, Monitor::<Portable>::memory_bytes(&model), content);
+    let (mut verdicts, mut map) = (Vec::new(), None);
+    if let Ok(mut monitor) = Monitor::<Portable>::new(model, memory.inner()) {
+        let samples: Vec<u8> = endless(data).take(SOUND_BYTES).collect();
+        for mut samples in samples.chunks(piece.min(SOUND_BYTES)) {
+            while let Some(verdict) = monitor.push(&mut samples) {
+                verdicts.push(verdict);
+            }
+            assert!(samples.is_empty(), "samples are left over");
+        }
+        map = monitor.map().map(|(map, _)| map.to_vec());
+        verdicts.push(monitor.gap());
+        assert_eq!(monitor.end_of_frame(), None);
+        let mut numbers = (0..).zip(&verdicts);
+        assert!(numbers.all(|(number, verdict)| verdict.sequence == number));
+    }
+    memory.check();
+    (verdicts, map)
+}
+
 /// What a monitor says of some frames drawn from `data`, which come in pieces of `piece` bytes, and its last map.
 fn watch(model: Model<'_>, data: &[u8], content: u8, piece: usize) -> (Vec<Verdict>, Option<Vec<u32>>) {
     let frame = match &model.plan().front_end {
         FrontEnd::Raw => model.plan().element.bytes_of(&model.plan().input),
         FrontEnd::Image(config) => image::frame_bytes(config),
+        FrontEnd::LogMel(_) => return listen(model, data, content, piece),
     };
     let mut memory = Guarded::new(Element::I8, Monitor::<Portable>::memory_bytes(&model), content);
     let mut verdicts = Vec::new();

@@ -125,7 +125,7 @@ impl Case {
             front_end: FrontEnd::Raw,
             streaming: None,
             detector: Detector::None,
-            decision: Decision { threshold: 0, release: 0, smoothing: 32768, required: 1, window: 1, score_unit: 1.0 },
+            decision: Decision::EACH,
             element,
             input,
             output,

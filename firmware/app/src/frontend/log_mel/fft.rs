@@ -8,11 +8,11 @@
 //! A butterfly `a ± w b` with `|w| = 1` makes components of at most `1 + sqrt 2 < 4` times the largest, so points below
 //! 2^29 stay in i32. Products are i64 and rounded once, which is `smull`, `smlal` on ARMv7-M.
 
+use neji_format::front_end::SINE_BITS;
+
 /// A complex number: real part, imaginary part.
 pub type Complex = [i32; 2];
 
-/// Fraction bits of the sine table.
-pub const SINE_BITS: u32 = 30;
 /// Bits below the sign that a butterfly's operands may have.
 const STAGE_BITS: u32 = 29;
 /// The same for the pass that takes the spectra apart: it adds two points before it rotates.
