@@ -1,13 +1,20 @@
-//! Trivial baselines: what brightness alone can tell.
+//! Trivial baselines: what brightness, or level, alone can tell.
 //!
-//! A detector is only worth its flash if it beats these; a data set on which one of them does well measures light.
+//! A detector is only worth its flash if it beats these; a data set on which one of them does well measures light, or
+//! how far the microphone was.
+
+pub mod sound;
 
 use std::fmt::Write;
 
+use anyhow::Result;
+use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::dataset::{Dataset, GreyImage};
-use crate::evaluate::{MetricError, auroc};
+use crate::dataset::{Dataset, GreyImage, Kind, Sample};
+use crate::evaluate::auroc;
+use crate::render::machine::wave::rms;
+use sound::{centroid, kurtosis};
 
 /// What a trivial statistic reaches.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -55,27 +62,66 @@ pub fn histogram(image: &GreyImage) -> [f64; BINS] {
     bins
 }
 
-/// AUROC of each baseline on the test part, abnormal against good.
+/// AUROC of each baseline on the test part, abnormal against normal.
 ///
 /// # Errors
-/// There are no good or no abnormal test images.
-pub fn measure(data: &Dataset) -> Result<Vec<Baseline>, MetricError> {
+/// There are no normal or no abnormal test samples.
+pub fn measure(data: &Dataset) -> Result<Vec<Baseline>> {
+    match data.kind() {
+        Kind::Images => of_images(data),
+        Kind::Sounds => {
+            let numbers = |sample: &Sample| -> Result<[f64; 3]> {
+                let samples: Vec<f64> = sample.sound()?.samples.iter().map(|&s| s.into()).collect();
+                Ok([rms(&samples), centroid(&samples), kurtosis(&samples)])
+            };
+            of_numbers(data, ["level", "spectral centroid", "kurtosis"], numbers)
+        }
+        Kind::Features => {
+            let numbers = |sample: &Sample| -> Result<[f64; 2]> {
+                let values = &sample.features()?.values;
+                let count = values.len().max(1) as f64;
+                let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+                let square = values.iter().map(|&v| (f64::from(v) - mean).powi(2)).sum::<f64>() / count;
+                Ok([mean, square.sqrt()])
+            };
+            of_numbers(data, ["mean", "deviation"], numbers)
+        }
+    }
+}
+
+fn baseline(name: &'static str, scores: &[f64], data: &Dataset) -> Result<Baseline> {
+    let abnormal: Vec<bool> = data.test.iter().map(|s| s.label > 0).collect();
+    let auroc = auroc(scores, &abnormal)?;
+    Ok(Baseline { name, auroc, folded: auroc.max(1.0 - auroc) })
+}
+
+/// Of a few numbers a sample, each by itself.
+fn of_numbers<const N: usize>(
+    data: &Dataset,
+    names: [&'static str; N],
+    numbers: impl Fn(&Sample) -> Result<[f64; N]> + Send + Sync,
+) -> Result<Vec<Baseline>> {
+    let found = data.test.par_iter().map(numbers).collect::<Result<Vec<_>>>()?;
+    (names.into_iter().enumerate())
+        .map(|(i, name)| baseline(name, &found.iter().map(|numbers| numbers[i]).collect::<Vec<_>>(), data))
+        .collect()
+}
+
+fn of_images(data: &Dataset) -> Result<Vec<Baseline>> {
     let mut mean = [0.0; BINS];
     let good: Vec<_> = data.train.iter().filter(|s| s.label == 0).collect();
     for sample in &good {
-        for (m, h) in mean.iter_mut().zip(histogram(&sample.image)) {
+        for (m, h) in mean.iter_mut().zip(histogram(sample.image()?)) {
             *m += h / good.len() as f64;
         }
     }
     let distance = |image: &GreyImage| mean.iter().zip(histogram(image)).map(|(m, h)| (m - h).abs()).sum::<f64>();
     let statistics: [(&'static str, Statistic<'_>); 3] =
         [("mean brightness", &brightness), ("foreground area", &foreground_area), ("histogram distance", &distance)];
-    let abnormal: Vec<bool> = data.test.iter().map(|s| s.label > 0).collect();
     (statistics.iter())
         .map(|(name, statistic)| {
-            let scores: Vec<f64> = data.test.iter().map(|s| statistic(&s.image)).collect();
-            let auroc = auroc(&scores, &abnormal)?;
-            Ok(Baseline { name, auroc, folded: auroc.max(1.0 - auroc) })
+            let scores = data.test.iter().map(|s| Ok(statistic(s.image()?))).collect::<Result<Vec<f64>>>()?;
+            baseline(name, &scores, data)
         })
         .collect()
 }

@@ -126,8 +126,9 @@ impl FrontEndSettings {
     }
 }
 
-fn pose(config: &ImageFrontEnd, sample: &Sample) -> Result<Pose, Rejection> {
-    measure(config, &sample.image.pixels, &mut vec![0; memory_bytes(config)])
+fn pose(config: &ImageFrontEnd, sample: &Sample) -> anyhow::Result<Pose> {
+    measure(config, &sample.image()?.pixels, &mut vec![0; memory_bytes(config)])
+        .map_err(|rejection| anyhow::anyhow!("{}: {rejection}", sample.path.display()))
 }
 
 /// Fits the front end to training samples.
@@ -136,19 +137,17 @@ fn pose(config: &ImageFrontEnd, sample: &Sample) -> Result<Pose, Rejection> {
 /// half times as large in area as the middle nine tenths of the training parts.
 ///
 /// # Errors
-/// No samples, settings out of range or not fitting the images, or images in which no part is found: the first of them is
-/// named.
+/// No samples, samples that are no images, settings out of range or not fitting them, or images in which no part is found:
+/// the first of them is named.
 pub fn fit(settings: &FrontEndSettings, samples: &[&Sample]) -> anyhow::Result<ImageFrontEnd> {
     settings.validate()?;
     let Some(first) = samples.first() else { bail!("no training images to fit the front end to") };
-    let mut config = settings.unfitted(first.image.size);
+    let mut config = settings.unfitted(first.image()?.size);
     check(&config)
         .map_err(|error| anyhow::anyhow!("{error}"))
         .with_context(|| format!("front_end: images are {} x {}", config.sensor.width, config.sensor.height))?;
     let Some(mut alignment) = config.alignment else { return Ok(config) };
-    let poses = (samples.par_iter())
-        .map(|sample| pose(&config, sample).map_err(|r| anyhow::anyhow!("{}: {r}", sample.path.display())))
-        .collect::<anyhow::Result<Vec<_>>>()?;
+    let poses = samples.par_iter().map(|sample| pose(&config, sample)).collect::<anyhow::Result<Vec<_>>>()?;
     let quantile = |value: fn(&Pose) -> u32, share: f64| {
         let mut all: Vec<u32> = poses.iter().map(value).collect();
         all.sort_unstable();
@@ -165,12 +164,18 @@ pub fn fit(settings: &FrontEndSettings, samples: &[&Sample]) -> anyhow::Result<I
 }
 
 /// Runs the device's front end over samples, in their order.
-pub fn extract_all(config: &ImageFrontEnd, samples: &[&Sample]) -> Vec<Result<Vec<i8>, Rejection>> {
+///
+/// # Errors
+/// A sample that is no image.
+pub fn extract_all(
+    config: &ImageFrontEnd,
+    samples: &[&Sample],
+) -> anyhow::Result<Vec<std::result::Result<Vec<i8>, Rejection>>> {
     (samples.par_iter())
         .map(|sample| {
             let mut out = vec![0; output_len(config)];
-            extract(config, &sample.image.pixels, &mut vec![0; memory_bytes(config)], &mut out)?;
-            Ok(out)
+            let found = extract(config, &sample.image()?.pixels, &mut vec![0; memory_bytes(config)], &mut out);
+            Ok(found.map(|_| out))
         })
         .collect()
 }
@@ -202,7 +207,7 @@ mod tests {
         let alignment = config.alignment.expect("a strip was asked for");
         // A screw is 0.72 to 0.81 of 96 pixels long.
         assert!((70 * 256..90 * 256).contains(&alignment.length), "{}", alignment.length);
-        for (sample, strip) in train.iter().zip(extract_all(&config, &train)) {
+        for (sample, strip) in train.iter().zip(extract_all(&config, &train).expect("images")) {
             let strip = strip.expect("the part is found");
             let mean = |columns: std::ops::Range<usize>| {
                 let sum: i32 = (0..32).flat_map(|row| &strip[row * 96..][columns.clone()]).map(|&q| i32::from(q)).sum();

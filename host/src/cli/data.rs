@@ -6,11 +6,10 @@ use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
 
 use crate::baselines;
-use crate::dataset::{Dataset, Layout};
-use crate::render::machine::baseline;
+use crate::dataset::{self, Dataset, Layout, Options};
 use crate::render::{self, MachineSettings, SetSettings, write_machine_set, write_set};
 
-/// Render example data.
+/// Render example data, look at data.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     #[command(subcommand)]
@@ -23,7 +22,9 @@ enum Command {
     Screws(Screws),
     /// Render the sound of a motor with gearbox and bearing, sound and faulty, as WAV files in the DCASE layout.
     Machine(Machine),
-    /// Write a contact sheet of a data set as one PNG.
+    /// Say what is in a data set: kind, classes, rate or size, durations, levels.
+    Info(Info),
+    /// Write a contact sheet of a set of images as one PNG.
     Preview(Preview),
 }
 
@@ -90,6 +91,17 @@ struct Machine {
 }
 
 #[derive(Debug, ClapArgs)]
+struct Info {
+    /// Data set.
+    data: PathBuf,
+    #[command(flatten)]
+    options: Options,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
 struct Preview {
     /// Data set.
     data: PathBuf,
@@ -112,6 +124,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     match args.command {
         Command::Screws(args) => screws(&args),
         Command::Machine(args) => machine(&args),
+        Command::Info(args) => info(&args),
         Command::Preview(args) => preview(&args),
     }
 }
@@ -148,14 +161,24 @@ fn machine(args: &Machine) -> anyhow::Result<()> {
     let count = write_machine_set(&args.out, &settings, args.force)?;
     println!("{}: {count} clips of {} s at {} Hz", args.out.display(), args.seconds, args.rate);
     if args.test_anomaly > 0 {
-        println!("{}", baselines::table(&baseline::measure(&args.out)?));
+        println!("{}", baselines::table(&baselines::measure(&Dataset::load(&args.out, Layout::Auto)?)?));
+    }
+    Ok(())
+}
+
+fn info(args: &Info) -> anyhow::Result<()> {
+    let data = Dataset::load(&args.data, &args.options)?;
+    let found = dataset::info::info(&data);
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&found)?),
+        false => println!("{}: {found}", args.data.display()),
     }
     Ok(())
 }
 
 fn preview(args: &Preview) -> anyhow::Result<()> {
     let data = Dataset::load(&args.data, Layout::Auto)?;
-    let sheet = contact_sheet(&data, args.columns, args.zoom);
+    let sheet = contact_sheet(&data, args.columns, args.zoom)?;
     save(&sheet, &args.out)
 }
 
@@ -166,22 +189,24 @@ fn save(sheet: &image::GrayImage, path: &Path) -> anyhow::Result<()> {
 }
 
 /// One row a class of the test part, `good` first; each image `zoom` times its size with a dark line between.
-fn contact_sheet(data: &Dataset, columns: u32, zoom: u32) -> image::GrayImage {
-    let (width, height) = (u32::from(data.size.width), u32::from(data.size.height));
+fn contact_sheet(data: &Dataset, columns: u32, zoom: u32) -> anyhow::Result<image::GrayImage> {
+    let size = data.size()?;
+    let (width, height) = (u32::from(size.width), u32::from(size.height));
     let (cell_width, cell_height) = (width * zoom + 2, height * zoom + 2);
     let samples = if data.test.is_empty() { &data.train } else { &data.test };
     let mut sheet = image::GrayImage::new(cell_width * columns, cell_height * data.classes.len() as u32);
     for label in 0..data.classes.len() {
         let own = samples.iter().filter(|s| s.label == label).take(columns as usize);
         for (column, sample) in own.enumerate() {
+            let image = sample.image()?;
             let (left, top) = (column as u32 * cell_width, label as u32 * cell_height);
             for y in 0..height * zoom {
                 for x in 0..width * zoom {
-                    let grey = sample.image.pixels[(y / zoom * width + x / zoom) as usize];
+                    let grey = image.pixels[(y / zoom * width + x / zoom) as usize];
                     sheet.put_pixel(left + x, top + y, image::Luma([grey]));
                 }
             }
         }
     }
-    sheet
+    Ok(sheet)
 }

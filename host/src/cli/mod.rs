@@ -27,7 +27,7 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Render example data.
+    /// Render example data, look at data.
     Data(data::Args),
     /// Train a model.
     Train(train::Args),

@@ -1,15 +1,30 @@
-//! Folders of images as labelled samples.
+//! Folders of recordings as labelled samples: images, sounds, features.
 //!
-//! Two layouts: MVTec's (`train/good`, `test/good`, `test/<defect>`, masks in `ground_truth/<defect>`) and plain class
-//! folders (`train/<class>`, `test/<class>`). Everything is sorted by name, so that the same folder gives the same data.
+//! Layouts: MVTec's (`train/good`, `test/good`, `test/<defect>`, masks in `ground_truth/<defect>`), plain class folders
+//! (`train/<class>`, `test/<class>`), DCASE's (`train/normal_*`, `test/{normal,anomaly}_*`) and long signals, one file a class,
+//! each split by time. What the files are is told by their names: PNG, JPEG and BMP are images, WAV sounds, `.bin` and
+//! two-dimensional `.npy` features, other `.npy` and CSV tables signals, which are sounds once they are scaled to 16 bits.
+//! Everything is sorted by name, so that the same folder gives the same data.
 
+mod array;
+mod features;
+pub mod info;
+mod layout;
 mod load;
+mod series;
+mod signal;
+mod sound;
 
+pub use features::{Features, decode_bin};
+pub use layout::{Domain, Layout};
 pub use load::grey;
+pub use signal::{Form, GreyImage, Kind, Signal};
+pub use sound::{Sound, decode_wav, from_real, from_wide};
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Result, anyhow, bail};
 use neji_format::Size;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -19,100 +34,252 @@ use sha2::{Digest, Sha256};
 
 /// Name of the normal class's folder.
 pub const GOOD: &str = "good";
+/// The same, as DCASE has it.
+pub const NORMAL: &str = "normal";
+/// What is not normal, as DCASE has it.
+pub const ANOMALY: &str = "anomaly";
 
-/// How a data set's folders are named.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "snake_case")]
-pub enum Layout {
-    /// MVTec where `train` holds `good` alone, else class folders.
-    #[default]
-    Auto,
-    /// `train/good`, `test/good`, `test/<defect>`, `ground_truth/<defect>/<name>_mask.png`.
-    Mvtec,
-    /// `train/<class>` and, if there is one, `test/<class>`.
-    Classes,
+/// Whether a class of this name is the normal one.
+pub fn is_normal(class: &str) -> bool {
+    class == GOOD || class == NORMAL
 }
 
-/// An 8-bit grey image, row-major.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GreyImage {
-    /// Width and height.
-    pub size: Size,
-    /// `width * height` grey levels.
-    pub pixels: Vec<u8>,
+/// How a data set is read; what is not said is as the files have it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, clap::Args)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// How the data set's folders are named.
+    #[arg(long, value_enum, default_value_t = Layout::Auto)]
+    pub layout: Layout,
+    /// Samples a second that sounds and signals shall have; others are resampled.
+    #[arg(long, value_name = "HZ")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<u32>,
+    /// Refuse sounds of another rate instead of resampling them.
+    #[arg(long)]
+    pub no_resample: bool,
+    /// The channel of sounds and signals that is taken, from 0; all where absent.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channel: Option<u16>,
+    /// Samples a second of files that do not say it (.npy, CSV); --rate where absent.
+    #[arg(long, value_name = "HZ")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_rate: Option<u32>,
+    /// The value of an .npy or CSV signal that becomes full scale in 16 bits; larger ones are cut off.
+    #[arg(long, value_name = "VALUE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub full_scale: Option<f64>,
+    /// A column of CSV tables, by the name in their first row or by number from 0; several are channels.
+    #[arg(long, value_name = "NAME|N")]
+    pub column: Vec<String>,
+    /// Values of a frame of features; .bin files do not say it.
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bands: Option<usize>,
+    /// Cut sounds and signals into windows of this many frames, each a sample.
+    #[arg(long, value_name = "FRAMES")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub window: Option<usize>,
+    /// Frames from one window to the next; a window where absent.
+    #[arg(long, value_name = "FRAMES", requires = "window")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hop: Option<usize>,
+    /// Share of a long signal, from its end, that is tested (layout signals); 0.3 where absent.
+    #[arg(long, value_name = "SHARE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test_share: Option<f64>,
 }
 
-/// A labelled image.
+impl From<Layout> for Options {
+    fn from(layout: Layout) -> Self {
+        Self { layout, ..Self::default() }
+    }
+}
+
+impl From<&Options> for Options {
+    fn from(options: &Options) -> Self {
+        options.clone()
+    }
+}
+
+/// A labelled recording.
 #[derive(Debug, Clone)]
 pub struct Sample {
     /// Where it was read.
     pub path: PathBuf,
-    /// Path from the data set's folder, with `/`.
+    /// Path from the data set's folder, with `/`; of a window, `@` and the frame in its file with which it begins follow.
     pub name: String,
-    /// Index into [`Dataset::classes`]; 0 is [`GOOD`].
+    /// Index into [`Dataset::classes`]; 0 is the normal class.
     pub label: usize,
     /// Name of the class.
     pub class: String,
-    /// The image.
-    pub image: GreyImage,
-    /// Non-zero where the defect is, where the data says so.
-    pub mask: Option<GreyImage>,
+    /// Machine or section that its name says, such as `id_00` or `section_02`.
+    pub section: Option<String>,
+    /// Domain that its name says.
+    pub domain: Option<Domain>,
+    /// What was recorded.
+    pub signal: Signal,
+    /// The window's frames within its file, at the rate of [`Sample::signal`]; none for a whole file.
+    pub window: Option<Range<usize>>,
     /// SHA-256 of the file, for [`Dataset::hash`].
     pub file_hash: [u8; 32],
 }
 
-/// Labelled images, split into training and test.
+impl Sample {
+    fn other(&self, wanted: Kind) -> anyhow::Error {
+        let found = self.signal.form().kind();
+        anyhow!("{}: the data are {found}, the model takes {wanted}; give data of that kind", self.path.display())
+    }
+
+    /// The image.
+    ///
+    /// # Errors
+    /// It is none; the message names the file and what it is.
+    pub fn image(&self) -> Result<&GreyImage> {
+        match &self.signal {
+            Signal::Image { image, .. } => Ok(image),
+            _ => Err(self.other(Kind::Images)),
+        }
+    }
+
+    /// Non-zero where the defect is, where the data say so.
+    pub fn mask(&self) -> Option<&GreyImage> {
+        match &self.signal {
+            Signal::Image { mask, .. } => mask.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// The sound.
+    ///
+    /// # Errors
+    /// It is none; the message names the file and what it is.
+    pub fn sound(&self) -> Result<&Sound> {
+        match &self.signal {
+            Signal::Sound(sound) => Ok(sound),
+            _ => Err(self.other(Kind::Sounds)),
+        }
+    }
+
+    /// The features.
+    ///
+    /// # Errors
+    /// They are none; the message names the file and what it is.
+    pub fn features(&self) -> Result<&Features> {
+        match &self.signal {
+            Signal::Features(features) => Ok(features),
+            _ => Err(self.other(Kind::Features)),
+        }
+    }
+}
+
+/// Labelled recordings of one kind and form, split into training and test.
 #[derive(Debug, Clone)]
 pub struct Dataset {
-    /// Names of the classes; `good` first, the others sorted.
+    /// Names of the classes; the normal one (`good` or `normal`) first, the others sorted.
     pub classes: Vec<String>,
     /// Training samples, sorted by name.
     pub train: Vec<Sample>,
     /// Test samples, sorted by name.
     pub test: Vec<Sample>,
-    /// Size of every image.
-    pub size: Size,
+    /// What all samples have in common.
+    pub form: Form,
+    /// What was done to the data that one may want to know, such as resampling. [`Dataset::load`] has written it to stderr.
+    pub notices: Vec<String>,
 }
 
 impl Dataset {
-    /// Reads a folder.
+    /// Reads a folder; a [`Layout`] alone will do as options.
     ///
     /// # Errors
-    /// Names the folder or file at fault and what to do: missing or empty folders, no `good`, an image that can't be
-    /// read, images or masks of different sizes.
-    pub fn load(root: &Path, layout: Layout) -> anyhow::Result<Self> {
-        load::load(root, layout)
+    /// Names the folder or file at fault and what to do: missing or empty folders, no normal class, kinds that are mixed, a
+    /// file that can't be read, is cut off or holds no numbers, the same file twice, images, masks or features of different
+    /// sizes, sounds of different rates or channels, options that are missing or don't fit.
+    pub fn load(root: &Path, options: impl Into<Options>) -> Result<Self> {
+        let data = load::load(root, &options.into())?;
+        for notice in &data.notices {
+            eprintln!("{notice}");
+        }
+        Ok(data)
+    }
+
+    /// Images, sounds or features.
+    pub fn kind(&self) -> Kind {
+        self.form.kind()
+    }
+
+    /// Width and height of every image.
+    ///
+    /// # Errors
+    /// The data are no images.
+    pub fn size(&self) -> Result<Size> {
+        match (self.form, self.train.first()) {
+            (Form::Image(size), _) => Ok(size),
+            (_, Some(sample)) => Err(sample.other(Kind::Images)),
+            (form, None) => bail!("the data are {}, the model takes {}", form.kind(), Kind::Images),
+        }
+    }
+
+    /// Machines or sections that the names say, sorted: the classes of a classifier of them.
+    pub fn sections(&self) -> Vec<&str> {
+        let mut all: Vec<&str> = (self.train.iter().chain(&self.test)).filter_map(|s| s.section.as_deref()).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     /// Splits the training samples into two parts, each in the order of names: what to train on and what to validate on.
     ///
     /// Each class gives the rounded `fraction` of its samples to validation, at least one and never all, chosen by `seed`.
+    /// Windows of longer recordings are not chosen but taken from the end of each class, and those before that overlap with
+    /// them are left out: neighbours are alike, and would tell what validation asks.
     ///
     /// # Errors
     /// `fraction` is not between 0 and 1, or a class has fewer than two samples.
-    pub fn split_validation(&self, seed: u64, fraction: f64) -> anyhow::Result<(Vec<&Sample>, Vec<&Sample>)> {
+    pub fn split_validation(&self, seed: u64, fraction: f64) -> Result<(Vec<&Sample>, Vec<&Sample>)> {
         if !(fraction > 0.0 && fraction < 1.0) {
             bail!("the validation share is {fraction}; it must be between 0 and 1");
         }
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut chosen = vec![false; self.train.len()];
+        let mut left_out = vec![false; self.train.len()];
         for (label, class) in self.classes.iter().enumerate() {
             let mut own: Vec<usize> = (0..self.train.len()).filter(|&i| self.train[i].label == label).collect();
             if own.is_empty() {
                 continue;
             }
             if own.len() < 2 {
-                bail!("class {class} has one training image; a validation part needs at least two");
+                bail!("class {class} has one training sample; a validation part needs at least two");
             }
-            own.shuffle(&mut rng);
+            let windows = own.iter().any(|&i| self.train[i].window.is_some());
+            if windows {
+                own.reverse();
+            } else {
+                own.shuffle(&mut rng);
+            }
             let count = ((own.len() as f64 * fraction).round() as usize).clamp(1, own.len() - 1);
             for &i in &own[..count] {
                 chosen[i] = true;
             }
+            // In the order of names the first window of the part is the last that was chosen.
+            let Some(edge) = own.get(count - 1).filter(|_| windows).map(|&i| &self.train[i]) else { continue };
+            let edge_start = edge.window.as_ref().map_or(0, |window| window.start);
+            for &i in &own[count..] {
+                let sample = &self.train[i];
+                let reaches = sample.window.as_ref().is_some_and(|window| window.end > edge_start);
+                left_out[i] = sample.path == edge.path && reaches;
+            }
         }
-        let part =
-            |wanted: bool| (self.train.iter().zip(&chosen)).filter(|(_, c)| **c == wanted).map(|(s, _)| s).collect();
-        Ok((part(false), part(true)))
+        let part = |wanted: bool| -> Vec<&Sample> {
+            let flags = chosen.iter().zip(&left_out);
+            (self.train.iter().zip(flags)).filter(|(_, (c, l))| **c == wanted && !**l).map(|(s, _)| s).collect()
+        };
+        let (train, validation) = (part(false), part(true));
+        if train.is_empty() {
+            bail!("all windows overlap with those of validation; lower the hop or the validation share ({fraction})");
+        }
+        Ok((train, validation))
     }
 
     /// SHA-256 over names and contents of all files, training first, in order.

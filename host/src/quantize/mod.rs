@@ -125,7 +125,7 @@ impl<'a> Quantizer<'a> {
     fn new(experiment: &'a Experiment, trained: &'a Trained, data: &'a Dataset, graph: &'a Graph) -> Result<Self> {
         let (train, validation) = split(experiment, data)?;
         let config = &trained.front_end;
-        let extracted: Vec<(Vec<i8>, usize)> = frontend::extract_all(config, &train)
+        let extracted: Vec<(Vec<i8>, usize)> = frontend::extract_all(config, &train)?
             .into_iter()
             .zip(&train)
             .filter_map(|(image, sample)| Some((image.ok()?, sample.label)))

@@ -9,6 +9,7 @@ use neji_format::{AlignedBytes, Detector, Model, Shape};
 use super::html::{escape, section};
 use super::images::{grey, heat_map};
 use super::run::{RunFolder, ScoreRow};
+use crate::dataset::is_normal;
 use crate::element;
 use crate::simulate::{on_host, read_frame};
 
@@ -28,7 +29,7 @@ struct Picture {
 fn chosen(scores: &[ScoreRow]) -> Vec<(&'static str, Vec<ScoreRow>)> {
     let part = |good: bool, highest_first: bool| {
         let mut rows: Vec<ScoreRow> =
-            scores.iter().filter(|row| (row.label == "good") == good && row.score.is_finite()).cloned().collect();
+            scores.iter().filter(|row| is_normal(&row.label) == good && row.score.is_finite()).cloned().collect();
         rows.sort_by(|a, b| a.score.total_cmp(&b.score));
         if highest_first {
             rows.reverse();

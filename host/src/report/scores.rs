@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::metrics::{BaselineFigure, ClassFigures, Confusion, DefectFigure, Figures, Metrics};
 use super::run::ScoreRow;
 use crate::baselines;
-use crate::dataset::{Dataset, GOOD, Sample};
+use crate::dataset::{Dataset, GOOD, Sample, is_normal};
 use crate::evaluate;
 use crate::graph::Graph;
 use crate::simulate::{on_host, read_frame, real_score, word};
@@ -123,7 +123,7 @@ pub fn measure(
 ) -> anyhow::Result<Metrics> {
     let plan = model.plan();
     let scores: Vec<f64> = rows.iter().map(|row| row.score).collect();
-    let abnormal: Vec<bool> = rows.iter().map(|row| row.label != GOOD).collect();
+    let abnormal: Vec<bool> = rows.iter().map(|row| !is_normal(&row.label)).collect();
     let labels: Vec<usize> = data.test.iter().map(|sample| sample.label).collect();
     let context = || format!("{}: its test part", root.display());
     let confusion = confusion(model, rows)?;
@@ -165,7 +165,7 @@ fn confusion(model: &Model<'_>, rows: &[ScoreRow]) -> anyhow::Result<Confusion> 
     for row in rows {
         let (label, said) = match classifier {
             true => (row.label.as_str(), if scored(row) { row.verdict.as_str() } else { UNSCORED }),
-            false => (if row.label == GOOD { GOOD } else { "bad" }, if row.verdict == GOOD { GOOD } else { "bad" }),
+            false => (if is_normal(&row.label) { GOOD } else { "bad" }, if row.verdict == GOOD { GOOD } else { "bad" }),
         };
         let unknown = || format!("{}: class `{label}`; the model knows {}", row.file, classes.join(", "));
         truth.push(index(label).with_context(unknown)?);

@@ -9,6 +9,7 @@ use neji_format::{AlignedBytes, Model};
 use super::charts::{self, Series};
 use super::html::{escape, section, table};
 use super::run::RunFolder;
+use crate::dataset::is_normal;
 use crate::evaluate;
 
 fn number(value: f64) -> String {
@@ -83,7 +84,7 @@ pub fn curves(folder: &RunFolder) -> Result<String> {
     if folder.scores.is_empty() {
         return Ok(String::new());
     }
-    let scores: Vec<_> = folder.scores.iter().map(|row| (row.score, row.label != "good")).collect();
+    let scores: Vec<_> = folder.scores.iter().map(|row| (row.score, !is_normal(&row.label))).collect();
     let (values, abnormal): (Vec<f64>, Vec<bool>) = scores.into_iter().unzip();
     let roc = evaluate::roc(&values, &abnormal).unwrap_or_default();
     let roc = roc.iter().map(|point| (point.false_alarms, point.detected)).collect();
@@ -92,7 +93,7 @@ pub fn curves(folder: &RunFolder) -> Result<String> {
     let one = |points| [Series { name: "quantized".into(), points }];
     let mut classes: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for row in &folder.scores {
-        classes.entry(if row.label == "good" { "good" } else { "bad" }).or_default().push(row.score);
+        classes.entry(if is_normal(&row.label) { "good" } else { "bad" }).or_default().push(row.score);
     }
     let classes: Vec<_> = classes.into_iter().rev().map(|(name, scores)| (name.to_owned(), scores)).collect();
     let threshold = folder.metrics.as_ref().map(|metrics| metrics.threshold);

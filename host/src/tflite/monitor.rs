@@ -103,13 +103,12 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
                 given == wanted,
                 "the front end gives {given} pixels, the model takes {wanted}; set [front_end] resize or strip in --config"
             );
-            let images = extract_all(&config, &samples).into_iter().flatten();
+            let images = extract_all(&config, &samples)?.into_iter().flatten();
             let inputs: Vec<Vec<i8>> = images.map(|image| element::of_image(lowered.element, &image)).collect();
-            let frame = |sample: &&crate::dataset::Sample| Frame {
-                path: sample.path.clone(),
-                samples: sample.image.pixels.clone(),
+            let frame = |sample: &&crate::dataset::Sample| -> Result<Frame> {
+                Ok(Frame { path: sample.path.clone(), samples: sample.image()?.pixels.clone() })
             };
-            let frames = samples.iter().map(frame).collect();
+            let frames = samples.iter().map(frame).collect::<Result<_>>()?;
             (FrontEnd::Image(config), Some(Normal { frames, inputs, hash: data.hash() }))
         }
     };

@@ -44,9 +44,12 @@ pub enum Ended {
 /// The front end's output for samples, as the model takes it: grey level over 255.
 ///
 /// Samples in which the front end finds no part are left out; their names come back as the second value.
-pub fn images<'d>(config: &ImageFrontEnd, samples: &[&'d Sample]) -> (Images, Vec<&'d str>) {
+///
+/// # Errors
+/// A sample that is no image.
+pub fn images<'d>(config: &ImageFrontEnd, samples: &[&'d Sample]) -> Result<(Images, Vec<&'d str>)> {
     let (mut images, mut rejected) = (Images::default(), Vec::new());
-    for (sample, extracted) in samples.iter().zip(frontend::extract_all(config, samples)) {
+    for (sample, extracted) in samples.iter().zip(frontend::extract_all(config, samples)?) {
         match extracted {
             Ok(values) => {
                 images.pixels.push(values.iter().map(|&q| (f32::from(q) + 128.0) / 255.0).collect());
@@ -55,7 +58,7 @@ pub fn images<'d>(config: &ImageFrontEnd, samples: &[&'d Sample]) -> (Images, Ve
             Err(_) => rejected.push(sample.name.as_str()),
         }
     }
-    (images, rejected)
+    Ok((images, rejected))
 }
 
 /// Trains `experiment` on `data` into `run`, or goes on from its checkpoint where there is one for the same experiment and
@@ -67,8 +70,8 @@ pub fn images<'d>(config: &ImageFrontEnd, samples: &[&'d Sample]) -> (Images, Ve
 pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<Ended> {
     let (samples, held_out) = split(experiment, data)?;
     let front_end = frontend::fit(&experiment.front_end, &samples)?;
-    let (train_images, rejected) = images(&front_end, &samples);
-    let (validation_images, also_rejected) = images(&front_end, &held_out);
+    let (train_images, rejected) = images(&front_end, &samples)?;
+    let (validation_images, also_rejected) = images(&front_end, &held_out)?;
     report_rejected(&[rejected, also_rejected].concat());
     ensure!(
         !train_images.pixels.is_empty(),

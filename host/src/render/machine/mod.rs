@@ -5,7 +5,6 @@
 //! a sound of its own. The room ([`wave::Room`]) answers, the factory's noise lies over it at a given ratio, and the
 //! microphone's gain is any: the level says nothing.
 
-pub mod baseline;
 pub mod fault;
 pub mod set;
 pub mod wave;

@@ -137,8 +137,9 @@ pub fn write_machine_set(out: &Path, settings: &MachineSettings, force: bool) ->
 
 #[cfg(test)]
 mod tests {
-    use super::super::baseline;
     use super::*;
+    use crate::baselines;
+    use crate::dataset::{Dataset, Layout};
 
     const SETTINGS: MachineSettings = MachineSettings {
         train: 3,
@@ -212,7 +213,9 @@ mod tests {
         let root = folder.path().join("machine");
         let settings = MachineSettings { train: 1, test_normal: 60, test_anomaly: 60, ..SETTINGS };
         write_machine_set(&root, &settings, false).expect("written");
-        let baselines = baseline::measure(&root).expect("both classes");
+        let data = Dataset::load(&root, Layout::Auto).expect("loads");
+        assert_eq!((data.train.len(), data.test.len(), data.sections()), (1, 120, vec!["id_00"]));
+        let baselines = baselines::measure(&data).expect("both classes");
         let level = baselines.iter().find(|b| b.name == "level").expect("the level");
         assert!(level.folded < 0.65, "{level:?}");
     }

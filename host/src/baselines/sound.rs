@@ -1,16 +1,8 @@
-//! Trivial baselines of sound: what a number a clip can tell without a model.
+//! Numbers that a sound can be told by without a model.
 //!
-//! Level must tell nothing. Kurtosis may: impacts are what bearings were watched by before there were models.
+//! Level should tell nothing. Kurtosis may: impacts are what bearings were watched by before there were models.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
-use rayon::prelude::*;
-
-use crate::baselines::Baseline;
-use crate::evaluate::auroc;
-
-use super::wave::{cos, rms, sin};
+use crate::render::machine::wave::{cos, sin};
 
 /// Samples of a window of the spectrum.
 const WINDOW: usize = 1024;
@@ -55,39 +47,6 @@ fn fft(data: &mut [(f64, f64)]) {
         data[k] = (even[k].0 + re, even[k].1 + im);
         data[k + count / 2] = (even[k].0 - re, even[k].1 - im);
     }
-}
-
-/// AUROC of each baseline on `test/*.wav` of a set in the DCASE layout, anomalies against normal clips.
-///
-/// # Errors
-/// A file can't be read, or there are no normal or no anomalous clips.
-pub fn measure(root: &Path) -> anyhow::Result<Vec<Baseline>> {
-    let folder = root.join("test");
-    let what = || format!("reading folder {}", folder.display());
-    let mut files: Vec<PathBuf> = (std::fs::read_dir(&folder).with_context(what)?)
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<_, _>>()
-        .with_context(what)?;
-    files.retain(|path| path.extension().is_some_and(|e| e == "wav"));
-    files.sort();
-    let name = |path: &PathBuf| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("anomaly"));
-    let abnormal: Vec<bool> = files.iter().map(name).collect();
-    let found = (files.par_iter())
-        .map(|path| {
-            let read = || -> Result<Vec<f64>, hound::Error> {
-                hound::WavReader::open(path)?.samples::<i16>().map(|s| s.map(f64::from)).collect()
-            };
-            let samples = read().with_context(|| format!("reading {}", path.display()))?;
-            Ok([rms(&samples), centroid(&samples), kurtosis(&samples)])
-        })
-        .collect::<anyhow::Result<Vec<_>>>()?;
-    (["level", "spectral centroid", "kurtosis"].into_iter().enumerate())
-        .map(|(i, name)| {
-            let scores: Vec<f64> = found.iter().map(|f| f[i]).collect();
-            let auroc = auroc(&scores, &abnormal)?;
-            Ok(Baseline { name, auroc, folded: auroc.max(1.0 - auroc) })
-        })
-        .collect()
 }
 
 #[cfg(test)]

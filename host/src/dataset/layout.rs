@@ -1,0 +1,353 @@
+//! Which files a data set has, and what their folders and names say of them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde::{Deserialize, Serialize};
+
+use super::{ANOMALY, GOOD, NORMAL, is_normal};
+
+/// How a data set's folders are named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "snake_case")]
+pub enum Layout {
+    /// MVTec where `train` holds `good` (or `normal`) alone, class folders where it holds others, DCASE where it holds files,
+    /// signals where there is no `train` but files.
+    #[default]
+    Auto,
+    /// `train/good`, `test/good`, `test/<defect>`, `ground_truth/<defect>/<name>_mask.png`.
+    Mvtec,
+    /// `train/<class>` and, if there is one, `test/<class>`.
+    Classes,
+    /// `train/normal_*`, `test/normal_*`, `test/anomaly_*`, or as later years have it `section_00_source_train_normal_*`.
+    Dcase,
+    /// `normal*` and others, each file one long signal of one class, of which the end is tested.
+    Signals,
+}
+
+/// Where a recording of DCASE comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Domain {
+    /// The conditions of most training recordings.
+    Source,
+    /// Others.
+    Target,
+}
+
+/// What a file is by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Picture,
+    Wav,
+    Bin,
+    Npy,
+    Csv,
+}
+
+impl Format {
+    fn of(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_string_lossy().to_lowercase();
+        Some(match extension.as_str() {
+            "png" | "jpg" | "jpeg" | "bmp" => Self::Picture,
+            "wav" | "wave" => Self::Wav,
+            "bin" => Self::Bin,
+            "npy" => Self::Npy,
+            "csv" => Self::Csv,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Picture => "an image",
+            Self::Wav => "a WAV sound",
+            Self::Bin => "features (.bin)",
+            Self::Npy => "an array (.npy)",
+            Self::Csv => "a table (.csv)",
+        }
+    }
+}
+
+const READABLE: &str = "no PNG, JPEG or BMP images, WAV sounds, .bin features, .npy arrays or CSV tables";
+
+/// A file of a data set.
+#[derive(Debug, Clone)]
+pub(super) struct File {
+    pub(super) path: PathBuf,
+    pub(super) label: usize,
+    pub(super) section: Option<String>,
+    pub(super) domain: Option<Domain>,
+}
+
+/// All files of a data set.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) format: Format,
+    pub(super) classes: Vec<String>,
+    pub(super) train: Vec<File>,
+    pub(super) test: Vec<File>,
+    /// There may be masks.
+    pub(super) masks: bool,
+    /// `train` holds signals of which the end is tested; `test` is empty.
+    pub(super) by_time: bool,
+}
+
+/// Entries of a folder, sorted; hidden ones are left out.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| format!("reading folder {}", folder.display()))? {
+        let path = entry.with_context(|| format!("reading folder {}", folder.display()))?.path();
+        if !file_name(&path).starts_with('.') {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// Subfolders of a folder, sorted.
+fn folders(folder: &Path) -> Result<Vec<PathBuf>> {
+    Ok(entries(folder)?.into_iter().filter(|p| p.is_dir()).collect())
+}
+
+/// Files of a folder that are read, sorted. A table beside other files is a list of them and left out.
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found: Vec<PathBuf> =
+        entries(folder)?.into_iter().filter(|p| p.is_file() && Format::of(p).is_some()).collect();
+    if found.iter().any(|p| Format::of(p) != Some(Format::Csv)) {
+        found.retain(|p| Format::of(p) != Some(Format::Csv));
+    }
+    Ok(found)
+}
+
+/// As [`files`], of a folder that must have some.
+fn some_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let found = files(folder)?;
+    ensure!(!found.is_empty(), "{}: {READABLE}; put some there or remove the folder", folder.display());
+    Ok(found)
+}
+
+pub(super) fn find(root: &Path, layout: Layout) -> Result<Found> {
+    ensure!(
+        root.is_dir(),
+        "{}: no such folder; `neji data screws --out DIR` and `neji data machine --out DIR` render one to try",
+        root.display()
+    );
+    let train = root.join("train");
+    let layout = match layout {
+        Layout::Auto => detect(root, &train)?,
+        given => given,
+    };
+    if layout == Layout::Signals {
+        return signals(root);
+    }
+    if !train.is_dir() {
+        let machine = folders(root)?.into_iter().find(|folder| folder.join("train").is_dir());
+        let hint = machine.map(|folder| format!("; {} has one, give that", folder.display())).unwrap_or_default();
+        bail!("{}: no folder `train`; training data go to train/{GOOD}{hint}", root.display());
+    }
+    match layout {
+        Layout::Dcase => dcase(root, &train),
+        _ => class_folders(root, &train, layout == Layout::Mvtec),
+    }
+}
+
+fn detect(root: &Path, train: &Path) -> Result<Layout> {
+    if !train.is_dir() {
+        return Ok(if files(root)?.is_empty() { Layout::Auto } else { Layout::Signals });
+    }
+    let own = folders(train)?;
+    Ok(match own.len() {
+        0 if !files(train)?.is_empty() => Layout::Dcase,
+        1 => Layout::Mvtec,
+        _ => Layout::Classes,
+    })
+}
+
+/// The one format of all files.
+fn format(all: impl Iterator<Item = PathBuf>) -> Result<Format> {
+    let mut first: Option<(PathBuf, Format)> = None;
+    for path in all {
+        let Some(format) = Format::of(&path) else { continue };
+        match &first {
+            None => first = Some((path, format)),
+            Some((known, other)) if *other != format => bail!(
+                "kinds are mixed: {} is {}, {} is {}; keep one kind, move the others elsewhere",
+                known.display(),
+                other.name(),
+                path.display(),
+                format.name()
+            ),
+            Some(_) => {}
+        }
+    }
+    first.map(|(_, format)| format).context("no files")
+}
+
+fn found(classes: Vec<String>, train: Vec<File>, test: Vec<File>, masks: bool) -> Result<Found> {
+    let format = format(train.iter().chain(&test).map(|file| file.path.clone()))?;
+    Ok(Found { format, classes, train, test, masks, by_time: false })
+}
+
+fn class_folders(root: &Path, train_root: &Path, mvtec: bool) -> Result<Found> {
+    let test_root = root.join("test");
+    let mut train = folders(train_root)?;
+    let test = if test_root.is_dir() { folders(&test_root)? } else { Vec::new() };
+    let normal = |p: &PathBuf| is_normal(&file_name(p));
+    for (part, found, what) in [(train_root, &train, "training"), (&test_root, &test, "test")] {
+        let all: Vec<&PathBuf> = found.iter().filter(|p| normal(p)).collect();
+        if let [one, other, ..] = all[..] {
+            bail!("{} and {}: one normal class; put them into one folder", one.display(), other.display());
+        }
+        // There need not be a test part.
+        ensure!(
+            !all.is_empty() || (what == "test" && found.is_empty()),
+            "{}: no folder `{GOOD}` or `{NORMAL}`; normal {what} data go to {}/{GOOD}",
+            part.display(),
+            file_name(part)
+        );
+    }
+    let first = train.iter().find(|p| normal(p)).map(|p| file_name(p)).unwrap_or_default();
+    if mvtec {
+        train.retain(normal);
+    }
+    let mut classes: Vec<String> = train.iter().chain(&test).filter(|p| !normal(p)).map(|p| file_name(p)).collect();
+    classes.sort();
+    classes.dedup();
+    if !mvtec {
+        ensure!(
+            !classes.is_empty(),
+            "{}: one class only; a classifier needs a folder for each class",
+            train_root.display()
+        );
+        let known = |n: &String| train.iter().any(|p| file_name(p) == **n);
+        if let Some(stranger) = classes.iter().find(|n| !known(n)) {
+            bail!("{}: class `{stranger}` is not in {}", test_root.display(), train_root.display());
+        }
+    }
+    classes.insert(0, first);
+    let part = |folders: Vec<PathBuf>| -> Result<Vec<File>> {
+        let mut all = Vec::new();
+        for folder in folders {
+            // The normal class may have its other name here.
+            let label = classes.iter().position(|class| *class == file_name(&folder)).unwrap_or(0);
+            let files = some_files(&folder)?.into_iter();
+            all.extend(files.map(|path| File { path, label, section: None, domain: None }));
+        }
+        Ok(all)
+    };
+    let (train, test) = (part(train)?, part(test)?);
+    found(classes, train, test, mvtec)
+}
+
+/// Label, section and domain that a name of DCASE's says, such as `anomaly_id_02_00000013.wav` or
+/// `section_00_target_test_normal_0003_vel_8.wav`.
+fn parsed(path: PathBuf) -> Result<File> {
+    let name = path.file_stem().map(|n| n.to_string_lossy().to_lowercase()).unwrap_or_default();
+    let words: Vec<&str> = name.split('_').collect();
+    let label = words.iter().find_map(|word| match *word {
+        word if is_normal(word) => Some(0),
+        ANOMALY | "abnormal" => Some(1),
+        _ => None,
+    });
+    let label = label.with_context(|| {
+        format!(
+            "{}: its name says neither {NORMAL} nor {ANOMALY}; DCASE names files normal_id_00_00000000.wav or \
+             section_00_source_train_normal_0000.wav",
+            path.display()
+        )
+    })?;
+    let section = words.windows(2).find_map(|pair| match pair {
+        [kind @ ("id" | "section"), number] if number.bytes().all(|b| b.is_ascii_digit()) && !number.is_empty() => {
+            Some(format!("{kind}_{number}"))
+        }
+        _ => None,
+    });
+    // Attributes come after the label; what they say is no domain.
+    let domain = words.iter().take_while(|word| !is_normal(word) && **word != ANOMALY).find_map(|word| match *word {
+        "source" => Some(Domain::Source),
+        "target" => Some(Domain::Target),
+        _ => None,
+    });
+    Ok(File { path, label, section, domain })
+}
+
+fn dcase(root: &Path, train_root: &Path) -> Result<Found> {
+    let part = |folder: &Path| -> Result<Vec<File>> { some_files(folder)?.into_iter().map(parsed).collect() };
+    let train = part(train_root)?;
+    ensure!(
+        train.iter().any(|file| file.label == 0),
+        "{}: no normal files; those to train on are named {NORMAL}_*",
+        train_root.display()
+    );
+    // In 2021 each domain had a folder.
+    let mut test = Vec::new();
+    for folder in ["test", "source_test", "target_test"].map(|name| root.join(name)) {
+        if folder.is_dir() {
+            test.extend(part(&folder)?);
+        }
+    }
+    found(vec![NORMAL.to_owned(), ANOMALY.to_owned()], train, test, false)
+}
+
+fn signals(root: &Path) -> Result<Found> {
+    let all = some_files(root)?;
+    let stem = |path: &PathBuf| path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
+    let first_word =
+        |path: &PathBuf| stem(path).to_lowercase().split(['_', '-', '.', ' ']).next().unwrap_or_default().to_owned();
+    let normal = |path: &PathBuf| is_normal(first_word(path).trim_end_matches(|c: char| c.is_ascii_digit()));
+    ensure!(
+        all.iter().any(normal),
+        "{}: no folder `train`, and of its files none is normal; name one {NORMAL}*, or lay the files out as train/{GOOD}",
+        root.display()
+    );
+    let mut classes: Vec<String> = all.iter().filter(|path| !normal(path)).map(stem).collect();
+    classes.sort();
+    classes.dedup();
+    classes.insert(0, NORMAL.to_owned());
+    let file = |path: PathBuf| {
+        let label = if normal(&path) { 0 } else { classes.iter().position(|class| *class == stem(&path)).unwrap_or(0) };
+        File { path, label, section: None, domain: None }
+    };
+    let train: Vec<File> = all.into_iter().map(file).collect();
+    let found = found(classes, train, Vec::new(), false)?;
+    ensure!(
+        matches!(found.format, Format::Wav | Format::Npy | Format::Csv),
+        "{}: no folder `train`; training data go to train/{GOOD}",
+        root.display()
+    );
+    Ok(Found { by_time: true, ..found })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(path: &str) -> (usize, Option<String>, Option<Domain>) {
+        let file = parsed(PathBuf::from(path)).expect("labelled");
+        (file.label, file.section, file.domain)
+    }
+
+    #[test]
+    fn names_of_all_years_are_understood() {
+        let section = |name: &str| Some(name.to_owned());
+        assert_eq!(names("normal_id_00_00000007.wav"), (0, section("id_00"), None));
+        assert_eq!(names("anomaly_id_04_00000001_hist_librosa.bin"), (1, section("id_04"), None));
+        assert_eq!(
+            names("section_00_source_train_normal_0000_vel_6.wav"),
+            (0, section("section_00"), Some(Domain::Source))
+        );
+        assert_eq!(names("section_02_target_test_anomaly_0049.wav"), (1, section("section_02"), Some(Domain::Target)));
+        // An attribute is no domain, and no section.
+        assert_eq!(names("section_01_source_test_normal_0001_noise_target_id_9.wav").2, Some(Domain::Source));
+        assert_eq!(names("normal_0001_target.wav"), (0, None, None));
+        let message = parsed(PathBuf::from("section_03_0000.wav")).expect_err("no label").to_string();
+        assert!(message.contains("section_03_0000.wav: its name says neither"), "{message}");
+    }
+}
