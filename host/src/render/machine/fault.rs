@@ -1,8 +1,10 @@
 //! What can be wrong with a rendered machine.
 //!
-//! A fault adds a sound of its own, made from the shaft's turns so that it follows the speed. Rolling element bearings
-//! strike a resonance at the rates of R. B. Randall and J. Antoni, "Rolling element bearing diagnostics—A tutorial",
-//! Mechanical Systems and Signal Processing 25 (2011), section 1, with rollers that slip by about one per cent.
+//! A fault adds a sound of its own, made from the shaft's turns so that it follows the speed. Rollers strike a damaged race,
+//! and the bearing rings, as often as kinematics says for rolling without slip while the outer race stands still: the
+//! ball-pass frequencies BPFO and BPFI, as in R. B. Randall and J. Antoni, "Rolling element bearing diagnostics—A tutorial",
+//! Mechanical Systems and Signal Processing 25(2), 485-520, 2011, doi:10.1016/j.ymssp.2010.07.017. In real bearings rollers
+//! slip, so that impacts come one or two per cent off, at random; here the distance between two deviates by one per cent.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -66,16 +68,13 @@ pub struct Bearing {
 }
 
 impl Bearing {
-    /// Impacts a turn of the shaft when the outer race is damaged: BPFO = n/2 f (1 - d/D cos a), here over f.
-    ///
-    /// Randall and Antoni 2011, equation 1.
+    /// Impacts a turn of the shaft when the outer race is damaged: BPFO / f = n/2 (1 - d/D cos a), f being the shaft's
+    /// frequency and a the contact angle (Randall and Antoni 2011).
     pub fn outer_order(&self) -> f64 {
         f64::from(self.rollers) / 2.0 * (1.0 - self.ratio * self.cos_contact)
     }
 
-    /// Impacts a turn of the shaft when the inner race is damaged: BPFI = n/2 f (1 + d/D cos a), here over f.
-    ///
-    /// Randall and Antoni 2011, equation 2.
+    /// Impacts a turn of the shaft when the inner race is damaged: BPFI / f = n/2 (1 + d/D cos a) (Randall and Antoni 2011).
     pub fn inner_order(&self) -> f64 {
         f64::from(self.rollers) / 2.0 * (1.0 + self.ratio * self.cos_contact)
     }
@@ -207,8 +206,8 @@ mod tests {
 
     #[test]
     fn bearing_frequencies_of_a_6205() {
-        // SKF 6205-2RS, the bearing of Case Western Reserve's data: 9 balls of 0.3126 in on a circle of 1.537 in.
-        // Its published orders: outer race 3.5848, inner race 5.4152.
+        // SKF 6205-2RS JEM, at the drive end in Case Western Reserve's data: 9 balls of 0.3126 in on a circle of 1.537 in.
+        // The orders published with them: outer race 3.5848, inner race 5.4152.
         let bearing = Bearing { rollers: 9, ratio: 0.3126 / 1.537, cos_contact: 1.0 };
         assert!((bearing.outer_order() - 3.5848).abs() < 1e-3, "{}", bearing.outer_order());
         assert!((bearing.inner_order() - 5.4152).abs() < 1e-3, "{}", bearing.inner_order());

@@ -117,7 +117,10 @@ pub fn pink(length: usize, rate: f64, rng: &mut ChaCha8Rng) -> Vec<f64> {
         .collect()
 }
 
-/// A small room: early reflections, then four comb filters that decay exponentially (Schroeder 1962).
+/// A small room: early reflections from taps of a delay line (J. A. Moorer, "About this reverberation business", Computer
+/// Music Journal 3(2), 1979), and beside them four parallel comb filters, the first half of the reverberator of M. R.
+/// Schroeder, "Natural sounding artificial reverberation", Journal of the Audio Engineering Society 10(3), 1962. His
+/// all-passes, which make echoes denser, are left out: what is heard is noise and rings by itself.
 #[derive(Debug, Clone)]
 pub struct Room {
     /// Delay in seconds and gain of each early reflection.
@@ -131,9 +134,10 @@ impl Room {
     /// Draws a room.
     pub fn draw(rng: &mut ChaCha8Rng) -> Self {
         let mut range = |low: f64, high: f64| rng.random_range(low..high);
-        // A wall is 0.7 to 4 m behind.
+        // A wall is 0.7 to 4 m behind the machine: there and back at 343 m/s.
         let early = (0..5).map(|_| (range(0.004, 0.025), range(-0.3, 0.3))).collect();
-        // The reverberation falls by 60 dB in this time: a comb's feedback is 10^(-3 delay / time).
+        // The reverberation falls by 60 dB in this time: a comb's feedback is 10^(-3 delay / time). The longest delay is
+        // about 1.5 times the shortest, as Schroeder asks; each room has its own, 10 % around them.
         let time = range(0.2, 0.35);
         let combs = [0.0297, 0.0371, 0.0411, 0.0437]
             .map(|delay| {
