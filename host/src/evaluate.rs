@@ -167,6 +167,16 @@ pub fn partial_auroc(scores: &[f64], abnormal: &[bool], limit: f64) -> Result<f6
     Ok(area / limit)
 }
 
+/// [`partial_auroc`] moved and scaled so that chance is 1/2 and the best 1 (McClish, Medical Decision Making 9(3), 1989), as
+/// the DCASE challenge reports it with a limit of 0.1.
+///
+/// # Errors
+/// See [`partial_auroc`].
+pub fn standardized_partial_auroc(scores: &[f64], abnormal: &[bool], limit: f64) -> Result<f64, MetricError> {
+    let chance = limit / 2.0;
+    Ok(0.5 * (1.0 + (partial_auroc(scores, abnormal, limit)? - chance) / (1.0 - chance)))
+}
+
 /// The precision-recall curve, a point for each distinct score, highest first.
 ///
 /// # Errors
@@ -352,6 +362,10 @@ mod tests {
         // Up to 1/3 of false alarms half of the abnormal ones are found.
         assert!((partial_auroc(&SCORES, &TRUTH, 1.0 / 3.0).expect("a value") - 0.5).abs() < 1e-12);
         assert!((partial_auroc(&SCORES, &TRUTH, 1.0).expect("a value") - 0.75).abs() < 1e-12);
+        // With a limit of 1 it is the AUROC; chance is 1/2 with any.
+        assert!((standardized_partial_auroc(&SCORES, &TRUTH, 1.0).expect("a value") - 0.75).abs() < 1e-12);
+        let chance = standardized_partial_auroc(&[5.0, 5.0], &[true, false], 0.1).expect("a value");
+        assert!((chance - 0.5).abs() < 1e-12);
         // Precision 1 at recall 1/2, then 2 of 4 at recall 1.
         assert_eq!(average_precision(&SCORES, &TRUTH), Ok(0.75));
         let curve = roc(&SCORES, &TRUTH).expect("a curve");

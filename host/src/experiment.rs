@@ -6,10 +6,11 @@
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use neji_format::Element;
+use neji_format::{Aggregate, Element};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::dataset::Options;
 use crate::frontend::FrontEndSettings;
 
 /// What is learned.
@@ -232,10 +233,30 @@ impl Default for DetectorSettings {
     }
 }
 
+/// What stands for the last scores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum AggregateName {
+    /// Their mean.
+    #[default]
+    Mean,
+    /// The largest.
+    Max,
+    /// The mean of the `top_k` largest.
+    TopK,
+}
+
 /// `[decision]`: from scores to the alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DecisionSettings {
+    /// What stands for the last `scores` scores, and for all of a recording.
+    pub aggregate: AggregateName,
+    /// How many of the largest scores `top_k` takes the mean of, 1 to 64.
+    pub top_k: u16,
+    /// 1 to 4096; absent, 1 of images, and of sounds as many as half of the training recordings have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scores: Option<u16>,
     /// Weight of the newest score in the exponential mean, above 0; 1 takes each score by itself.
     pub smoothing: f32,
     /// The alarm rises when this many of the last `window` scores were abnormal.
@@ -249,7 +270,26 @@ pub struct DecisionSettings {
 
 impl Default for DecisionSettings {
     fn default() -> Self {
-        Self { smoothing: 1.0, required: 1, window: 1, hysteresis: 0.0 }
+        Self {
+            aggregate: AggregateName::default(),
+            top_k: 8,
+            scores: None,
+            smoothing: 1.0,
+            required: 1,
+            window: 1,
+            hysteresis: 0.0,
+        }
+    }
+}
+
+impl DecisionSettings {
+    /// The blob's word for what stands for the last scores.
+    pub fn aggregate(&self) -> Aggregate {
+        match self.aggregate {
+            AggregateName::Mean => Aggregate::Mean,
+            AggregateName::Max => Aggregate::Max,
+            AggregateName::TopK => Aggregate::TopK(self.top_k),
+        }
     }
 }
 
@@ -315,6 +355,9 @@ pub struct Experiment {
     /// Folder of the data, absolute in a run folder's copy.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub data: String,
+    /// How the data are read; rate and bands of a sound front end are its own where they are not said.
+    #[serde(default)]
+    pub data_options: Options,
     /// Samples to input.
     #[serde(default)]
     pub front_end: FrontEndSettings,
@@ -367,6 +410,16 @@ impl Experiment {
         };
         experiment.check()?;
         Ok(experiment)
+    }
+
+    /// How the data are read, resolved.
+    pub fn data_options(&self) -> Options {
+        let mut options = self.data_options.clone();
+        if let Some(sound) = &self.front_end.sound {
+            options.rate = options.rate.or(Some(sound.sample_rate));
+            options.bands = options.bands.or(Some(sound.mels.into()));
+        }
+        options
     }
 
     /// The loss, resolved.
@@ -443,6 +496,12 @@ impl Experiment {
             "decision.required is {}; 1 to decision.window, which is {}",
             decision.required,
             decision.window
+        );
+        ensure!((1..=64).contains(&decision.top_k), "decision.top_k is {}; 1 to 64", decision.top_k);
+        ensure!(
+            decision.scores.is_none_or(|scores| (1..=4096).contains(&scores)),
+            "decision.scores is {}; 1 to 4096",
+            decision.scores.unwrap_or_default()
         );
         ensure!((0.0..=1.0).contains(&decision.hysteresis), "decision.hysteresis is {}; 0 to 1", decision.hysteresis);
         match (self.task, self.loss()) {

@@ -15,12 +15,12 @@ use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use neji_format::ImageFrontEnd;
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, Sample};
 use crate::experiment::Experiment;
 use crate::files::write_whole;
+use crate::frontend::Fitted;
 use crate::graph::Graph;
 
 /// What training found out beside the weights.
@@ -32,8 +32,8 @@ pub struct Trained {
     pub data_hash: String,
     /// Names of the classes, `good` first; an autoencoder's data may have defects in their test part only.
     pub classes: Vec<String>,
-    /// The front end as fitted to the training images.
-    pub front_end: ImageFrontEnd,
+    /// The front end as fitted to the training samples.
+    pub front_end: Fitted,
     /// Epoch whose weights were kept, from 1.
     pub best_epoch: usize,
     /// Its validation loss (its training loss where nothing is kept for validation).

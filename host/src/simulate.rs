@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use neji_app::{Monitor, Outcome, Report, SensorFault, Verdict};
 use neji_engine::Portable;
-use neji_format::{AlignedBytes, Detector, FrontEnd, Model, PixelFormat, Plan};
+use neji_format::{AlignedBytes, Blob, Detector, FrontEnd, Model, PixelFormat, Plan};
 use neji_machine::{Board, Options, Run};
 
-use crate::dataset::grey;
+use crate::dataset::{Sample, Signal, decode_wav, grey};
+use crate::frontend::{Extractor, sound};
 use crate::{tensor_file, tflite};
 
 /// A file as the sensor would give it.
@@ -43,7 +44,7 @@ pub fn model<'a>(path: &Path, bytes: &'a AlignedBytes) -> anyhow::Result<Model<'
         .map_err(|error| anyhow::anyhow!("{}: {error}; `neji quantize` writes a new one", path.display()))
 }
 
-/// Images of folders and files in the order of their names; a folder's own folders are entered.
+/// Images and recordings of folders and files in the order of their names; a folder's own folders are entered.
 ///
 /// # Errors
 /// A path that does not exist or holds no image.
@@ -58,11 +59,13 @@ pub fn image_files(sources: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         for entry in walkdir::WalkDir::new(source).sort_by_file_name() {
             let entry = entry.with_context(|| format!("reading {}: give a folder or image files", source.display()))?;
             let extension = entry.path().extension().unwrap_or_default().to_ascii_lowercase();
-            if entry.file_type().is_file() && ["png", "jpg", "jpeg", "bmp"].iter().any(|known| extension == *known) {
+            if entry.file_type().is_file()
+                && ["png", "jpg", "jpeg", "bmp", "wav"].iter().any(|known| extension == *known)
+            {
                 files.push(entry.into_path());
             }
         }
-        ensure!(files.len() > before, "{}: no PNG, JPEG or BMP images in it", source.display());
+        ensure!(files.len() > before, "{}: no PNG, JPEG, BMP or WAV files in it", source.display());
     }
     Ok(files)
 }
@@ -119,24 +122,55 @@ pub fn read_frame(plan: &Plan<'_>, path: &Path) -> anyhow::Result<Frame> {
     Ok(Frame { path: path.to_owned(), samples })
 }
 
-/// The samples of a WAV file of one channel and 16 bits.
-fn recording(path: &Path, bytes: &[u8], sample_rate: u32) -> anyhow::Result<Vec<u8>> {
-    let what = || format!("reading {}: not a readable WAV file; replace or remove it", path.display());
-    let mut reader = hound::WavReader::new(bytes).with_context(what)?;
-    let spec = reader.spec();
-    ensure!(
-        (spec.channels, spec.bits_per_sample, spec.sample_rate) == (1, 16, sample_rate),
-        "{}: {} channels of {} bits at {} Hz, the model's sensor gives 1 of 16 at {sample_rate}",
-        path.display(),
-        spec.channels,
-        spec.bits_per_sample,
-        spec.sample_rate
-    );
-    let samples = reader.samples::<i16>().collect::<Result<Vec<_>, _>>().with_context(what)?;
-    Ok(samples.into_iter().flat_map(i16::to_le_bytes).collect())
+/// A data set's sample as the model's sensor gives it; features, which no sensor gives, as the inputs that a model
+/// [`without_front_end`] takes.
+///
+/// # Errors
+/// A sample of another kind, size or rate than the model's sensor gives; names the file.
+pub fn frame_of(model: &Model<'_>, sample: &Sample) -> anyhow::Result<Frame> {
+    let plan = *model.plan();
+    let samples = match (&plan.front_end, &sample.signal) {
+        (FrontEnd::Image(config), _) if config.pixel_format == PixelFormat::Rgb888 => {
+            return read_frame(&plan, &sample.path);
+        }
+        (FrontEnd::Image(_), _) => sample.image()?.pixels.clone(),
+        (FrontEnd::LogMel(_), Signal::Features(_)) => {
+            let inputs = Extractor::of(model).inputs(sample)?;
+            let inputs = inputs.map_err(|rejection| anyhow::anyhow!("{}: {rejection}", sample.path.display()))?;
+            inputs.concat().into_iter().map(i8::cast_unsigned).collect()
+        }
+        (FrontEnd::LogMel(config), _) => {
+            sound::heard(config, sample)?;
+            sound::bytes(&sample.sound()?.samples)
+        }
+        (FrontEnd::Raw, _) => return read_frame(&plan, &sample.path),
+    };
+    Ok(Frame { path: sample.path.clone(), samples })
 }
 
-/// Runs the device's monitor over frames; `look` sees each verdict and the monitor behind it: one of an image, of a recording
+/// The blob of a model whose samples are its inputs, for features that were made elsewhere; the rest is as it was.
+pub fn without_front_end(model: &Model<'_>) -> AlignedBytes {
+    let constants = model.bytes().get(model.header().constants_offset as usize..).unwrap_or(&[]).to_vec();
+    let plan = Plan { front_end: FrontEnd::Raw, ..*model.plan() };
+    let blob =
+        Blob { plan, operators: model.operators().collect(), constants, arena_bytes: model.header().arena_bytes };
+    AlignedBytes::new(&blob.encode())
+}
+
+/// The samples of a WAV file of one channel.
+fn recording(path: &Path, bytes: &[u8], sample_rate: u32) -> anyhow::Result<Vec<u8>> {
+    let sound = decode_wav(bytes, None).with_context(|| format!("reading {}", path.display()))?;
+    ensure!(
+        (sound.channels, sound.rate) == (1, sample_rate),
+        "{}: {} channels at {} Hz, the model's sensor gives 1 at {sample_rate}; convert the file",
+        path.display(),
+        sound.channels,
+        sound.rate
+    );
+    Ok(sound::bytes(&sound.samples))
+}
+
+/// Runs the device's monitor over frames; `look` sees each frame's index, a verdict and the monitor behind it: one of an image, of a recording
 /// one of each window.
 ///
 /// With `alone` the monitor forgets between frames, so that each is judged for itself.
@@ -147,22 +181,22 @@ pub fn on_host(
     model: Model<'_>,
     frames: &[Frame],
     alone: bool,
-    mut look: impl FnMut(&Frame, Verdict, &Monitor<'_, Portable>) -> anyhow::Result<()>,
+    mut look: impl FnMut(usize, Verdict, &Monitor<'_, Portable>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut memory = vec![0; Monitor::<Portable>::memory_bytes(&model)];
     let mut monitor = Monitor::<Portable>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let sound = matches!(model.plan().front_end, FrontEnd::LogMel(_));
-    for frame in frames {
+    for (index, frame) in frames.iter().enumerate() {
         if alone {
             monitor.reset();
         }
         let mut samples = frame.samples.as_slice();
         while let Some(verdict) = monitor.push(&mut samples) {
-            look(frame, verdict, &monitor)?;
+            look(index, verdict, &monitor)?;
         }
         // Files of sound make one stream.
         if let Some(verdict) = if alone || !sound { monitor.end_of_frame() } else { None } {
-            look(frame, verdict, &monitor)?;
+            look(index, verdict, &monitor)?;
         }
     }
     Ok(())

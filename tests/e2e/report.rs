@@ -38,7 +38,7 @@ fn names_that_look_like_markup_stay_text() {
     let figures =
         |class: &String| ClassFigures { class: class.clone(), count: 2, recall: None, precision: None, f1: None };
     let row = |label: &String, score| ScoreRow { file: name(2), label: label.clone(), score, verdict: name(3) };
-    let both = Figures { auroc: 1.0, average_precision: 1.0 };
+    let both = Figures { auroc: 1.0, partial_auroc: 1.0, average_precision: 1.0 };
     let folder = RunFolder {
         name: name(4),
         losses: vec![LossRow { epoch: 1.0, train: 0.5, validation: 0.6 }],

@@ -4,11 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
+use neji_app::frontend::log_mel::LogMel;
+use neji_format::{FrontEnd, Model};
 
-use crate::dataset::{Dataset, Layout};
+use crate::dataset::{Dataset, Options};
 use crate::files::write_whole;
 use crate::graph::Graph;
-use crate::report::{Metrics, ScoreRow, scores};
+use crate::report::{Figures, Metrics, ScoreRow, scores};
+use crate::run::Run;
 use crate::simulate;
 
 /// Evaluate a run or a blob on labelled data.
@@ -19,9 +22,9 @@ pub struct Args {
     /// The data set; its test part is scored.
     #[arg(long)]
     pub data: PathBuf,
-    /// How the data set's folders are named.
-    #[arg(long, value_enum, default_value_t = Layout::Auto)]
-    pub layout: Layout,
+    /// How the data set is read; a run's own way, and a model's rate and bands, where nothing is said.
+    #[command(flatten)]
+    pub options: Options,
     /// Where metrics.json and scores.csv go; the run folder by default, and nowhere for a blob.
     #[arg(long)]
     pub out: Option<PathBuf>,
@@ -45,8 +48,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let bytes = simulate::read_blob(&path)?;
     let model = simulate::model(&path, &bytes)?;
-    let data = Dataset::load(&args.data, args.layout)?;
-    ensure!(!data.test.is_empty(), "{}: no test images; put some into test/good and others", args.data.display());
+    let data = Dataset::load(&args.data, options(&model, run, args.options)?)?;
+    ensure!(!data.test.is_empty(), "{}: nothing to test; put samples into test/good and others", args.data.display());
     let rows = scores::quantized(model, &data.test)?;
     let own = run.map(|run| run.join("graph.neji-graph")).filter(|graph| graph.exists());
     let float = match args.float.or(own) {
@@ -66,6 +69,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How data for a model are read.
+fn options(model: &Model<'_>, run: Option<&Path>, given: Options) -> anyhow::Result<Options> {
+    if let Some(run) = run.filter(|_| given == Options::default()) {
+        return Ok(Run::new(run).experiment()?.data_options());
+    }
+    let FrontEnd::LogMel(config) = &model.plan().front_end else { return Ok(given) };
+    let bands = LogMel::of(model, config).bands.len();
+    Ok(Options { rate: given.rate.or(Some(config.sample_rate)), bands: given.bands.or(Some(bands)), ..given })
+}
+
 fn write(out: &Path, json: &str, rows: &[ScoreRow]) -> anyhow::Result<()> {
     std::fs::create_dir_all(out)
         .with_context(|| format!("making {}: give --out a folder that may be written", out.display()))?;
@@ -78,16 +91,17 @@ fn write(out: &Path, json: &str, rows: &[ScoreRow]) -> anyhow::Result<()> {
 }
 
 fn print(metrics: &Metrics) {
-    println!("{} images", metrics.images);
+    println!("{} samples", metrics.images);
     for (count, what) in [(metrics.part_not_found, "no part found"), (metrics.sensor_faults, "sensor fault")] {
         if count > 0 {
             println!("{count} of them: {what}; counted as the largest score");
         }
     }
-    println!("\n{:<24} {:>7} {:>18}", "", "AUROC", "average precision");
+    println!("\n{:<24} {:>7} {:>11} {:>18}", "", "AUROC", "pAUROC 0.1", "average precision");
     let float = metrics.float.iter().map(|figures| ("float", figures));
     for (name, figures) in float.chain([("quantized", &metrics.quantized)]) {
-        println!("{name:<24} {:>7.4} {:>18.4}", figures.auroc, figures.average_precision);
+        let Figures { auroc, partial_auroc, average_precision } = figures;
+        println!("{name:<24} {auroc:>7.4} {partial_auroc:>11.4} {average_precision:>18.4}");
     }
     for row in &metrics.per_defect {
         println!("  {:<22} {:>7.4}   {} images", row.defect, row.auroc, row.count);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::ensure;
 use clap::Args as ClapArgs;
 use neji_app::Verdict;
-use neji_format::Plan;
+use neji_format::{FrontEnd, Plan};
 use neji_machine::{Board, Options, rises, toolchain};
 use serde_json::json;
 
@@ -56,31 +56,36 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let files = simulate::image_files(&args.source)?;
     let frames =
         files.iter().map(|file| simulate::read_frames(&plan, file)).collect::<anyhow::Result<Vec<_>>>()?.concat();
-    let host = || -> anyhow::Result<Vec<Verdict>> {
+    let host = || -> anyhow::Result<(Vec<usize>, Vec<Verdict>)> {
         let mut verdicts = Vec::new();
-        simulate::on_host(model, &frames, false, |_, verdict, _| {
-            verdicts.push(verdict);
+        simulate::on_host(model, &frames, false, |index, verdict, _| {
+            verdicts.push((index, verdict));
             Ok(())
         })?;
-        Ok(verdicts)
+        Ok(verdicts.into_iter().unzip())
     };
     let found = if on_host {
-        Found { verdicts: host()?, ..Found::default() }
+        let (of, verdicts) = host()?;
+        Found { verdicts, of, ..Found::default() }
     } else {
         let root = args.root.map_or_else(toolchain::root, Ok)?;
         let board = Board::find(&root, &args.on)?;
         let options = Options { count_instructions: args.instructions, ..Options::default() };
         let run = simulate::on_board(&board, &model, &frames, options)?;
-        let identical = match args.compare {
-            true => Some(host()?.iter().zip(&run.verdicts).filter(|(a, b)| a == b).count()),
-            false => None,
-        };
+        // Files of sound are one stream: which of them a window ends in is known from running the host as well.
+        let sound = matches!(plan.front_end, FrontEnd::LogMel(_));
+        let host = if args.compare || sound { Some(host()?) } else { None };
+        let identical = host.as_ref().filter(|_| args.compare).map(|(_, verdicts)| {
+            let same = verdicts.iter().zip(&run.verdicts).filter(|(a, b)| a == b).count();
+            if verdicts.len() == run.verdicts.len() { same } else { 0 }
+        });
+        let of = host.map_or_else(|| (0..frames.len()).collect(), |(of, _)| of);
         let alarm_rises = Some(rises(&run.pin_writes, board.settings.alarm_mask));
-        Found { verdicts: run.verdicts, identical, alarm_rises, instructions: run.instructions }
+        Found { verdicts: run.verdicts, of, identical, alarm_rises, instructions: run.instructions }
     };
     let events = alarm_changes(&found.verdicts);
     if let Some(path) = &args.events {
-        write_whole(path, events_csv(&frames, &found.verdicts, &events).as_bytes())?;
+        write_whole(path, events_csv(&frames, &found, &events).as_bytes())?;
     }
     match args.json {
         true => println!("{}", as_json(&plan, &frames, &found)),
@@ -95,6 +100,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 #[derive(Debug, Default)]
 struct Found {
     verdicts: Vec<Verdict>,
+    /// Index of the file in which each ended.
+    of: Vec<usize>,
     /// Verdicts that are the host's bit by bit, where they were compared.
     identical: Option<usize>,
     /// How often the board's alarm pin went high, as the emulated port saw it.
@@ -109,10 +116,19 @@ fn alarm_changes(verdicts: &[Verdict]) -> Vec<usize> {
     verdicts.iter().zip(before).enumerate().filter(|(_, (now, was))| now.alarm != *was).map(|(i, _)| i).collect()
 }
 
-fn events_csv(frames: &[Frame], verdicts: &[Verdict], events: &[usize]) -> String {
+impl Found {
+    /// Each verdict with its file.
+    fn rows<'f>(&self, frames: &'f [Frame]) -> impl Iterator<Item = (&'f Frame, &Verdict)> {
+        self.of.iter().zip(&self.verdicts).filter_map(|(&index, verdict)| Some((frames.get(index)?, verdict)))
+    }
+}
+
+fn events_csv(frames: &[Frame], found: &Found, events: &[usize]) -> String {
+    let rows: Vec<_> = found.rows(frames).collect();
     let line = |&index: &usize| {
-        let state = if verdicts[index].alarm { "on" } else { "off" };
-        format!("{},\"{}\",{state}\n", verdicts[index].sequence, shown(&frames[index].path).replace('"', "\"\""))
+        let (frame, verdict) = rows[index];
+        let state = if verdict.alarm { "on" } else { "off" };
+        format!("{},\"{}\",{state}\n", verdict.sequence, shown(&frame.path).replace('"', "\"\""))
     };
     std::iter::once("sequence,file,alarm\n".to_owned()).chain(events.iter().map(line)).collect()
 }
@@ -123,7 +139,7 @@ fn shown(path: &Path) -> String {
 
 fn print_lines(plan: &Plan<'_>, frames: &[Frame], found: &Found, events: &[usize]) {
     let verdicts = &found.verdicts;
-    for (index, (frame, verdict)) in frames.iter().zip(verdicts).enumerate() {
+    for (index, (frame, verdict)) in found.rows(frames).enumerate() {
         let score = match simulate::real_score(plan, &verdict.outcome) {
             Some(score) => format!("{score:12.4}"),
             None => format!("{:>12}", "-"),
@@ -160,7 +176,7 @@ fn as_json(plan: &Plan<'_>, frames: &[Frame], found: &Found) -> serde_json::Valu
             "verdict": simulate::word(plan, &verdict.outcome),
         })
     };
-    let rows: Vec<_> = frames.iter().zip(&found.verdicts).map(row).collect();
+    let rows: Vec<_> = found.rows(frames).map(row).collect();
     json!({
         "frames": rows, "identical": found.identical, "alarm_rises": found.alarm_rises,
         "instructions": found.instructions,

@@ -43,7 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 
     use anyhow::{Context, bail, ensure};
 
-    use crate::dataset::{Dataset, Layout};
+    use crate::dataset::Dataset;
     use crate::experiment::Experiment;
     use crate::files::write_whole;
     use crate::run::Run;
@@ -54,7 +54,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let mut experiment = Experiment::load(&args.config, &set)?;
     let folder = args.data.unwrap_or_else(|| PathBuf::from(&experiment.data));
     ensure!(!folder.as_os_str().is_empty(), "no data: give --data DIR, or `data` in {}", args.config.display());
-    let data = Dataset::load(&folder, Layout::Auto)?;
+    let data = Dataset::load(&folder, experiment.data_options())?;
     experiment.data = absolute(&folder)?;
 
     let run = Run::new(args.out.unwrap_or_else(|| Path::new("runs").join(&experiment.name)));

@@ -190,8 +190,8 @@ fn banded(lowered: &Lowered, steps: usize, height: u32) -> Option<Lowered> {
 #[cfg(test)]
 mod tests {
     use neji_format::{
-        AlignedBytes, Conv2d, Decision, DepthwiseConv2d, FrontEnd, LutFunction, Metrics, Model, Multiplier, Pool2d,
-        PoolKind, Provenance, Requantization, push_constant,
+        AlignedBytes, Conv2d, Decision, DepthwiseConv2d, LutFunction, Metrics, Model, Multiplier, Pool2d, PoolKind,
+        Provenance, Requantization, push_constant,
     };
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -282,7 +282,7 @@ mod tests {
     fn blob(lowered: &Lowered) -> AlignedBytes {
         let metrics = Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN };
         let edges = Edges {
-            front_end: FrontEnd::Raw,
+            front_end: crate::frontend::Fitted::Raw,
             task: None,
             detector: DetectorSettings::default(),
             weights: None,

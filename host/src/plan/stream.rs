@@ -327,8 +327,8 @@ pub fn stream(lowered: &Lowered, hop: u32) -> Result<Streamed> {
 #[cfg(test)]
 mod tests {
     use neji_format::{
-        AlignedBytes, Constant, Conv2d, Decision, DepthwiseConv2d, FrontEnd, LutFunction, Mean, Multiplier, Pool2d,
-        PoolKind, Requantization, push_constant,
+        AlignedBytes, Constant, Conv2d, Decision, DepthwiseConv2d, LutFunction, Mean, Multiplier, Pool2d, PoolKind,
+        Requantization, push_constant,
     };
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -466,7 +466,7 @@ mod tests {
 
     fn blob(lowered: &Lowered, memory: Memory) -> Result<AlignedBytes> {
         let edges = Edges {
-            front_end: FrontEnd::Raw,
+            front_end: crate::frontend::Fitted::Raw,
             task: None,
             detector: DetectorSettings::default(),
             weights: None,

@@ -3,12 +3,13 @@
 use anyhow::{Result, anyhow, bail, ensure};
 use neji_format::header::ARENA_BYTES_MAX;
 use neji_format::{
-    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Element, FrontEnd, Model, Operator, Plan,
-    Provenance, Reconstruction, Streaming, Tensor, push_constant,
+    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Element, Model, Operator, Plan, Provenance,
+    Reconstruction, Streaming, Tensor, push_constant,
 };
 
 use super::scheme::multiplier;
 use crate::experiment::{DetectorSettings, ScoreName, Task};
+use crate::frontend::Fitted;
 use crate::lowered::Lowered;
 use crate::plan::stream::{Streamed, stream};
 use crate::plan::{self, Layout, Use};
@@ -31,7 +32,7 @@ pub enum Memory {
 #[derive(Debug, Clone)]
 pub struct Edges<'a> {
     /// Samples to input.
-    pub front_end: FrontEnd,
+    pub front_end: Fitted,
     /// Task, and with it the detector's kind; none where the output is all that is asked for.
     pub task: Option<Task>,
     /// The detector's settings.
@@ -169,7 +170,7 @@ pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<
     let plan = Plan {
         element: lowered.element,
         provenance: edges.provenance,
-        front_end: edges.front_end,
+        front_end: edges.front_end.to_format(lowered.element, &mut constants),
         streaming,
         detector,
         decision: edges.decision,

@@ -98,10 +98,10 @@ pub fn at(threshold: f64, median: f64, hysteresis: f32, unit: f32) -> Levels {
     Levels { threshold: steps(threshold), release: steps(release) }
 }
 
-/// The blob's decision.
-pub fn decision(settings: &DecisionSettings, levels: Levels, score_unit: f32) -> Decision {
+/// The blob's decision, on what stands for the last `scores` scores.
+pub fn decision(settings: &DecisionSettings, scores: u16, levels: Levels, score_unit: f32) -> Decision {
     let smoothing = (settings.smoothing * 32768.0).round().clamp(1.0, 32768.0) as u16;
     let Levels { threshold, release } = levels;
     let (required, window) = (settings.required, settings.window);
-    Decision { threshold, release, smoothing, required, window, score_unit, ..Decision::EACH }
+    Decision { aggregate: settings.aggregate(), scores, threshold, release, smoothing, required, window, score_unit }
 }

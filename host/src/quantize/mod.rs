@@ -10,18 +10,17 @@ pub mod lower;
 pub mod scheme;
 
 use anyhow::{Context, Result, ensure};
-use neji_app::frontend::image::{I16_PER_LEVEL, ZERO_POINT};
-use neji_format::{AlignedBytes, Element, FrontEnd, Metrics, Model, Provenance};
+use neji_app::Rejection;
+use neji_format::{AlignedBytes, Metrics, Model, Provenance};
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::calibrate;
-use crate::dataset::{Dataset, Layout, Sample};
+use crate::dataset::{Dataset, Sample};
 use crate::element;
 use crate::evaluate::auroc;
 use crate::experiment::{ActivationsName, CalibrationName, Experiment, Task};
 use crate::files::write_whole;
 use crate::fold::fold;
-use crate::frontend;
 use crate::graph::Graph;
 use crate::lowered::Lowered;
 use crate::plan::bands;
@@ -31,10 +30,9 @@ use assemble::{Edges, Memory, accepted, assemble, score_unit};
 use cost::{LayerCost, costs};
 use judge::{Levels, decision, levels, residual_weights};
 use lower::lower;
-use scheme::Scheme;
 
-/// Most training images that ranges are calibrated on, evenly spread.
-const CALIBRATION_IMAGES: usize = 256;
+/// Most training inputs that ranges are calibrated on, evenly spread.
+const CALIBRATION_INPUTS: usize = 256;
 /// Images that float and integers are compared on, layer by layer.
 const COST_IMAGES: usize = 32;
 
@@ -89,7 +87,7 @@ pub fn quantize_as(
     let trained = run.trained()?;
     let graph = Graph::load(run.graph())?;
     let root = std::path::Path::new(&experiment.data);
-    let data = Dataset::load(root, Layout::Auto).context("the data that the run was trained on")?;
+    let data = Dataset::load(root, experiment.data_options()).context("the data that the run was trained on")?;
     ensure!(hex(&data.hash()) == trained.data_hash, "{} has changed since the training; train again", root.display());
     Quantizer::new(&experiment, &trained, &data, &graph)?.run()
 }
@@ -103,6 +101,13 @@ pub fn write(run: &Run, out: &std::path::Path, bytes: &AlignedBytes, summary: &S
     write_whole(&run.file("quantize.json"), (serde_json::to_string_pretty(summary)? + "\n").as_bytes())
 }
 
+/// Windows of half of the recordings or more, at most what an aggregate can have; 1 of images.
+pub(crate) fn typical_windows(found: &[std::result::Result<Vec<Vec<i8>>, Rejection>]) -> u16 {
+    let mut counts: Vec<usize> = found.iter().flatten().map(Vec::len).collect();
+    counts.sort_unstable();
+    counts.get(counts.len() / 2).map_or(1, |&count| count.clamp(1, 4096) as u16)
+}
+
 struct Quantizer<'a> {
     experiment: &'a Experiment,
     data: &'a Dataset,
@@ -114,7 +119,7 @@ struct Quantizer<'a> {
     banded: Lowered,
     /// Real input values of the images that ranges were calibrated on.
     inputs: Vec<Vec<f32>>,
-    /// All normal training images as the engine's input.
+    /// All normal training inputs as the engine takes them.
     normal: Vec<Vec<i8>>,
     /// Normal images that the threshold comes from.
     held_out: Vec<&'a Sample>,
@@ -124,26 +129,25 @@ struct Quantizer<'a> {
 impl<'a> Quantizer<'a> {
     fn new(experiment: &'a Experiment, trained: &'a Trained, data: &'a Dataset, graph: &'a Graph) -> Result<Self> {
         let (train, validation) = split(experiment, data)?;
-        let config = &trained.front_end;
-        let extracted: Vec<(Vec<i8>, usize)> = frontend::extract_all(config, &train)?
+        let front_end = &trained.front_end;
+        let element = experiment.quantize.activations.element();
+        let input = front_end.scheme(element)?;
+        let found = front_end.prepare(element).extractor().all(&train)?;
+        let windows = typical_windows(&found);
+        let extracted: Vec<(Vec<i8>, usize)> = found
             .into_iter()
             .zip(&train)
-            .filter_map(|(image, sample)| Some((image.ok()?, sample.label)))
+            .filter_map(|(inputs, sample)| Some((inputs.ok()?, sample.label)))
+            .flat_map(|(inputs, label)| inputs.into_iter().map(move |input| (input, label)))
             .collect();
-        ensure!(!extracted.is_empty(), "no training image passes the front end");
-        let input = Scheme { scale: 1.0 / 255.0, zero_point: ZERO_POINT as i8 };
-        let count = extracted.len().min(CALIBRATION_IMAGES);
+        ensure!(!extracted.is_empty(), "no training sample passes the front end");
+        let count = extracted.len().min(CALIBRATION_INPUTS);
         let inputs: Vec<Vec<f32>> = (0..count)
             .map(|i| &extracted[i * extracted.len() / count].0)
-            .map(|image| image.iter().map(|&q| input.real(q) as f32).collect())
+            .map(|bytes| element::values(element, bytes).into_iter().map(|q| input.real(q) as f32).collect())
             .collect();
         let folded = fold(graph);
         let ranges = calibrate(&folded, &inputs, experiment.quantize.calibration);
-        let element = experiment.quantize.activations.element();
-        let input = match element {
-            Element::I8 => input,
-            Element::I16 => Scheme { scale: input.scale / I16_PER_LEVEL as f32, zero_point: 0 },
-        };
         let lowered = lower(&folded, &ranges, element, input)?;
         let keep_input = experiment.task == Task::Autoencoder;
         let banded = bands::within(lowered.clone(), experiment.quantize.ram_budget, keep_input)?;
@@ -153,12 +157,13 @@ impl<'a> Quantizer<'a> {
         // Without held-out images the training ones must do; they score lower than new ones will.
         let held_out = if validation.is_empty() { normal_only(train) } else { normal_only(validation) };
         let edges = Edges {
-            front_end: FrontEnd::Image(*config),
+            front_end: front_end.clone(),
             task: Some(experiment.task),
             detector: experiment.detector,
             weights: None,
             decision: decision(
                 &experiment.decision,
+                experiment.decision.scores.unwrap_or(windows),
                 Levels::default(),
                 score_unit(&lowered, Some(experiment.task), &experiment.detector),
             ),
@@ -173,7 +178,7 @@ impl<'a> Quantizer<'a> {
             },
         };
         let normal = extracted.into_iter().filter(|(_, label)| *label == 0);
-        let normal = normal.map(|(image, _)| element::of_image(lowered.element, &image)).collect();
+        let normal = normal.map(|(input, _)| input).collect();
         Ok(Self { experiment, data, graph, folded, lowered, banded, inputs, normal, held_out, edges })
     }
 
@@ -201,7 +206,7 @@ impl<'a> Quantizer<'a> {
         let found: Vec<f64> = rows.iter().map(|row| row.score).collect();
         let experiment = self.experiment;
         let levels = levels(&found, unit, experiment.task, &experiment.detector, experiment.decision.hysteresis)?;
-        edges.decision = decision(&experiment.decision, levels, unit);
+        edges.decision = decision(&experiment.decision, edges.decision.scores, levels, unit);
         let judging = self.assemble(&edges)?;
         let (auroc_float, auroc_quantized) = self.auroc(accepted(&judging)?)?;
         let value = |auroc: Option<f64>| auroc.map_or(f32::NAN, |auroc| auroc as f32);

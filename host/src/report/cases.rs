@@ -4,14 +4,15 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use neji_format::{AlignedBytes, Detector, Model, Shape};
+use neji_app::frontend::image;
+use neji_format::{AlignedBytes, Detector, FrontEnd, ImageFrontEnd, Model, Plan, Shape, Tensor};
 
 use super::html::{escape, section};
 use super::images::{grey, heat_map};
 use super::run::{RunFolder, ScoreRow};
 use crate::dataset::is_normal;
 use crate::element;
-use crate::simulate::{on_host, read_frame};
+use crate::simulate::{Frame, on_host, read_frame};
 
 /// Cases of each kind.
 const EACH: usize = 3;
@@ -19,6 +20,7 @@ const EACH: usize = 3;
 /// A case and what it looks like.
 struct Picture {
     row: ScoreRow,
+    width: u32,
     input: Vec<u8>,
     /// Of an autoencoder.
     reconstruction: Option<Vec<u8>>,
@@ -71,24 +73,25 @@ pub fn cases(folder: &RunFolder) -> Result<String> {
     // All heat maps share one scale, so that a calm one looks calm: from nothing to twice the threshold of the score,
     // which is a mean of the map.
     let largest = u32::try_from(model.plan().decision.threshold).unwrap_or(0).max(1).saturating_mul(2);
-    let width = model.plan().input.shape.width;
     let mut out = String::new();
     for (title, pictures) in &groups {
         let _ = write!(out, "<h3>{}</h3>", escape(title));
         for picture in pictures {
-            out.push_str(&case(picture, width, largest)?);
+            out.push_str(&case(picture, largest)?);
         }
     }
     let note = match model.plan().detector {
         Detector::Reconstruction(_) => {
-            "Input, reconstruction and anomaly map as the device has them; the lightest colour is twice the threshold and above."
+            "Input, reconstruction and anomaly map as the device has them; the lightest colour is twice the threshold and above. \
+             Of sound, time goes to the right and frequency up."
         }
         _ => "Input as the device has it.",
     };
     Ok(section("Best and worst cases", &format!("<p class=\"note\">{note}</p>{out}")))
 }
 
-fn case(picture: &Picture, width: u32, largest: u32) -> Result<String> {
+fn case(picture: &Picture, largest: u32) -> Result<String> {
+    let width = picture.width;
     let mut out = String::from("<div class=\"case\">");
     out.push_str(&grey(width, &picture.input, "input")?);
     if let Some(pixels) = &picture.reconstruction {
@@ -108,33 +111,41 @@ fn case(picture: &Picture, width: u32, largest: u32) -> Result<String> {
     Ok(out)
 }
 
-/// Runs one image; nothing where its file is gone or no longer fits.
+/// Runs one file; nothing where it is gone or no longer fits.
 fn picture(model: Model<'_>, path: PathBuf, row: ScoreRow) -> Result<Option<Picture>> {
     let plan = *model.plan();
     let Ok(frame) = read_frame(&plan, &path) else { return Ok(None) };
-    let mut found = None;
-    on_host(model, &[frame], true, |_, _, monitor| {
-        let map = monitor.map().map(|(map, _)| map.to_vec());
-        let keeps_input = map.is_some();
-        // A classifier's arena has forgotten its input: it is shown from the front end once more.
-        let input = if keeps_input { monitor.input().to_vec() } else { Vec::new() };
-        let output = keeps_input.then(|| monitor.output().to_vec());
-        found = Some((input, output, map));
+    let mut windows = Vec::new();
+    on_host(model, std::slice::from_ref(&frame), true, |_, _, monitor| {
+        windows.push(match monitor.map() {
+            Some((map, _)) => (monitor.input().to_vec(), Some((monitor.output().to_vec(), map.to_vec()))),
+            // A classifier's arena has forgotten its input: it is shown from the front end once more.
+            None => (Vec::new(), None),
+        });
         Ok(())
     })?;
-    let (mut input, output, map) = found.context("one frame gives one verdict")?;
-    if input.is_empty() {
-        let neji_format::FrontEnd::Image(config) = &plan.front_end else { return Ok(None) };
-        let frame = read_frame(&plan, &path)?;
-        input = vec![0; neji_app::frontend::image::output_len(config)];
-        let mut memory = vec![0; neji_app::frontend::image::memory_bytes(config)];
-        if neji_app::frontend::image::extract(config, &frame.samples, &mut memory, &mut input).is_err() {
-            return Ok(None);
+    Ok(match &plan.front_end {
+        FrontEnd::Raw => None,
+        FrontEnd::Image(config) => {
+            still(&plan, config, &frame, windows.pop().context("one frame gives one verdict")?, row)
         }
+        FrontEnd::LogMel(_) => moving(&plan, &windows, row),
+    })
+}
+
+/// What the monitor had of a window: its input, and of a reconstruction the output and the map.
+type Looked = (Vec<i8>, Option<(Vec<i8>, Vec<u32>)>);
+
+/// A picture as it is.
+fn still(plan: &Plan<'_>, config: &ImageFrontEnd, frame: &Frame, looked: Looked, row: ScoreRow) -> Option<Picture> {
+    let (mut input, seen) = looked;
+    if seen.is_none() {
+        input = vec![0; image::output_len(config)];
+        image::extract(config, &frame.samples, &mut vec![0; image::memory_bytes(config)], &mut input).ok()?;
         input = element::of_image(plan.element, &input);
     }
-    let Shape { channels, .. } = plan.input.shape;
-    let to_grey = |tensor: &neji_format::Tensor, values: &[i8]| -> Vec<u8> {
+    let Shape { width, channels, .. } = plan.input.shape;
+    let to_grey = |tensor: &Tensor, values: &[i8]| -> Vec<u8> {
         let real = |&q: &i32| tensor.scale * (q - i32::from(tensor.zero_point)) as f32;
         element::values(plan.element, values)
             .iter()
@@ -142,12 +153,49 @@ fn picture(model: Model<'_>, path: PathBuf, row: ScoreRow) -> Result<Option<Pict
             .map(|q| (255.0 * real(q)).round().clamp(0.0, 255.0) as u8)
             .collect()
     };
-    Ok(Some(Picture {
+    let input = to_grey(&plan.input, &input);
+    let (reconstruction, map) = seen.map(|(output, map)| (to_grey(&plan.output, &output), map)).unzip();
+    Some(Picture { row, width, input, reconstruction, map })
+}
+
+/// A recording as time goes to the right and frequency up: of each window the frame in its middle, and the map's mean over its
+/// frames.
+fn moving(plan: &Plan<'_>, windows: &[Looked], row: ScoreRow) -> Option<Picture> {
+    let Shape { height, width: bands, .. } = plan.input.shape;
+    let (frames, bands) = (height as usize, bands as usize);
+    let seen: Vec<(&Vec<i8>, &Vec<i8>, &Vec<u32>)> =
+        windows.iter().filter_map(|(input, seen)| seen.as_ref().map(|(output, map)| (input, output, map))).collect();
+    let width = u32::try_from(seen.len()).ok().filter(|&width| width > 0)?;
+    // The ends of the input's range are black and white.
+    let to_grey = |tensor: &Tensor, values: &[i8]| -> Vec<u8> {
+        let (low, high) = plan.element.range();
+        let span = f32::from(high) - f32::from(low);
+        let values = element::values(plan.element, values);
+        let middle = values.get(frames / 2 * bands..).and_then(|rest| rest.get(..bands)).unwrap_or_default();
+        let real = |&q: &i32| tensor.scale * (q - i32::from(tensor.zero_point)) as f32;
+        let steps = |real: f32| real / plan.input.scale + f32::from(plan.input.zero_point);
+        let grey = |q| (255.0 * (steps(real(q)) - f32::from(low)) / span).round().clamp(0.0, 255.0) as u8;
+        middle.iter().map(grey).collect()
+    };
+    let mean = |map: &Vec<u32>| -> Vec<u32> {
+        let band = |band: usize| map.iter().skip(band).step_by(bands).map(|&value| u64::from(value)).sum::<u64>();
+        (0..bands).map(|index| (band(index) / frames.max(1) as u64) as u32).collect()
+    };
+    let inputs: Vec<_> = seen.iter().map(|(input, _, _)| to_grey(&plan.input, input)).collect();
+    let outputs: Vec<_> = seen.iter().map(|(_, output, _)| to_grey(&plan.output, output)).collect();
+    let maps: Vec<_> = seen.iter().map(|(_, _, map)| mean(map)).collect();
+    Some(Picture {
         row,
-        input: to_grey(&plan.input, &input),
-        reconstruction: output.map(|values| to_grey(&plan.output, &values)),
-        map,
-    }))
+        width,
+        input: upright(&inputs, bands),
+        reconstruction: Some(upright(&outputs, bands)),
+        map: Some(upright(&maps, bands)),
+    })
+}
+
+/// Columns of values, the lowest first, as rows of a picture, the highest first.
+fn upright<T: Copy>(columns: &[Vec<T>], height: usize) -> Vec<T> {
+    (0..height).rev().flat_map(|row| columns.iter().filter_map(move |column| column.get(row).copied())).collect()
 }
 
 #[cfg(test)]

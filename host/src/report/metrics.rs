@@ -11,6 +11,8 @@ pub struct Figures {
     pub auroc: f64,
     /// Average precision of finding the bad ones, 0 to 1.
     pub average_precision: f64,
+    /// Area up to a share of 0.1 of false alarms, standardized: chance is 1/2, the best 1.
+    pub partial_auroc: f64,
 }
 
 /// What a feature reaches that needs no model.

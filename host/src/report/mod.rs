@@ -16,7 +16,7 @@ pub mod sections;
 
 use std::path::{Path, PathBuf};
 
-pub use metrics::Metrics;
+pub use metrics::{Figures, Metrics};
 pub use run::{RunFolder, ScoreRow};
 
 use crate::files::write_whole;

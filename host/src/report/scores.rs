@@ -1,99 +1,132 @@
 //! Scores of labelled images: by the device's own monitor, and by the float graph in the same units.
 
 use std::borrow::Borrow;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use neji_app::frontend::image::{I16_PER_LEVEL, ZERO_POINT, extract, memory_bytes, output_len};
-use neji_app::score;
-use neji_format::{Detector, Element, FrontEnd, Model, Plan, Shape};
+use neji_app::{Aggregator, Outcome, score};
+use neji_format::{Detector, Element, Model, Plan, Shape};
 use rayon::prelude::*;
 
 use super::metrics::{BaselineFigure, ClassFigures, Confusion, DefectFigure, Figures, Metrics};
 use super::run::ScoreRow;
-use crate::baselines;
-use crate::dataset::{Dataset, GOOD, Sample, is_normal};
-use crate::evaluate;
+use crate::dataset::{Dataset, GOOD, Sample, Signal, is_normal};
+use crate::frontend::Extractor;
 use crate::graph::Graph;
-use crate::simulate::{on_host, read_frame, real_score, word};
+use crate::quantize::assemble::accepted;
+use crate::simulate::{Frame, frame_of, on_host, without_front_end, word};
+use crate::{baselines, element, evaluate};
 
-/// Images that one monitor takes in a row: enough to pay for its memory, few enough to share out.
+/// Samples that one monitor takes in a row: enough to pay for its memory, few enough to share out.
 const CHUNK: usize = 16;
 
-/// Scores each sample for itself with the monitor, in their order.
+/// Scores each sample for itself with the monitor, in their order: of a recording, what stands for its windows' scores.
 ///
-/// A frame without a part, or one that shows a fault of the sensor, has an infinite score: it is never passed as good.
+/// A sample without any score, such as one without a part or one that shows a fault of the sensor, has an infinite score: it
+/// is never passed as good.
 ///
 /// # Errors
-/// A file that cannot be read or has another size than the model's sensor.
+/// A sample that the model's sensor does not give.
 pub fn quantized<S: Borrow<Sample> + Sync>(model: Model<'_>, samples: &[S]) -> anyhow::Result<Vec<ScoreRow>> {
-    let plan = *model.plan();
+    let bare = without_front_end(&model);
+    let features = samples.first().is_some_and(|sample| matches!(sample.borrow().signal, Signal::Features(_)));
+    let runs = if features { accepted(&bare)? } else { model };
     let chunk = |samples: &[S]| -> anyhow::Result<Vec<ScoreRow>> {
-        let read = |sample: &S| read_frame(&plan, &sample.borrow().path);
-        let frames = samples.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
-        let mut rows = Vec::with_capacity(samples.len());
-        on_host(model, &frames, true, |_, verdict, _| {
-            let sample: &Sample = samples[rows.len()].borrow();
-            rows.push(ScoreRow {
-                file: sample.name.clone(),
-                label: sample.class.clone(),
-                score: real_score(&plan, &verdict.outcome).unwrap_or(f64::INFINITY),
-                verdict: word(&plan, &verdict.outcome).to_owned(),
-            });
+        let frames: Vec<Frame> =
+            samples.iter().map(|sample| frame_of(&model, sample.borrow())).collect::<anyhow::Result<_>>()?;
+        let mut outcomes = vec![Vec::new(); samples.len()];
+        on_host(runs, &frames, true, |index, verdict, _| {
+            outcomes[index].push(verdict.outcome);
             Ok(())
         })?;
-        Ok(rows)
+        samples.iter().zip(outcomes).map(|(sample, outcomes)| row(model.plan(), sample.borrow(), &outcomes)).collect()
     };
     let chunks = samples.par_chunks(CHUNK).map(chunk).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(chunks.into_iter().flatten().collect())
 }
 
+/// A sample's row from the outcomes of its windows.
+fn row(plan: &Plan<'_>, sample: &Sample, outcomes: &[Outcome]) -> anyhow::Result<ScoreRow> {
+    let first = outcomes.first().with_context(|| format!("{}: too short for a score", sample.path.display()))?;
+    let scores: Vec<i32> = outcomes
+        .iter()
+        .filter_map(|outcome| if let Outcome::Scored { score, .. } = outcome { Some(*score) } else { None })
+        .collect();
+    let (score, verdict) = match stands_for(plan, &scores) {
+        None => (f64::INFINITY, word(plan, first)),
+        Some(score) => {
+            let whole = Outcome::Scored {
+                score,
+                smoothed: score,
+                class: most(outcomes),
+                abnormal: score > plan.decision.threshold,
+            };
+            (f64::from(score) * f64::from(plan.decision.score_unit), word(plan, &whole))
+        }
+    };
+    Ok(ScoreRow { file: sample.name.clone(), label: sample.class.clone(), score, verdict: verdict.to_owned() })
+}
+
+/// What stands for all scores of a recording; none where there are none.
+fn stands_for(plan: &Plan<'_>, scores: &[i32]) -> Option<i32> {
+    let mut aggregator = Aggregator::new(plan.decision.aggregate);
+    let mut ring = vec![0; scores.len()];
+    scores.iter().map(|&score| aggregator.push(score, &mut ring)).last()
+}
+
+/// The class that most windows are of, the first of equals; none where there are no classes.
+fn most(outcomes: &[Outcome]) -> Option<u16> {
+    let class = |outcome: &Outcome| if let Outcome::Scored { class, .. } = outcome { *class } else { None };
+    let mut counts = BTreeMap::new();
+    outcomes.iter().filter_map(class).for_each(|class| *counts.entry(class).or_insert(0_usize) += 1);
+    counts.into_iter().max_by_key(|&(class, count)| (count, Reverse(class))).map(|(class, _)| class)
+}
+
 /// Scores each sample with the float graph, whose output is converted to the units of the device's score.
 ///
 /// # Errors
-/// A model without an image front end or a detector, an unreadable file, or a graph of another size.
+/// A model without a front end or a detector, a sample that it does not take, or a graph of another size.
 pub fn float(model: Model<'_>, graph: &Graph, samples: &[Sample]) -> anyhow::Result<Vec<f64>> {
     let plan = *model.plan();
-    let FrontEnd::Image(config) = &plan.front_end else {
-        anyhow::bail!("the float graph can only be scored behind an image front end");
-    };
     let unit = f64::from(plan.decision.score_unit);
     let shape = |index: Option<&crate::graph::Node>| index.map(|node| node.shape.len());
     let (first, last) = (shape(graph.nodes.first()), shape(graph.nodes.last()));
     let fits = (first, last) == (Some(plan.input.shape.len()), Some(plan.output.shape.len()));
     ensure!(fits, "graph {} is not the blob's: run `neji quantize` again", graph.name);
+    let extractor = Extractor::of(&model);
+    let zero_point = i32::from(plan.input.zero_point);
     let one = |sample: &Sample| -> anyhow::Result<f64> {
-        let frame = read_frame(&plan, &sample.path)?;
-        let mut input = vec![0_i8; output_len(config)];
-        if extract(config, &frame.samples, &mut vec![0; memory_bytes(config)], &mut input).is_err() {
-            return Ok(f64::INFINITY);
-        }
-        let levels: Vec<i32> = input.iter().map(|&q| i32::from(q) - ZERO_POINT).collect();
-        let real: Vec<f32> = levels.iter().map(|&level| level as f32 * level_scale(&plan)).collect();
-        let output = graph.run(&real);
-        Ok(f64::from(float_score(&model, &levels, &output)?) * unit)
+        let Ok(inputs) = extractor.inputs(sample)? else { return Ok(f64::INFINITY) };
+        let score = |input: &Vec<i8>| -> anyhow::Result<i32> {
+            let steps: Vec<i32> = element::values(plan.element, input).into_iter().map(|q| q - zero_point).collect();
+            let real: Vec<f32> = steps.iter().map(|&step| step as f32 * plan.input.scale).collect();
+            float_score(&model, &steps, &graph.run(&real))
+        };
+        let scores = inputs.iter().map(score).collect::<anyhow::Result<Vec<i32>>>()?;
+        Ok(stands_for(&plan, &scores).map_or(f64::INFINITY, |score| f64::from(score) * unit))
     };
     samples.par_iter().map(one).collect()
 }
 
-/// The real size of a grey level of the input.
-fn level_scale(plan: &Plan<'_>) -> f32 {
-    match plan.element {
-        Element::I8 => plan.input.scale,
-        Element::I16 => plan.input.scale * I16_PER_LEVEL as f32,
-    }
-}
-
-/// The device's score of a float output; `levels` are the input's grey levels.
-fn float_score(model: &Model<'_>, levels: &[i32], output: &[f32]) -> anyhow::Result<i32> {
+/// The device's score of a float output; `steps` are the input less its zero point.
+fn float_score(model: &Model<'_>, steps: &[i32], output: &[f32]) -> anyhow::Result<i32> {
     let plan = model.plan();
     Ok(match &plan.detector {
         Detector::None => anyhow::bail!("the model has no detector, so there is no score"),
         Detector::Reconstruction(params) => {
             let shape: Shape = plan.input.shape;
             let weights = params.weights.map_or(&[][..], |constant| model.constant_u16(constant));
-            let scale = level_scale(plan);
-            let residual = |i: usize| 16 * levels[i] - (16.0 * output[i] / scale).round() as i32;
+            // Residuals are in 1/16 of a step of int8, in 8 of int16.
+            let per_step = match plan.element {
+                Element::I8 => 16.0,
+                Element::I16 => 1.0 / 8.0,
+            };
+            let residual = |i: usize| {
+                let reconstruction = f64::from(output[i]) / f64::from(plan.input.scale);
+                ((f64::from(steps[i]) - reconstruction) * per_step).round() as i32
+            };
             score::reconstruction(params, shape, weights, residual, &mut vec![0; score::map_len(params, shape)])
         }
         Detector::Classifier(params) => {
@@ -106,6 +139,7 @@ fn float_score(model: &Model<'_>, levels: &[i32], output: &[f32]) -> anyhow::Res
 fn figures(scores: &[f64], abnormal: &[bool]) -> anyhow::Result<Figures> {
     Ok(Figures {
         auroc: evaluate::auroc(scores, abnormal)?,
+        partial_auroc: evaluate::standardized_partial_auroc(scores, abnormal, 0.1)?,
         average_precision: evaluate::average_precision(scores, abnormal)?,
     })
 }

@@ -39,6 +39,7 @@ pub fn figures(folder: &RunFolder) -> String {
     if let Some(float) = &metrics.float {
         tile("AUROC, float", float.auroc);
     }
+    tile("partial AUROC (0.1)", metrics.quantized.partial_auroc);
     tile("average precision", metrics.quantized.average_precision);
     tile("balanced accuracy", metrics.confusion.balanced_accuracy);
     tiles.push_str("</div>");
@@ -204,7 +205,7 @@ mod tests {
 
     #[test]
     fn the_report_is_balanced_and_asks_the_network_for_nothing() {
-        let figures = Figures { auroc: 0.975, average_precision: 0.9 };
+        let figures = Figures { auroc: 0.975, partial_auroc: 0.9, average_precision: 0.9 };
         let class =
             |name: &str| ClassFigures { class: name.into(), count: 4, recall: Some(0.75), precision: None, f1: None };
         let confusion = Confusion {

@@ -16,10 +16,11 @@ mod samples;
 pub use monitor::{FrontEndKind, Request, to_monitor};
 
 use anyhow::Result;
-use neji_format::{AlignedBytes, Decision, FrontEnd, Metrics, Provenance};
+use neji_format::{AlignedBytes, Decision, Metrics, Provenance};
 use sha2::{Digest, Sha256};
 
 use crate::experiment::DetectorSettings;
+use crate::frontend::Fitted;
 use crate::lowered::Lowered;
 use crate::plan::bands;
 use crate::quantize::assemble::{Edges, Memory, assemble};
@@ -65,7 +66,7 @@ pub fn to_streaming_blob(bytes: &[u8], name: &str, hop: u32) -> Result<AlignedBy
 fn blob(bytes: &[u8], name: &str, lowered: &Lowered, memory: Memory) -> Result<AlignedBytes> {
     let decision = Decision::EACH;
     let edges = Edges {
-        front_end: FrontEnd::Raw,
+        front_end: Fitted::Raw,
         task: None,
         detector: DetectorSettings::default(),
         weights: None,

@@ -4,18 +4,21 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use neji_app::Verdict;
-use neji_app::frontend::image::{I16_PER_LEVEL, ZERO_POINT, output_len};
-use neji_format::{AlignedBytes, Element, FrontEnd, Model};
+use neji_format::{AlignedBytes, Element, Model};
+use neji_tables::Settings;
 use sha2::{Digest, Sha256};
 
 use super::{provenance, read};
-use crate::dataset::{Dataset, Layout};
-use crate::element;
+use crate::dataset::{Dataset, Sample};
 use crate::experiment::{Experiment, Task};
-use crate::frontend::{extract_all, fit};
+use crate::frontend::sound::{Level, SoundFrontEnd};
+use crate::frontend::{Fitted, FrontEndSettings, fit};
 use crate::plan::bands;
 use crate::quantize::assemble::{Edges, Memory, accepted, assemble, score_unit};
 use crate::quantize::judge::{Levels, at, decision, levels, residual_weights};
+use crate::quantize::scheme::Scheme;
+use crate::quantize::typical_windows;
+use crate::report::scores;
 use crate::simulate::{Frame, on_host, real_score};
 use crate::tensor_file;
 
@@ -27,6 +30,8 @@ pub enum FrontEndKind {
     Raw,
     /// Grey images, resized, normalised and aligned.
     Image,
+    /// Sounds: a log-mel spectrogram in decibels, in steps of the model's input.
+    LogMel,
 }
 
 /// What a model becomes.
@@ -48,9 +53,47 @@ pub struct Request<'a> {
 
 /// Normal samples as a sensor gives them and as the model takes them.
 struct Normal {
-    frames: Vec<Frame>,
+    recordings: Recordings,
     inputs: Vec<Vec<i8>>,
+    /// Inputs of a recording.
+    windows: u16,
     hash: [u8; 32],
+}
+
+/// Normal samples as a sensor gives them.
+enum Recordings {
+    /// Inputs themselves.
+    Raw(Vec<Frame>),
+    /// Files of a data set.
+    Samples(Vec<Sample>),
+}
+
+impl Normal {
+    /// The normal training samples of a data set.
+    fn of(fitted: &Fitted, element: Element, data: Dataset) -> Result<Self> {
+        let hash = data.hash();
+        let samples: Vec<Sample> = data.train.into_iter().filter(|sample| sample.label == 0).collect();
+        let found = fitted.prepare(element).extractor().all(&samples.iter().collect::<Vec<_>>())?;
+        let windows = typical_windows(&found);
+        let inputs = found.into_iter().flatten().flatten().collect();
+        Ok(Self { recordings: Recordings::Samples(samples), inputs, windows, hash })
+    }
+
+    /// Scores of every other recording, in real units.
+    fn scores(&self, model: Model<'_>) -> Result<Vec<f64>> {
+        match &self.recordings {
+            Recordings::Raw(frames) => raw_scores(model, &every_other(frames, 1)),
+            Recordings::Samples(samples) => {
+                let half: Vec<&Sample> = every_other(&samples.iter().collect::<Vec<_>>(), 1);
+                Ok(scores::quantized(model, &half)?.into_iter().map(|row| row.score).collect())
+            }
+        }
+    }
+}
+
+/// Elements that a front end gives; none without one.
+fn fitted_len(fitted: &Fitted) -> Option<usize> {
+    fitted.shape().map(|shape| shape.len())
 }
 
 /// Imports a model as a monitor.
@@ -69,8 +112,9 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
     let lowered = bands::within(read(bytes)?, budget, experiment.task == Task::Autoencoder)?;
     let (input, output) = (lowered.tensors[0], lowered.tensors[lowered.output]);
     let task = experiment.task;
+    let own = Scheme { scale: input.scale, zero_point: input.zero_point };
     let (front_end, normal) = match (front_end, normal) {
-        (FrontEndKind::Raw, None) => (FrontEnd::Raw, None),
+        (FrontEndKind::Raw, None) => (Fitted::Raw, None),
         (FrontEndKind::Raw, Some(path)) => {
             let inputs = tensor_file::read(path, lowered.element, input.shape)?;
             let frame = |input: &Vec<i8>| Frame {
@@ -78,52 +122,72 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
                 samples: input.iter().map(|&q| q.cast_unsigned()).collect(),
             };
             let hash = Sha256::digest(std::fs::read(path)?).into();
-            (FrontEnd::Raw, Some(Normal { frames: inputs.iter().map(frame).collect(), inputs, hash }))
+            (
+                Fitted::Raw,
+                Some(Normal {
+                    recordings: Recordings::Raw(inputs.iter().map(frame).collect()),
+                    inputs,
+                    windows: 1,
+                    hash,
+                }),
+            )
         }
         (FrontEndKind::Image, None) => bail!("an image front end is fitted to normal images; give --normal DIR"),
         (FrontEndKind::Image, Some(root)) => {
-            // Grey levels 0 to 255 become the input's values by one offset or factor.
-            let (steps, zero_point) = match lowered.element {
-                Element::I8 => (255.0, ZERO_POINT),
-                Element::I16 => (255.0 * f64::from(I16_PER_LEVEL), 0),
-            };
-            let near = (f64::from(input.scale) * steps - 1.0).abs() < 0.01;
-            ensure!(
-                near && i32::from(input.zero_point) == zero_point,
-                "the model's input has scale {} and zero point {}; images need about {:.3e} and {zero_point}",
-                input.scale,
-                input.zero_point,
-                1.0 / steps
-            );
-            let data = Dataset::load(root, Layout::Auto)?;
+            let data = Dataset::load(root, experiment.data_options())?;
             let samples: Vec<_> = data.train.iter().filter(|sample| sample.label == 0).collect();
-            let config = fit(&experiment.front_end, &samples)?;
-            let (given, wanted) = (output_len(&config), input.shape.len());
+            let fitted = fit(&FrontEndSettings { sound: None, ..experiment.front_end.clone() }, &samples)?;
+            // Grey levels 0 to 255 become the input's values by one offset or factor.
+            let needed = fitted.scheme(lowered.element)?;
+            let near = (f64::from(own.scale) / f64::from(needed.scale) - 1.0).abs() < 0.01;
             ensure!(
-                given == wanted,
-                "the front end gives {given} pixels, the model takes {wanted}; set [front_end] resize or strip in --config"
+                near && own.zero_point == needed.zero_point,
+                "the model's input has scale {} and zero point {}; images need about {:.3e} and {}",
+                own.scale,
+                own.zero_point,
+                needed.scale,
+                needed.zero_point
             );
-            let images = extract_all(&config, &samples)?.into_iter().flatten();
-            let inputs: Vec<Vec<i8>> = images.map(|image| element::of_image(lowered.element, &image)).collect();
-            let frame = |sample: &&crate::dataset::Sample| -> Result<Frame> {
-                Ok(Frame { path: sample.path.clone(), samples: sample.image()?.pixels.clone() })
-            };
-            let frames = samples.iter().map(frame).collect::<Result<_>>()?;
-            (FrontEnd::Image(config), Some(Normal { frames, inputs, hash: data.hash() }))
+            let normal = Normal::of(&fitted, lowered.element, data)?;
+            (fitted, Some(normal))
+        }
+        (FrontEndKind::LogMel, root) => {
+            let settings = experiment.front_end.sound.unwrap_or(Settings::MLPERF);
+            settings.check().context("[front_end.sound]")?;
+            // What the model was trained on are decibels, so steps of its input are steps of decibels.
+            let levels = vec![Level { mean: 0.0, deviation: 1.0 }];
+            let sound = SoundFrontEnd::of_model(settings, levels, own, lowered.element);
+            let fitted = Fitted::Sound(sound);
+            let normal = root
+                .map(|root| {
+                    let front_end = FrontEndSettings { sound: Some(settings), ..experiment.front_end.clone() };
+                    let options = Experiment { front_end, ..experiment.clone() }.data_options();
+                    Normal::of(&fitted, lowered.element, Dataset::load(root, options)?)
+                })
+                .transpose()?;
+            (fitted, normal)
         }
     };
+    if let Some(given) = fitted_len(&front_end) {
+        let wanted = input.shape.len();
+        ensure!(
+            given == wanted,
+            "the front end gives {given} values, the model takes {wanted}; set [front_end] resize, strip or sound in --config"
+        );
+    }
     if task == Task::Cnn {
         let count = output.shape.len();
         ensure!(classes.is_empty() || classes.len() == count, "{} names for {count} classes", classes.len());
     }
     let names = classes.join("\n");
     let unit = score_unit(&lowered, Some(task), &experiment.detector);
+    let count = experiment.decision.scores.or(normal.as_ref().map(|normal| normal.windows)).unwrap_or(1);
     let mut edges = Edges {
         front_end,
         task: Some(task),
         detector: experiment.detector,
         weights: None,
-        decision: decision(&experiment.decision, Levels::default(), unit),
+        decision: decision(&experiment.decision, count, Levels::default(), unit),
         provenance: provenance(bytes, &experiment.name),
     };
     edges.provenance.classes = &names;
@@ -142,12 +206,12 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
         (_, Some(threshold)) => at(threshold, threshold, experiment.decision.hysteresis, unit),
         (Some(normal), None) => {
             let weighted = assemble(&lowered, Memory::Planned, &edges)?;
-            let scores = scores(accepted(&weighted)?, &every_other(&normal.frames, 1))?;
+            let scores = normal.scores(accepted(&weighted)?)?;
             levels(&scores, unit, task, &experiment.detector, experiment.decision.hysteresis)?
         }
         (None, None) => bail!("nothing to set the threshold by; give --normal or --threshold"),
     };
-    edges.decision = decision(&experiment.decision, levels, unit);
+    edges.decision = decision(&experiment.decision, count, levels, unit);
     let memory = hop.map_or(Memory::Planned, |hop| Memory::Streaming { hop });
     assemble(&lowered, memory, &edges)
 }
@@ -158,7 +222,7 @@ fn every_other<T: Clone>(all: &[T], first: usize) -> Vec<T> {
 }
 
 /// The monitor's score of each frame by itself, in real units.
-fn scores(model: Model<'_>, frames: &[Frame]) -> Result<Vec<f64>> {
+fn raw_scores(model: Model<'_>, frames: &[Frame]) -> Result<Vec<f64>> {
     let plan = *model.plan();
     let mut scores = Vec::new();
     on_host(model, frames, true, |_, Verdict { outcome, .. }, _| {

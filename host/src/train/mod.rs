@@ -15,14 +15,13 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use neji_app::frontend::image::output_size;
-use neji_format::ImageFrontEnd;
+use neji_format::Element;
 
 use crate::dataset::{Dataset, Sample};
 use crate::experiment::{Experiment, Task};
 use crate::export::export;
 use crate::files::write_whole;
-use crate::frontend;
+use crate::frontend::{self, Fitted};
 use crate::model::{ImageSize, Network};
 use crate::run::{Run, Trained, hex, split};
 use batch::{Images, epoch_rng, order};
@@ -41,19 +40,22 @@ pub enum Ended {
     Interrupted(usize),
 }
 
-/// The front end's output for samples, as the model takes it: grey level over 255.
+/// The front end's output for samples, as real values: what the model takes.
 ///
 /// Samples in which the front end finds no part are left out; their names come back as the second value.
 ///
 /// # Errors
-/// A sample that is no image.
-pub fn images<'d>(config: &ImageFrontEnd, samples: &[&'d Sample]) -> Result<(Images, Vec<&'d str>)> {
+/// A sample that the front end does not take.
+pub fn inputs<'d>(front_end: &Fitted, samples: &[&'d Sample]) -> Result<(Images, Vec<&'d str>)> {
+    let (prepared, scheme) = (front_end.prepare(Element::I8), front_end.scheme(Element::I8)?);
     let (mut images, mut rejected) = (Images::default(), Vec::new());
-    for (sample, extracted) in samples.iter().zip(frontend::extract_all(config, samples)?) {
+    for (sample, extracted) in samples.iter().zip(prepared.extractor().all(samples)?) {
         match extracted {
-            Ok(values) => {
-                images.pixels.push(values.iter().map(|&q| (f32::from(q) + 128.0) / 255.0).collect());
-                images.labels.push(sample.label);
+            Ok(inputs) => {
+                for input in inputs {
+                    images.pixels.push(input.iter().map(|&q| scheme.real(q) as f32).collect());
+                    images.labels.push(sample.label);
+                }
             }
             Err(_) => rejected.push(sample.name.as_str()),
         }
@@ -70,16 +72,16 @@ pub fn images<'d>(config: &ImageFrontEnd, samples: &[&'d Sample]) -> Result<(Ima
 pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<Ended> {
     let (samples, held_out) = split(experiment, data)?;
     let front_end = frontend::fit(&experiment.front_end, &samples)?;
-    let (train_images, rejected) = images(&front_end, &samples)?;
-    let (validation_images, also_rejected) = images(&front_end, &held_out)?;
+    let (train_images, rejected) = inputs(&front_end, &samples)?;
+    let (validation_images, also_rejected) = inputs(&front_end, &held_out)?;
     report_rejected(&[rejected, also_rejected].concat());
     ensure!(
         !train_images.pixels.is_empty(),
         "no training image passes the front end; see [front_end] in the experiment"
     );
 
-    let size = output_size(&front_end);
-    let size = ImageSize { height: size.height.into(), width: size.width.into() };
+    let shape = front_end.shape().context("a front end that was fitted has a shape")?;
+    let size = ImageSize { height: shape.height as usize, width: shape.width as usize };
     let mut trainer = Trainer::new(experiment, data, size, train_images, validation_images)?;
     if run.checkpoint().exists() {
         let checkpoint = Checkpoint::load(&run.checkpoint())?;

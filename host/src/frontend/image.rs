@@ -1,9 +1,6 @@
-//! Fits the front end to training data and runs the device's own code over images.
-//!
-//! No pixel is computed here: parts are measured and images extracted by neji-app, so that a model is trained on exactly
-//! what it will see on the device.
+//! The image front end: fitted to training images, run over samples.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, Result, bail, ensure};
 use neji_app::Rejection;
 use neji_app::frontend::align::Pose;
 use neji_app::frontend::image::{check, extract, measure, memory_bytes, output_len};
@@ -13,23 +10,8 @@ use neji_format::{
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::FrontEndSettings;
 use crate::dataset::Sample;
-
-/// `[front_end]`: what is asked of the front end; what depends on the data is fitted to it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct FrontEndSettings {
-    /// Width and height to which frames are resized by area; the frame's own size where absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub resize: Option<[u16; 2]>,
-    /// Width and height of the strip to which parts are aligned; absent, images are used whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub strip: Option<[u16; 2]>,
-    /// Removal of the light.
-    pub photometric: PhotometricSettings,
-    /// How the part is found, where there is a strip.
-    pub alignment: AlignmentSettings,
-}
 
 /// `[front_end.photometric]`: scales each image so that its `percent`-th percentile becomes `target`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -115,7 +97,7 @@ impl FrontEndSettings {
         }
     }
 
-    fn validate(&self) -> anyhow::Result<()> {
+    fn validate(&self) -> Result<()> {
         if self.photometric.percent > 100 || (self.photometric.percent > 0 && self.photometric.target == 0) {
             bail!("front_end.photometric: percent is 0 to 100 and target 1 to 255");
         }
@@ -126,7 +108,7 @@ impl FrontEndSettings {
     }
 }
 
-fn pose(config: &ImageFrontEnd, sample: &Sample) -> anyhow::Result<Pose> {
+fn pose(config: &ImageFrontEnd, sample: &Sample) -> Result<Pose> {
     measure(config, &sample.image()?.pixels, &mut vec![0; memory_bytes(config)])
         .map_err(|rejection| anyhow::anyhow!("{}: {rejection}", sample.path.display()))
 }
@@ -139,7 +121,7 @@ fn pose(config: &ImageFrontEnd, sample: &Sample) -> anyhow::Result<Pose> {
 /// # Errors
 /// No samples, samples that are no images, settings out of range or not fitting them, or images in which no part is found:
 /// the first of them is named.
-pub fn fit(settings: &FrontEndSettings, samples: &[&Sample]) -> anyhow::Result<ImageFrontEnd> {
+pub fn fit(settings: &FrontEndSettings, samples: &[&Sample]) -> Result<ImageFrontEnd> {
     settings.validate()?;
     let Some(first) = samples.first() else { bail!("no training images to fit the front end to") };
     let mut config = settings.unfitted(first.image()?.size);
@@ -147,7 +129,7 @@ pub fn fit(settings: &FrontEndSettings, samples: &[&Sample]) -> anyhow::Result<I
         .map_err(|error| anyhow::anyhow!("{error}"))
         .with_context(|| format!("front_end: images are {} x {}", config.sensor.width, config.sensor.height))?;
     let Some(mut alignment) = config.alignment else { return Ok(config) };
-    let poses = samples.par_iter().map(|sample| pose(&config, sample)).collect::<anyhow::Result<Vec<_>>>()?;
+    let poses = samples.par_iter().map(|sample| pose(&config, sample)).collect::<Result<Vec<_>>>()?;
     let quantile = |value: fn(&Pose) -> u32, share: f64| {
         let mut all: Vec<u32> = poses.iter().map(value).collect();
         all.sort_unstable();
@@ -163,21 +145,26 @@ pub fn fit(settings: &FrontEndSettings, samples: &[&Sample]) -> anyhow::Result<I
     Ok(config)
 }
 
-/// Runs the device's front end over samples, in their order.
+/// Runs the device's front end over one sample.
 ///
 /// # Errors
-/// A sample that is no image.
-pub fn extract_all(
-    config: &ImageFrontEnd,
-    samples: &[&Sample],
-) -> anyhow::Result<Vec<std::result::Result<Vec<i8>, Rejection>>> {
-    (samples.par_iter())
-        .map(|sample| {
-            let mut out = vec![0; output_len(config)];
-            let found = extract(config, &sample.image()?.pixels, &mut vec![0; memory_bytes(config)], &mut out);
-            Ok(found.map(|_| out))
-        })
-        .collect()
+/// A sample that is no image, or of another size than the front end's frames; names the file.
+pub(super) fn extract_one(config: &ImageFrontEnd, sample: &Sample) -> Result<std::result::Result<Vec<i8>, Rejection>> {
+    let image = sample.image()?;
+    let (given, wanted) = (image.size, config.sensor);
+    ensure!(
+        given == wanted,
+        "{}: {} x {} pixels, the model's sensor gives {} x {}",
+        sample.path.display(),
+        given.width,
+        given.height,
+        wanted.width,
+        wanted.height
+    );
+    let mut out = vec![0; output_len(config)];
+    let grey = ImageFrontEnd { pixel_format: PixelFormat::Grey8, ..*config };
+    let found = extract(&grey, &image.pixels, &mut vec![0; memory_bytes(&grey)], &mut out);
+    Ok(found.map(|_| out))
 }
 
 #[cfg(test)]
@@ -207,7 +194,9 @@ mod tests {
         let alignment = config.alignment.expect("a strip was asked for");
         // A screw is 0.72 to 0.81 of 96 pixels long.
         assert!((70 * 256..90 * 256).contains(&alignment.length), "{}", alignment.length);
-        for (sample, strip) in train.iter().zip(extract_all(&config, &train).expect("images")) {
+        for (sample, strip) in
+            train.iter().zip(train.iter().map(|sample| extract_one(&config, sample).expect("an image")))
+        {
             let strip = strip.expect("the part is found");
             let mean = |columns: std::ops::Range<usize>| {
                 let sum: i32 = (0..32).flat_map(|row| &strip[row * 96..][columns.clone()]).map(|&q| i32::from(q)).sum();

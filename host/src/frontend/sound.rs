@@ -1,0 +1,357 @@
+//! The log-mel front end: fitted to training recordings, run over samples.
+
+use anyhow::{Context, Result, bail, ensure};
+use neji_app::frontend::log_mel::columns::Columns;
+use neji_app::frontend::log_mel::decibel::DECIBEL_BITS;
+use neji_app::frontend::log_mel::{LogMel, LogMelStream};
+use neji_format::{Element, LogMelFrontEnd};
+use neji_tables::{Settings, Tables, quantizer};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::{Features, Sample, Signal};
+use crate::quantize::scheme::Scheme;
+
+/// Steps of int16 in one of int8.
+const I16_PER_STEP: f32 = 256.0;
+/// Least deviation of a band in decibels: one that never varies must not count for everything.
+const DEVIATION_MIN: f64 = 0.5;
+
+/// `[front_end.normalise]`: how decibels become the model's input.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NormaliseSettings {
+    /// Mean and deviation of each band by itself, or of all together.
+    pub per_band: bool,
+    /// Deviations from the mean that int8 reaches, either way; 1 to 64.
+    pub deviations: f64,
+}
+
+impl Default for NormaliseSettings {
+    fn default() -> Self {
+        Self { per_band: true, deviations: 6.0 }
+    }
+}
+
+/// What is normal in a band, in decibels.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Level {
+    /// What becomes 0.
+    pub mean: f64,
+    /// What becomes 1.
+    pub deviation: f64,
+}
+
+/// A sound front end that knows its data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct SoundFrontEnd {
+    /// The spectrogram.
+    pub settings: Settings,
+    /// Of each band, or one of all.
+    pub levels: Vec<Level>,
+    /// Size of a step of an int8 input, in deviations.
+    pub scale: f32,
+    /// Zero point of an int8 input.
+    pub zero_point: i8,
+}
+
+impl SoundFrontEnd {
+    /// The front end of a model whose input of `element`s has a scheme of its own.
+    pub fn of_model(settings: Settings, levels: Vec<Level>, own: Scheme, element: Element) -> Self {
+        let steps = match element {
+            Element::I8 => 1.0,
+            Element::I16 => I16_PER_STEP,
+        };
+        Self { settings, levels, scale: own.scale * steps, zero_point: own.zero_point }
+    }
+
+    /// Scale and zero point of an input of `element`s; int16 has finer steps about 0.
+    pub fn scheme(&self, element: Element) -> Scheme {
+        match element {
+            Element::I8 => Scheme { scale: self.scale, zero_point: self.zero_point },
+            Element::I16 => Scheme { scale: self.scale / I16_PER_STEP, zero_point: 0 },
+        }
+    }
+
+    /// Decibels to steps of an input of `element`s, for each band or for all.
+    pub fn quantizers(&self, element: Element) -> Vec<[i32; 3]> {
+        let scale = self.scheme(element).scale.into();
+        self.levels.iter().map(|level| quantizer(level.mean, level.deviation, scale)).collect()
+    }
+}
+
+/// Fits the front end to training samples: each band's mean and deviation, or those of all bands.
+///
+/// # Errors
+/// Settings that no front end has, no samples, or samples that don't fit them.
+pub fn fit(settings: &Settings, normalise: &NormaliseSettings, samples: &[&Sample]) -> Result<SoundFrontEnd> {
+    settings.check().context("[front_end.sound]")?;
+    let NormaliseSettings { per_band, deviations } = *normalise;
+    ensure!((1.0..=64.0).contains(&deviations), "front_end.normalise.deviations is {deviations}; it must be 1 to 64");
+    ensure!(!samples.is_empty(), "no training recordings to fit the front end to");
+    let tables = Tables::new(*settings);
+    let neutral = [quantizer(0.0, 1.0, 1.0)];
+    let config = tables.log_mel(&neutral, Element::I8, 0);
+    // Sums in the order of the samples: the same figures on any number of threads.
+    let each = samples
+        .par_iter()
+        .map(|sample| {
+            check(settings, sample)?;
+            let mut sums = vec![(0_u64, 0.0, 0.0); usize::from(settings.mels)];
+            frames(&config, sample, |decibels| {
+                for (sum, &value) in sums.iter_mut().zip(decibels) {
+                    let value = f64::from(value) / f64::from(1 << DECIBEL_BITS);
+                    *sum = (sum.0 + 1, sum.1 + value, sum.2 + value * value);
+                }
+            })?;
+            Ok(sums)
+        })
+        .collect::<Result<Vec<_>>>()?;
+    let add = |a: (u64, f64, f64), b: (u64, f64, f64)| (a.0 + b.0, a.1 + b.1, a.2 + b.2);
+    let mut bands = vec![(0, 0.0, 0.0); usize::from(settings.mels)];
+    for sums in each {
+        bands.iter_mut().zip(sums).for_each(|(band, sum)| *band = add(*band, sum));
+    }
+    if !per_band {
+        bands = vec![bands.into_iter().fold((0, 0.0, 0.0), add)];
+    }
+    let level = |(count, sum, squares): (u64, f64, f64)| {
+        let count = count.max(1) as f64;
+        let mean = sum / count;
+        Level { mean, deviation: (squares / count - mean * mean).max(0.0).sqrt().max(DEVIATION_MIN) }
+    };
+    let levels = bands.into_iter().map(level).collect();
+    Ok(SoundFrontEnd { settings: *settings, levels, scale: (deviations / 128.0) as f32, zero_point: 0 })
+}
+
+/// Whether a sample can be what the front end hears; whole reasons are in the message.
+///
+/// # Errors
+/// Another kind, rate, number of channels or bands; names the file and the cure.
+pub fn check(settings: &Settings, sample: &Sample) -> Result<()> {
+    let path = sample.path.display();
+    match &sample.signal {
+        Signal::Image { .. } => bail!("{path}: a picture; [front_end.sound] takes sounds or features"),
+        Signal::Sound(sound) => {
+            ensure!(
+                sound.channels == 1,
+                "{path}: {} channels, the front end hears one; choose it (--channel 0, or data_options.channel)",
+                sound.channels
+            );
+            ensure!(
+                sound.rate == settings.sample_rate,
+                "{path}: {} samples a second, the front end takes {}; resample (--rate {1}, or data_options.rate), or change \
+                 front_end.sound.sample_rate",
+                sound.rate,
+                settings.sample_rate
+            );
+        }
+        Signal::Features(features) => ensure!(
+            features.bands == usize::from(settings.mels),
+            "{path}: {} bands, the front end has {}; change front_end.sound.mels",
+            features.bands,
+            settings.mels
+        ),
+    }
+    Ok(())
+}
+
+/// Whether a sound is what the model of a front end hears.
+///
+/// # Errors
+/// Another rate or number of channels; names the file and the cure.
+pub fn heard(config: &LogMelFrontEnd, sample: &Sample) -> Result<()> {
+    let settings = Settings { sample_rate: config.sample_rate, ..Settings::MLPERF };
+    check(&settings, sample)
+}
+
+/// Little-endian bytes of a sound's samples.
+pub fn bytes(samples: &[i16]) -> Vec<u8> {
+    samples.iter().flat_map(|sample| sample.to_le_bytes()).collect()
+}
+
+/// A frame of features made elsewhere, as the device's own code has decibels; what is beyond its range is at its end.
+fn decibels(row: &[f32]) -> Vec<i32> {
+    row.iter().map(|&value| (f64::from(value) * f64::from(1 << DECIBEL_BITS)).round() as i32).collect()
+}
+
+/// Calls `look` with the decibels of each frame of a recording.
+fn frames(config: &LogMel<'_>, sample: &Sample, mut look: impl FnMut(&[i32])) -> Result<()> {
+    if let Signal::Features(features) = &sample.signal {
+        features.rows().for_each(|row| look(&decibels(row)));
+        return Ok(());
+    }
+    let samples = bytes(&sample.sound()?.samples);
+    let (mut memory, mut work) = (vec![0; config.memory_words()], vec![0; config.work_words()]);
+    let mut stream = LogMelStream::new(*config, &mut memory).context("memory of the length that was asked for")?;
+    let mut rest = &samples[..];
+    while stream.push(&mut rest, &mut work).is_some() {
+        look(stream.decibels());
+    }
+    Ok(())
+}
+
+fn input_bytes(config: &LogMel<'_>) -> usize {
+    Columns::memory_bytes(config.bands.len(), config.inputs, config.steps.element)
+}
+
+fn some(inputs: Vec<Vec<i8>>, sample: &Sample, config: &LogMel<'_>) -> Result<Vec<Vec<i8>>> {
+    ensure!(
+        !inputs.is_empty(),
+        "{}: too short for one window of {} frames of {} samples; remove it, or lower front_end.sound.context",
+        sample.path.display(),
+        config.inputs.context,
+        config.fft_len
+    );
+    Ok(inputs)
+}
+
+/// The inputs of a sound.
+pub(super) fn of_sound(config: &LogMel<'_>, sample: &Sample) -> Result<Vec<Vec<i8>>> {
+    let sound = sample.sound()?;
+    ensure!(sound.channels == 1, "{}: {} channels, the model hears one", sample.path.display(), sound.channels);
+    let samples = bytes(&sound.samples);
+    let (mut memory, mut work) = (vec![0; config.memory_words()], vec![0; config.work_words()]);
+    let mut stream = LogMelStream::new(*config, &mut memory).context("memory of the length that was asked for")?;
+    let (mut rest, mut inputs) = (&samples[..], Vec::new());
+    while let Some(due) = stream.push(&mut rest, &mut work) {
+        if due {
+            let mut input = vec![0; input_bytes(config)];
+            stream.input(&mut input);
+            inputs.push(input);
+        }
+    }
+    some(inputs, sample, config)
+}
+
+/// The inputs of features.
+pub(super) fn of_features(config: &LogMel<'_>, sample: &Sample, features: &Features) -> Result<Vec<Vec<i8>>> {
+    ensure!(
+        features.bands == config.bands.len(),
+        "{}: {} bands, the model takes {}",
+        sample.path.display(),
+        features.bands,
+        config.bands.len()
+    );
+    let mut memory = vec![0; input_bytes(config)];
+    let mut columns = Columns::new(features.bands, config.inputs, config.steps, &mut memory);
+    let mut inputs = Vec::new();
+    for row in features.rows() {
+        if columns.push(&decibels(row)) {
+            let mut input = vec![0; input_bytes(config)];
+            columns.copy_to(&mut input);
+            inputs.push(input);
+        }
+    }
+    some(inputs, sample, config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::Sound;
+    use crate::frontend::{Extractor, Fitted};
+
+    const SETTINGS: Settings =
+        Settings { sample_rate: 8000, fft_len: 256, hop: 128, mels: 16, context: 3, stride: 2, ..Settings::MLPERF };
+
+    fn sample(signal: Signal) -> Sample {
+        Sample {
+            path: "a/noise.wav".into(),
+            name: "noise.wav".into(),
+            label: 0,
+            class: "normal".into(),
+            section: None,
+            domain: None,
+            signal,
+            window: None,
+            file_hash: [0; 32],
+        }
+    }
+
+    fn noise(frames: usize, amplitude: i32) -> Sample {
+        let mut state = 5_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            ((state >> 16) as i32 - 32768) * amplitude / 32768
+        };
+        let samples = (0..frames).map(|_| next() as i16).collect();
+        sample(Signal::Sound(Sound { rate: 8000, channels: 1, samples }))
+    }
+
+    fn elements(fitted: &Fitted, element: Element, sample: &Sample) -> Vec<Vec<i32>> {
+        let prepared = fitted.prepare(element);
+        let inputs = prepared.extractor().inputs(sample).expect("of its kind").expect("inputs");
+        inputs.iter().map(|bytes| crate::element::values(element, bytes)).collect()
+    }
+
+    #[test]
+    fn what_it_was_fitted_to_has_mean_0_and_deviation_1() {
+        let sample = noise(40_000, 9000);
+        let fitted = fit(&SETTINGS, &NormaliseSettings::default(), &[&sample]).expect("fits");
+        assert_eq!(fitted.levels.len(), 16);
+        let scale = f64::from(fitted.scale);
+        let inputs = elements(&Fitted::Sound(fitted), Element::I8, &sample);
+        // (40,000 - 128) / 128 frames, from the third on every second begins an input.
+        assert_eq!(inputs.len(), ((40_000 - 128) / 128 + 1 - 3) / 2 + 1);
+        for band in 0..16 {
+            let values: Vec<f64> = inputs
+                .iter()
+                .flat_map(|input| input.iter().skip(band).step_by(16))
+                .map(|&q| f64::from(q) * scale)
+                .collect();
+            let count = values.len() as f64;
+            let mean = values.iter().sum::<f64>() / count;
+            let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / count;
+            assert!(mean.abs() < 0.1 && (variance - 1.0).abs() < 0.2, "band {band}: {mean} {variance}");
+        }
+        let together = NormaliseSettings { per_band: false, ..NormaliseSettings::default() };
+        assert_eq!(fit(&SETTINGS, &together, &[&sample]).expect("fits").levels.len(), 1);
+    }
+
+    #[test]
+    fn features_that_the_device_would_have_made_are_its_inputs() {
+        let heard = noise(9000, 20_000);
+        let sound = fit(&SETTINGS, &NormaliseSettings::default(), &[&heard]).expect("fits");
+        let (tables, neutral) = (Tables::new(SETTINGS), [quantizer(0.0, 1.0, 1.0)]);
+        let mut values = Vec::new();
+        let config = tables.log_mel(&neutral, Element::I8, 0);
+        // Decibels in Q16 are exact in f32.
+        frames(&config, &heard, |row| values.extend(row.iter().map(|&v| v as f32 / 65536.0))).expect("a sound");
+        let made = sample(Signal::Features(Features { frames: values.len() / 16, bands: 16, values }));
+        let fitted = Fitted::Sound(sound);
+        for element in [Element::I8, Element::I16] {
+            assert_eq!(elements(&fitted, element, &heard), elements(&fitted, element, &made));
+        }
+        let coarse = elements(&fitted, Element::I8, &heard);
+        let fine = elements(&fitted, Element::I16, &heard);
+        for (coarse, fine) in coarse.iter().flatten().zip(fine.iter().flatten()) {
+            assert!((f64::from(*fine) / 256.0 - f64::from(*coarse)).abs() <= 0.51, "{coarse} {fine}");
+        }
+    }
+
+    #[test]
+    fn other_recordings_are_refused_by_name_and_cure() {
+        let good = noise(9000, 20_000);
+        let refused = |change: fn(&mut Sound)| {
+            let mut other = good.clone();
+            let Signal::Sound(sound) = &mut other.signal else { panic!("a sound") };
+            change(sound);
+            format!("{:#}", fit(&SETTINGS, &NormaliseSettings::default(), &[&good, &other]).expect_err("refused"))
+        };
+        assert!(refused(|sound| sound.rate = 16_000).contains("noise.wav: 16000 samples a second"));
+        assert!(refused(|sound| sound.channels = 2).contains("--channel"));
+        let few = sample(Signal::Features(Features { frames: 9, bands: 8, values: vec![0.0; 72] }));
+        let error = fit(&SETTINGS, &NormaliseSettings::default(), &[&few]).expect_err("refused").to_string();
+        assert!(error.contains("8 bands") && error.contains("mels"), "{error}");
+        let fitted = Fitted::Sound(fit(&SETTINGS, &NormaliseSettings::default(), &[&good]).expect("fits"));
+        let prepared = fitted.prepare(Element::I8);
+        let short = noise(300, 100);
+        let error = prepared.extractor().inputs(&short).expect_err("too short").to_string();
+        assert!(error.contains("noise.wav") && error.contains("3 frames"), "{error}");
+        let wrong = Settings { mels: 200, ..SETTINGS };
+        let error = format!("{:#}", fit(&wrong, &NormaliseSettings::default(), &[&good]).expect_err("refused"));
+        assert!(error.contains("fewer mels"), "{error}");
+        let _ = Extractor::Raw.inputs(&good).expect_err("no front end");
+    }
+}
