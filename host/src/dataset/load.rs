@@ -246,19 +246,17 @@ fn check(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a file that is there twice: what was trained on says nothing when it is tested on.
-fn no_duplicates<'a>(samples: impl Iterator<Item = &'a Sample>) -> Result<()> {
+/// Two files with the same bytes, if there are: what was trained on says nothing when it is tested on.
+fn duplicate<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<String> {
     let mut seen: HashMap<[u8; 32], &Path> = HashMap::new();
     for sample in samples {
         let first = *seen.entry(sample.file_hash).or_insert(&sample.path);
-        ensure!(
-            first == sample.path,
-            "{} and {} are the same file, byte by byte; remove one",
-            first.display(),
-            sample.path.display()
-        );
+        if first != sample.path {
+            let (first, other) = (first.display(), sample.path.display());
+            return Some(format!("{first} and {other} are the same file, byte by byte; remove one"));
+        }
     }
-    Ok(())
+    None
 }
 
 /// The form that all samples have.
@@ -337,11 +335,14 @@ pub(super) fn load(root: &Path, options: &Options) -> Result<Dataset> {
     let given = files.par_iter().map(|(file, test)| reader.file(file, *test)).collect::<Result<Vec<Given>>>();
     bar.finish_and_clear();
     let mut given = given?;
-    let notices = notices(root, options, &given);
+    let mut notices = notices(root, options, &given);
     let train: Vec<Sample> = given.iter_mut().flat_map(|given| std::mem::take(&mut given.train)).collect();
     let test: Vec<Sample> = given.into_iter().flat_map(|given| given.test).collect();
-    if found.format != Format::Picture {
-        no_duplicates(train.iter().chain(&test))?;
+    match duplicate(train.iter().chain(&test)) {
+        // Two pictures of a plain ground may well be alike.
+        Some(twice) if found.format == Format::Picture => notices.push(twice),
+        Some(twice) => bail!(twice),
+        None => {}
     }
     let form = one_form(train.iter().chain(&test), options)?;
     Ok(Dataset { classes: found.classes, train, test, form, notices })
@@ -383,6 +384,8 @@ mod tests {
             ["train/good/a.bmp", "train/good/b.png"]
         );
         assert_eq!(data.test[0].label, 1);
+        // Alike by chance, which is said and not refused.
+        assert!(data.notices[0].contains("good/0.png are the same file"), "{:?}", data.notices);
         assert_eq!(data.test[0].mask().map(|m| m.pixels[5]), Some(255));
         assert_eq!(data.hash(), load(root, Layout::Mvtec).expect("loads").hash());
         let (train, validation) = data.split_validation(1, 0.1).expect("splits");
@@ -643,8 +646,27 @@ mod tests {
             let message = refused_with(root, options);
             assert!(message.contains(named), "{message}");
         }
-        let windows = with(root, Options { window: Some(150), ..none }).expect("loads");
+        let windows = with(root, Options { window: Some(150), ..none.clone() }).expect("loads");
         assert_eq!(windows.train.iter().map(|s| s.window.clone()).collect::<Vec<_>>(), [Some(0..150), Some(150..300)]);
+        // Of several files validation takes one as a whole, and half of another.
+        sound(root, "train/normal_1.wav", &clip(2));
+        sound(root, "train/normal_2.wav", &clip(3));
+        let windows = with(root, Options { window: Some(100), ..none }).expect("loads");
+        let parts = |seed| {
+            let (train, validation) = windows.split_validation(seed, 0.5).expect("splits");
+            assert_eq!((train.len(), validation.len()), (6, 6));
+            let per_file = |n: usize| {
+                let own = validation.iter().filter(|s| s.name.contains(&format!("normal_{n}")));
+                own.filter_map(|s| Some(s.window.as_ref()?.start)).collect::<Vec<_>>()
+            };
+            [0, 1, 2].map(per_file)
+        };
+        for seed in 0..4 {
+            let mut found = parts(seed);
+            found.sort_by_key(Vec::len);
+            assert_eq!(found, [vec![], vec![200, 300], vec![0, 100, 200, 300]]);
+        }
+        assert!((1..8).any(|seed| parts(seed) != parts(0)));
     }
 
     /// A folder of real data, where it is: in `../shared/data` beside the repository, or in NEJI_DATA.

@@ -21,6 +21,7 @@ pub use load::grey;
 pub use signal::{Form, GreyImage, Kind, Signal};
 pub use sound::{Sound, decode_wav, from_real, from_wide};
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -232,8 +233,8 @@ impl Dataset {
     /// Splits the training samples into two parts, each in the order of names: what to train on and what to validate on.
     ///
     /// Each class gives the rounded `fraction` of its samples to validation, at least one and never all, chosen by `seed`.
-    /// Windows of longer recordings are not chosen but taken from the end of each class, and those before that overlap with
-    /// them are left out: neighbours are alike, and would tell what validation asks.
+    /// Of windows, files are chosen as wholes, the last one from its end, and windows before that overlap with it are left
+    /// out: neighbours are alike, and would tell what validation asks.
     ///
     /// # Errors
     /// `fraction` is not between 0 and 1, or a class has fewer than two samples.
@@ -254,7 +255,11 @@ impl Dataset {
             }
             let windows = own.iter().any(|&i| self.train[i].window.is_some());
             if windows {
-                own.reverse();
+                let mut files: Vec<&Path> = own.iter().map(|&i| self.train[i].path.as_path()).collect();
+                files.dedup();
+                files.shuffle(&mut rng);
+                let place = |i: usize| files.iter().position(|file| *file == self.train[i].path);
+                own.sort_by_key(|&i| (place(i), Reverse(i)));
             } else {
                 own.shuffle(&mut rng);
             }
@@ -262,7 +267,7 @@ impl Dataset {
             for &i in &own[..count] {
                 chosen[i] = true;
             }
-            // In the order of names the first window of the part is the last that was chosen.
+            // Of the file that is in both parts, the earliest window that was chosen.
             let Some(edge) = own.get(count - 1).filter(|_| windows).map(|&i| &self.train[i]) else { continue };
             let edge_start = edge.window.as_ref().map_or(0, |window| window.start);
             for &i in &own[count..] {
@@ -277,7 +282,9 @@ impl Dataset {
         };
         let (train, validation) = (part(false), part(true));
         if train.is_empty() {
-            bail!("all windows overlap with those of validation; lower the hop or the validation share ({fraction})");
+            bail!(
+                "all windows overlap with those of validation; give a longer hop or a smaller validation share than {fraction}"
+            );
         }
         Ok((train, validation))
     }
