@@ -63,7 +63,7 @@ impl Format {
         match self {
             Self::Picture => "an image",
             Self::Wav => "a WAV sound",
-            Self::Bin => "features (.bin)",
+            Self::Bin => "a file of features (.bin)",
             Self::Npy => "an array (.npy)",
             Self::Csv => "a table (.csv)",
         }
@@ -171,13 +171,13 @@ fn detect(root: &Path, train: &Path) -> Result<Layout> {
 }
 
 /// The one format of all files.
-fn format(all: impl Iterator<Item = PathBuf>) -> Result<Format> {
-    let mut first: Option<(PathBuf, Format)> = None;
+fn format<'a>(all: impl Iterator<Item = &'a PathBuf>) -> Result<Format> {
+    let mut first: Option<(&Path, Format)> = None;
     for path in all {
-        let Some(format) = Format::of(&path) else { continue };
-        match &first {
+        let Some(format) = Format::of(path) else { continue };
+        match first {
             None => first = Some((path, format)),
-            Some((known, other)) if *other != format => bail!(
+            Some((known, other)) if other != format => bail!(
                 "kinds are mixed: {} is {}, {} is {}; keep one kind, move the others elsewhere",
                 known.display(),
                 other.name(),
@@ -191,7 +191,7 @@ fn format(all: impl Iterator<Item = PathBuf>) -> Result<Format> {
 }
 
 fn found(classes: Vec<String>, train: Vec<File>, test: Vec<File>, masks: bool) -> Result<Found> {
-    let format = format(train.iter().chain(&test).map(|file| file.path.clone()))?;
+    let format = format(train.iter().chain(&test).map(|file| &file.path))?;
     Ok(Found { format, classes, train, test, masks, by_time: false })
 }
 
@@ -279,25 +279,29 @@ fn parsed(path: PathBuf) -> Result<File> {
 }
 
 fn dcase(root: &Path, train_root: &Path) -> Result<Found> {
-    let part = |folder: &Path| -> Result<Vec<File>> { some_files(folder)?.into_iter().map(parsed).collect() };
-    let train = part(train_root)?;
+    let train = some_files(train_root)?;
+    // In 2021 each domain had a folder.
+    let mut test = Vec::new();
+    for folder in ["test", "source_test", "target_test"].map(|name| root.join(name)) {
+        if folder.is_dir() {
+            test.extend(some_files(&folder)?);
+        }
+    }
+    // First: a file of another kind has seldom a name that says something.
+    format(train.iter().chain(&test))?;
+    let labelled = |files: Vec<PathBuf>| files.into_iter().map(parsed).collect::<Result<Vec<File>>>();
+    let (train, test) = (labelled(train)?, labelled(test)?);
     ensure!(
         train.iter().any(|file| file.label == 0),
         "{}: no normal files; those to train on are named {NORMAL}_*",
         train_root.display()
     );
-    // In 2021 each domain had a folder.
-    let mut test = Vec::new();
-    for folder in ["test", "source_test", "target_test"].map(|name| root.join(name)) {
-        if folder.is_dir() {
-            test.extend(part(&folder)?);
-        }
-    }
     found(vec![NORMAL.to_owned(), ANOMALY.to_owned()], train, test, false)
 }
 
 fn signals(root: &Path) -> Result<Found> {
     let all = some_files(root)?;
+    format(all.iter())?;
     let stem = |path: &PathBuf| path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let first_word =
         |path: &PathBuf| stem(path).to_lowercase().split(['_', '-', '.', ' ']).next().unwrap_or_default().to_owned();

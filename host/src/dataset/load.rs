@@ -530,7 +530,9 @@ mod tests {
         fs::rename(root.join(b), root.join("train/normal_b.npy")).expect("renamed");
         let message = refused(root);
         assert!(message.contains("a.wav is a WAV sound") && message.contains("b.npy is an array"), "{message}");
-        fs::remove_file(root.join("train/normal_b.npy")).expect("removed");
+        fs::rename(root.join("train/normal_b.npy"), root.join("train/0.png")).expect("renamed");
+        assert!(refused(root).contains("0.png is an image"), "{}", refused(root));
+        fs::remove_file(root.join("train/0.png")).expect("removed");
         fs::create_dir(root.join("test")).expect("created");
         assert!(refused(root).contains("test: no PNG"), "{}", refused(root));
     }
