@@ -13,7 +13,7 @@ use core::panic::PanicInfo;
 
 use embedded_hal::digital::{ErrorType, OutputPin};
 use neji_app::frontend::log_mel::{LogMel, LogMelStream};
-use neji_app::{AlarmPin, Monitor, MonitorError, Report, ReportWriter, Sensor, Station};
+use neji_app::{AlarmPin, Monitor, MonitorError, Pace, PacedSensor, Report, ReportWriter, Ring, Sensor, Station};
 use neji_engine::Engine;
 use neji_format::{DecodeError, Model};
 
@@ -81,6 +81,20 @@ impl Sensor for Unknown {
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
         Ok(black_box(black_box(buffer).len()))
     }
+
+    fn gap(&mut self) -> Option<u32> {
+        black_box(None)
+    }
+}
+
+impl Pace for Unknown {
+    fn arrived(&mut self) -> u64 {
+        black_box(0)
+    }
+
+    fn wait(&mut self, samples: u64) {
+        black_box(samples);
+    }
 }
 
 impl embedded_io::ErrorType for Unknown {
@@ -112,6 +126,7 @@ struct Device {
     words: Option<&'static mut [u32]>,
     work: &'static mut [u32],
     stream: Option<LogMelStream<'static>>,
+    paced: Option<PacedSensor<'static, Unknown, Unknown>>,
 }
 
 /// Where the linker begins: all stages.
@@ -125,6 +140,7 @@ fn _start(device: &mut Device) {
     look_back(device);
     report(device);
     watch(device);
+    wait(device);
     prepare_to_listen(device);
     listen(device);
 }
@@ -190,6 +206,19 @@ fn report(device: &mut Device) {
 #[inline(never)]
 fn watch(device: &mut Device) {
     black_box(device.station.run().is_ok());
+}
+
+#[inline(never)]
+fn wait(device: &mut Device) {
+    if let Some(memory) = device.memory.take() {
+        let mut ring = Ring::new(memory, black_box(2));
+        black_box((ring.capacity(), ring.push(device.samples)));
+        ring.lose(black_box(1));
+        device.paced = Some(PacedSensor::new(Unknown, Unknown, ring));
+    }
+    if let Some(paced) = &mut device.paced {
+        black_box((paced.gap(), paced.read(&mut [0; 8])));
+    }
 }
 
 #[inline(never)]

@@ -62,6 +62,13 @@ pub enum Report {
         /// Verdicts given.
         frames: u32,
     },
+    /// Samples were lost before the monitor saw them: it was too slow for them.
+    Overrun {
+        /// How many samples, of all channels.
+        samples: u32,
+        /// Bytes of samples that the monitor has taken before them since the start.
+        bytes: u64,
+    },
 }
 
 /// Why bytes between two zeros are not a report.
@@ -237,7 +244,7 @@ mod tests {
     use super::*;
     use crate::monitor::Outcome;
 
-    fn reports() -> [Report; 6] {
+    fn reports() -> [Report; 7] {
         let outcome = Outcome::Scored { score: -5, smoothed: 1 << 20, class: Some(3), abnormal: true };
         [
             Report::Hello { format_version: 1, model_crc32: u32::MAX, model_bytes: 0, memory_bytes: 7 },
@@ -246,6 +253,7 @@ mod tests {
             Report::Timing { ticks: 0, ticks_per_second: 25_000_000 },
             Report::AlarmChanged { high: true, sequence: 9 },
             Report::Done { frames: 0 },
+            Report::Overrun { samples: 300, bytes: u64::MAX },
         ]
     }
 

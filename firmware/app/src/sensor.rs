@@ -18,6 +18,13 @@ pub trait Sensor {
     /// # Errors
     /// The sensor's own.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Self::Error>;
+
+    /// Whether samples are missing between what was read last and what will be read next: how many, 0 where that is not
+    /// known. [`Sensor::read`] gives nothing from behind a gap together with what was before it; who does not ask reads
+    /// on. A sensor that loses nothing need not say so.
+    fn gap(&mut self) -> Option<u32> {
+        None
+    }
 }
 
 /// A monitor with its surroundings.
@@ -37,20 +44,30 @@ type StationError<S, W, P> =
     Error<<S as Sensor>::Error, <W as embedded_io::ErrorType>::Error, <P as embedded_hal::digital::ErrorType>::Error>;
 
 impl<I: Isa, S: Sensor, W: embedded_io::Write, P: OutputPin> Station<'_, I, S, W, P> {
-    /// Runs until the sensor has no more samples; a frame that was begun is then a dropped one. Returns the number of
+    /// Runs until the sensor has no more samples; a frame that was begun is then a dropped one, as it is where samples are
+    /// missing. Returns the number of
     /// verdicts, which is also the last report.
     ///
     /// # Errors
     /// The first of the sensor, the writer or the pin.
     pub fn run(&mut self) -> Result<u32, StationError<S, W, P>> {
         let mut buffer = [0; 256];
-        let mut frames = 0;
+        let (mut frames, mut bytes) = (0, 0u64);
         loop {
+            while let Some(samples) = self.sensor.gap() {
+                let verdict = self.monitor.gap();
+                frames += 1;
+                self.tell(verdict)?;
+                if samples > 0 {
+                    self.reports.write(&Report::Overrun { samples, bytes }).map_err(Error::Report)?;
+                }
+            }
             let count = self.sensor.read(&mut buffer).map_err(Error::Sensor)?;
             let mut samples = buffer.get(..count).unwrap_or(&buffer);
             if count == 0 {
                 break;
             }
+            bytes = bytes.saturating_add(count as u64);
             while let Some(verdict) = self.monitor.push(&mut samples) {
                 frames += 1;
                 self.tell(verdict)?;

@@ -247,14 +247,14 @@ impl OutputPin for Pin {
     }
 }
 
-fn told(stream: Vec<u8>) -> (Vec<Report>, bool) {
+fn told(sensor: impl Sensor<Error = Infallible>) -> (Vec<Report>, bool) {
     let bytes = blob(image());
     let model = Model::parse(bytes.as_slice()).unwrap();
     let mut memory = vec![0; Monitor::<Portable>::memory_bytes(&model)];
     let (level, mut line) = (Rc::new(Cell::new(true)), vec![0; 4096]);
     let mut station = Station {
         monitor: Monitor::<Portable>::new(model, &mut memory).unwrap(),
-        sensor: Pieces(stream),
+        sensor,
         reports: ReportWriter::new(&mut line[..]).unwrap(),
         alarm: AlarmPin::new(Pin(Rc::clone(&level)), AlarmPolarity::ActiveHigh).unwrap(),
     };
@@ -266,7 +266,7 @@ fn told(stream: Vec<u8>) -> (Vec<Report>, bool) {
 
 #[test]
 fn station_tells_verdicts_alarms_and_the_end() {
-    let (reports, _) = told(story());
+    let (reports, _) = told(Pieces(story()));
     let expected = verdicts(&blob(image()), &story(), &[usize::MAX]);
     let told_verdicts: Vec<Verdict> = reports
         .iter()
@@ -283,7 +283,7 @@ fn station_tells_verdicts_alarms_and_the_end() {
 
 #[test]
 fn pin_is_high_when_the_story_ends_badly() {
-    let (reports, high) = told([frame(200), frame(200), frame(90)[1..].to_vec()].concat());
+    let (reports, high) = told(Pieces([frame(200), frame(200), frame(90)[1..].to_vec()].concat()));
     assert!(high);
     let dropped = Verdict { sequence: 2, outcome: Outcome::SensorFault(SensorFault::Dropped), alarm: true };
     assert!(reports.contains(&Report::Verdict(dropped)));
@@ -454,5 +454,47 @@ proptest! {
         let bytes = listener(decision);
         let stream = sound(FIRST + NEXT * 5);
         prop_assert_eq!(verdicts(&bytes, &stream, &cuts), verdicts(&bytes, &stream, &[usize::MAX]));
+    }
+}
+
+/// Gives `before`, has lost `lost` samples, gives `behind`.
+struct Gappy {
+    before: Vec<u8>,
+    lost: Option<u32>,
+    behind: Vec<u8>,
+}
+
+impl Sensor for Gappy {
+    type Error = Infallible;
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
+        let part = if self.before.is_empty() { &mut self.behind } else { &mut self.before };
+        let count = part.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&part[..count]);
+        part.drain(..count);
+        Ok(count)
+    }
+
+    fn gap(&mut self) -> Option<u32> {
+        if self.before.is_empty() { self.lost.take() } else { None }
+    }
+}
+
+#[test]
+fn station_tells_what_was_lost_and_begins_a_new_frame_behind_it() {
+    let before = [frame(90), frame(90)[..10].to_vec()].concat();
+    for lost in [0, 54] {
+        let sensor = Gappy { before: before.clone(), lost: Some(lost), behind: frame(130) };
+        let (reports, _) = told(sensor);
+        let outcomes: Vec<Outcome> = reports
+            .iter()
+            .filter_map(|report| if let Report::Verdict(verdict) = report { Some(verdict.outcome) } else { None })
+            .collect();
+        assert_eq!(outcomes.len(), 3, "{reports:?}");
+        assert_eq!(outcomes[1], Outcome::SensorFault(SensorFault::Dropped));
+        assert!(matches!(outcomes[2], Outcome::Scored { score: found, .. } if found == score(130)), "{outcomes:?}");
+        let overrun = reports.iter().find(|report| matches!(report, Report::Overrun { .. }));
+        // A number that is not known is no overrun.
+        assert_eq!(overrun, (lost > 0).then_some(&Report::Overrun { samples: 54, bytes: before.len() as u64 }));
     }
 }
