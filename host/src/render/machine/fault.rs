@@ -54,6 +54,11 @@ impl FaultKind {
             Self::BeltSqueal | Self::LoosePart => 0.3,
         }
     }
+
+    /// What brings a fault of level `level` to where `severity` puts it beside a machine of level `sound`.
+    pub(super) fn gain(self, level: f64, sound: f64, severity: f64) -> f64 {
+        if level > 0.0 { self.share() * severity * sound / level } else { 1.0 }
+    }
 }
 
 /// A rolling element bearing.
@@ -92,110 +97,198 @@ pub(super) fn render(
     severity: f64,
     rng: &mut ChaCha8Rng,
 ) -> Vec<f64> {
-    let bearing = &machine.bearing;
-    let mut samples = match kind {
-        FaultKind::OuterRace => {
-            let strikes = train(turns, bearing.outer_order(), 0.01, rng, |_| 1.0);
-            ring(&strikes, &machine.bearing_modes, rate)
-        }
-        FaultKind::InnerRace => {
-            // Loudest where the load presses, silent on the far side.
-            let zone = rng.random_range(0.0..1.0);
-            let strikes =
-                train(turns, bearing.inner_order(), 0.01, rng, |turn| (0.3 + 0.7 * cos(turn + zone)).max(0.0));
-            ring(&strikes, &machine.bearing_modes, rate)
-        }
-        FaultKind::ChippedTooth => {
-            let strikes = train(turns, machine.wheel_order(), 0.0, rng, |_| 1.0);
-            ring(&strikes, &machine.case_modes, rate)
-        }
-        FaultKind::Imbalance => {
-            let phase = rng.random_range(0.0..1.0);
-            turns.iter().map(|t| sin(t + phase) + 0.15 * sin(2.0 * (t + phase))).collect()
-        }
-        FaultKind::BeltSqueal => squeal(turns.len(), rate, rng),
-        FaultKind::LoosePart => {
-            let mut strikes = vec![0.0; turns.len()];
-            let mut next = rng.random_range(0.02..0.4);
-            while ((next * rate) as usize) < strikes.len() {
-                strikes[(next * rate) as usize] += rng.random_range(0.4..1.0);
-                // Now and then it bounces.
-                next += if rng.random_range(0.0..1.0) < 0.25 {
-                    rng.random_range(0.02..0.06)
-                } else {
-                    rng.random_range(0.15..0.9)
-                };
-            }
-            ring(&strikes, &machine.loose_modes, rate)
-        }
-    };
-    let level = rms(&samples);
-    if level > 0.0 {
-        let gain = kind.share() * severity * sound / level;
-        samples.iter_mut().for_each(|s| *s *= gain);
-    }
+    let seconds = turns.len() as f64 / rate;
+    let mut source = Sound::new(kind, machine, turns.first().copied().unwrap_or(0.0), rate, seconds, rng.clone());
+    let following = turns.iter().skip(1).chain(turns.last());
+    let mut samples: Vec<f64> = turns.iter().zip(following).map(|(turn, next)| source.next(*turn, *next)).collect();
+    let gain = kind.gain(rms(&samples), sound, severity);
+    samples.iter_mut().for_each(|s| *s *= gain);
     samples
 }
 
-/// Unit impacts `order` times a turn, each as strong as `force` says of the turn it falls in; `slip` is the random part of
-/// the distance between two.
-fn train(turns: &[f64], order: f64, slip: f64, rng: &mut ChaCha8Rng, force: impl Fn(f64) -> f64) -> Vec<f64> {
-    let mut strikes = vec![0.0; turns.len()];
-    let mut next = turns.first().copied().unwrap_or(0.0) + rng.random_range(0.0..1.0) / order;
-    for i in 1..turns.len() {
-        let (from, to) = (turns[i - 1], turns[i]);
-        if next <= to {
-            // Between two samples: each gets its part.
-            let part = ((next - from) / (to - from)).clamp(0.0, 1.0);
-            let strength = force(next);
-            strikes[i - 1] += strength * (1.0 - part);
-            strikes[i] += strength * part;
-            next += (1.0 + slip * gauss(rng)).max(0.5) / order;
+/// A fault that sounds, sample by sample; its level is any.
+#[derive(Debug, Clone)]
+pub(super) struct Sound {
+    rng: ChaCha8Rng,
+    source: Source,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    Race { train: Train, zone: Option<f64>, ring: Ring },
+    Tooth { train: Train, ring: Ring },
+    Imbalance { phase: f64 },
+    Squeal(Squeal),
+    Loose { index: u64, next: f64, rate: f64, ring: Ring },
+}
+
+impl Sound {
+    /// A fault that begins when the shaft has turned `turn` times. The first of a belt's episodes lies within `seconds`.
+    pub(super) fn new(
+        kind: FaultKind,
+        machine: &Machine,
+        turn: f64,
+        rate: f64,
+        seconds: f64,
+        mut rng: ChaCha8Rng,
+    ) -> Self {
+        let bearing = &machine.bearing;
+        let source = match kind {
+            FaultKind::OuterRace => {
+                let train = Train::new(turn, bearing.outer_order(), 0.01, &mut rng);
+                Source::Race { train, zone: None, ring: Ring::new(&machine.bearing_modes, rate) }
+            }
+            FaultKind::InnerRace => {
+                // Loudest where the load presses, silent on the far side.
+                let zone = Some(rng.random_range(0.0..1.0));
+                let train = Train::new(turn, bearing.inner_order(), 0.01, &mut rng);
+                Source::Race { train, zone, ring: Ring::new(&machine.bearing_modes, rate) }
+            }
+            FaultKind::ChippedTooth => {
+                let train = Train::new(turn, machine.wheel_order(), 0.0, &mut rng);
+                Source::Tooth { train, ring: Ring::new(&machine.case_modes, rate) }
+            }
+            FaultKind::Imbalance => Source::Imbalance { phase: rng.random_range(0.0..1.0) },
+            FaultKind::BeltSqueal => Source::Squeal(Squeal::new(rate, seconds, &mut rng)),
+            FaultKind::LoosePart => {
+                let next = rng.random_range(0.02..0.4);
+                Source::Loose { index: 0, next, rate, ring: Ring::new(&machine.loose_modes, rate) }
+            }
+        };
+        Self { rng, source }
+    }
+
+    /// The next sample, at which the shaft has turned `turn` times, and `following` times at the one behind it.
+    pub(super) fn next(&mut self, turn: f64, following: f64) -> f64 {
+        let rng = &mut self.rng;
+        match &mut self.source {
+            Source::Race { train, zone, ring } => {
+                let force = |turn: f64| zone.map_or(1.0, |zone| (0.3 + 0.7 * cos(turn + zone)).max(0.0));
+                ring.next(train.next(turn, following, rng, force))
+            }
+            Source::Tooth { train, ring } => ring.next(train.next(turn, following, rng, |_| 1.0)),
+            Source::Imbalance { phase } => sin(turn + *phase) + 0.15 * sin(2.0 * (turn + *phase)),
+            Source::Squeal(squeal) => squeal.next(rng),
+            Source::Loose { index, next, rate, ring } => {
+                let mut strike = 0.0;
+                if (*next * *rate) as u64 == *index {
+                    strike = rng.random_range(0.4..1.0);
+                    // Now and then it bounces.
+                    *next += if rng.random_range(0.0..1.0) < 0.25 {
+                        rng.random_range(0.02..0.06)
+                    } else {
+                        rng.random_range(0.15..0.9)
+                    };
+                }
+                *index += 1;
+                ring.next(strike)
+            }
         }
     }
-    strikes
+}
+
+/// Unit impacts `order` times a turn, each as strong as a force says of the turn it falls in; `slip` is the random part of
+/// the distance between two.
+#[derive(Debug, Clone)]
+struct Train {
+    order: f64,
+    slip: f64,
+    next: f64,
+    /// What the last impact left for this sample.
+    rest: f64,
+}
+
+impl Train {
+    fn new(turn: f64, order: f64, slip: f64, rng: &mut ChaCha8Rng) -> Self {
+        Self { order, slip, next: turn + rng.random_range(0.0..1.0) / order, rest: 0.0 }
+    }
+
+    fn next(&mut self, from: f64, to: f64, rng: &mut ChaCha8Rng, force: impl Fn(f64) -> f64) -> f64 {
+        let mut strike = std::mem::take(&mut self.rest);
+        if self.next <= to {
+            // Between two samples: each gets its part.
+            let part = ((self.next - from) / (to - from)).clamp(0.0, 1.0);
+            let strength = force(self.next);
+            strike += strength * (1.0 - part);
+            self.rest = strength * part;
+            self.next += (1.0 + self.slip * gauss(rng)).max(0.5) / self.order;
+        }
+        strike
+    }
 }
 
 /// What `modes` (frequency, decay, gain) ring when they are struck.
-pub(super) fn ring(strikes: &[f64], modes: &[(f64, f64, f64)], rate: f64) -> Vec<f64> {
-    let mut out = vec![0.0; strikes.len()];
-    for &(hz, decay, gain) in modes {
-        let mut mode = Resonator::new(hz, decay, rate);
-        for (o, s) in out.iter_mut().zip(strikes) {
-            *o += gain * mode.next(*s);
-        }
+#[derive(Debug, Clone)]
+pub(super) struct Ring(Vec<(Resonator, f64)>);
+
+impl Ring {
+    pub(super) fn new(modes: &[(f64, f64, f64)], rate: f64) -> Self {
+        Self(modes.iter().map(|&(hz, decay, gain)| (Resonator::new(hz, decay, rate), gain)).collect())
     }
-    out
+
+    pub(super) fn next(&mut self, strike: f64) -> f64 {
+        self.0.iter_mut().fold(0.0, |sum, (mode, gain)| sum + *gain * mode.next(strike))
+    }
 }
 
 /// Episodes of a tone with two overtones whose frequency wanders.
-fn squeal(length: usize, rate: f64, rng: &mut ChaCha8Rng) -> Vec<f64> {
-    let mut out = vec![0.0; length];
-    let seconds = length as f64 / rate;
-    let hz = rng.random_range(900.0..1900.0);
-    // The first episode lies within the clip, however short that is.
-    let mut start = rng.random_range(0.05..0.4) * seconds;
-    while start < seconds {
-        let duration = rng.random_range(0.15..0.8);
-        let (first, count) = ((start * rate) as usize, (duration * rate) as usize);
-        let (mut phase, mut wander) = (0.0, rng.random_range(-0.03..0.03));
-        let strength = rng.random_range(0.5..1.0);
-        for (i, o) in out.iter_mut().skip(first).take(count).enumerate() {
-            wander += 0.0015 * gauss(rng) - 0.002 * wander;
-            phase += hz * (1.0 + wander.clamp(-0.15, 0.15)) / rate;
-            let t = i as f64 / count as f64;
-            let swell = (t * (1.0 - t) * 12.0).min(1.0);
-            let mut tone = sin(phase);
-            for (overtone, gain) in [(2.0, 0.4), (3.0, 0.2)] {
-                if overtone * hz * 1.15 < rate / 2.0 {
-                    tone += gain * sin(overtone * phase);
-                }
-            }
-            *o += strength * swell * tone;
-        }
-        start += duration + rng.random_range(0.3..3.0);
+#[derive(Debug, Clone)]
+struct Squeal {
+    rate: f64,
+    hz: f64,
+    index: u64,
+    start: f64,
+    episode: Option<Episode>,
+}
+
+#[derive(Debug, Clone)]
+struct Episode {
+    first: u64,
+    count: u64,
+    duration: f64,
+    phase: f64,
+    wander: f64,
+    strength: f64,
+}
+
+impl Squeal {
+    fn new(rate: f64, seconds: f64, rng: &mut ChaCha8Rng) -> Self {
+        let hz = rng.random_range(900.0..1900.0);
+        // The first episode lies within the clip, however short that is.
+        let start = rng.random_range(0.05..0.4) * seconds;
+        Self { rate, hz, index: 0, start, episode: None }
     }
-    out
+
+    fn next(&mut self, rng: &mut ChaCha8Rng) -> f64 {
+        let index = self.index;
+        self.index += 1;
+        let rate = self.rate;
+        if self.episode.is_none() && index >= (self.start * rate) as u64 {
+            let duration = rng.random_range(0.15..0.8);
+            let (first, count) = ((self.start * rate) as u64, (duration * rate) as u64);
+            let wander = rng.random_range(-0.03..0.03);
+            let strength = rng.random_range(0.5..1.0);
+            self.episode = Some(Episode { first, count, duration, phase: 0.0, wander, strength });
+        }
+        let Some(episode) = &mut self.episode else { return 0.0 };
+        let i = index - episode.first;
+        episode.wander += 0.0015 * gauss(rng) - 0.002 * episode.wander;
+        episode.phase += self.hz * (1.0 + episode.wander.clamp(-0.15, 0.15)) / rate;
+        let t = i as f64 / episode.count as f64;
+        let swell = (t * (1.0 - t) * 12.0).min(1.0);
+        let mut tone = sin(episode.phase);
+        for (overtone, gain) in [(2.0, 0.4), (3.0, 0.2)] {
+            if overtone * self.hz * 1.15 < rate / 2.0 {
+                tone += gain * sin(overtone * episode.phase);
+            }
+        }
+        let sample = episode.strength * swell * tone;
+        if i + 1 >= episode.count {
+            self.start += episode.duration + rng.random_range(0.3..3.0);
+            self.episode = None;
+        }
+        sample
+    }
 }
 
 #[cfg(test)]
@@ -216,8 +309,10 @@ mod tests {
     #[test]
     fn a_train_strikes_as_often_as_its_order_says() {
         let turns: Vec<f64> = (0..16_000).map(|i| f64::from(i) * 25.0 / 16_000.0).collect();
-        let strikes = train(&turns, 3.5, 0.0, &mut ChaCha8Rng::seed_from_u64(3), |_| 1.0);
+        let mut rng = ChaCha8Rng::seed_from_u64(3);
+        let mut train = Train::new(0.0, 3.5, 0.0, &mut rng);
+        let sum: f64 = turns.windows(2).map(|pair| train.next(pair[0], pair[1], &mut rng, |_| 1.0)).sum();
         // 25 turns of 3.5 impacts.
-        assert!((strikes.iter().sum::<f64>() - 87.5).abs() <= 1.0, "{}", strikes.iter().sum::<f64>());
+        assert!((sum - 87.5).abs() <= 1.0, "{sum}");
     }
 }

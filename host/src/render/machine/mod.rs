@@ -7,10 +7,12 @@
 
 pub mod fault;
 pub mod set;
+pub mod stream;
 pub mod wave;
 
 pub use fault::{Bearing, FaultKind};
 pub use set::{MachineSettings, write_machine_set};
+pub use stream::{FaultStream, MachineStream};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -81,19 +83,22 @@ pub struct Clip {
     pub shaft_hz: f64,
 }
 
+/// The generator of one part: what one draws does not move the others.
+fn random(seed: u64, part: u64) -> ChaCha8Rng {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    rng.set_stream(part);
+    rng
+}
+
 /// Renders a clip of `machine`, with a fault of a kind and severity or without. With and without it the rest is the same
 /// but for the gain.
 pub fn render(machine: &Machine, seed: u64, recording: &Recording, fault: Option<(FaultKind, f64)>) -> Clip {
-    // Streams of their own: what one draws does not move the others.
-    let stream = |number: u64| {
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(number);
-        rng
-    };
+    let stream = |number| random(seed, number);
     let rate = f64::from(recording.rate);
     let length = recording.length;
     let mut rng = stream(0);
-    let turns = turns(length, rate, &mut rng);
+    let mut shaft = Turns::draw(rate, &mut rng);
+    let turns: Vec<f64> = (0..length).map(|_| shaft.next()).collect();
     let running = running(machine, &turns, rate, &mut rng);
     let mut heard = machine.room.hear(&running, rate);
     let loud = rms(&heard);
@@ -116,51 +121,93 @@ pub fn render(machine: &Machine, seed: u64, recording: &Recording, fault: Option
     Clip { samples, shaft_hz: turned * rate / length.max(2).saturating_sub(1) as f64 }
 }
 
-/// The shaft's turns at each sample: 24 to 30 a second, drifting by up to one per cent.
-fn turns(length: usize, rate: f64, rng: &mut ChaCha8Rng) -> Vec<f64> {
-    let shaft_hz = rng.random_range(24.25..29.75);
-    let drift = Drift::draw(rng);
-    let mut turned = rng.random_range(0.0..1.0);
-    (0..length)
-        .map(|i| {
-            turned += shaft_hz * (1.0 + 0.01 * drift.at(i as f64 / rate)) / rate;
-            turned
-        })
-        .collect()
+/// The shaft's turns: 24 to 30 a second, drifting by up to one per cent.
+#[derive(Debug, Clone)]
+struct Turns {
+    rate: f64,
+    shaft_hz: f64,
+    drift: Drift,
+    turned: f64,
+    index: u64,
+}
+
+impl Turns {
+    fn draw(rate: f64, rng: &mut ChaCha8Rng) -> Self {
+        let shaft_hz = rng.random_range(24.25..29.75);
+        let drift = Drift::draw(rng);
+        Self { rate, shaft_hz, drift, turned: rng.random_range(0.0..1.0), index: 0 }
+    }
+
+    /// The turns at the next sample.
+    fn next(&mut self) -> f64 {
+        let at = self.index as f64 / self.rate;
+        self.index += 1;
+        self.turned += self.shaft_hz * (1.0 + 0.01 * self.drift.at(at)) / self.rate;
+        self.turned
+    }
+}
+
+/// The machine without fault, dry.
+#[derive(Debug, Clone)]
+struct Running {
+    rate: f64,
+    load: Drift,
+    load_depth: f64,
+    harmonics: Vec<(f64, f64)>,
+    mesh: Vec<(f64, f64)>,
+    sideband: f64,
+    eccentric: f64,
+    /// Level of the rolling noise.
+    roll: f64,
+    teeth: f64,
+    rolling: fault::Ring,
+}
+
+impl Running {
+    fn draw(machine: &Machine, rate: f64, rng: &mut ChaCha8Rng) -> Self {
+        let load = Drift::draw(rng);
+        let load_depth = rng.random_range(0.1..0.35);
+        // A machine is never twice quite the same: warm or cold, greased or not.
+        let mut varied = |parts: &[(f64, f64)]| -> Vec<(f64, f64)> {
+            parts.iter().map(|(gain, phase)| (gain * rng.random_range(0.75..1.25), *phase)).collect()
+        };
+        let (harmonics, mesh) = (varied(&machine.harmonics), varied(&machine.mesh));
+        let sideband = rng.random_range(0.15..0.4);
+        let eccentric = rng.random_range(0.0..1.0);
+        let roll = rng.random_range(0.1..0.25);
+        let teeth = f64::from(machine.teeth.0);
+        let rolling = fault::Ring::new(&machine.bearing_modes, rate);
+        Self { rate, load, load_depth, harmonics, mesh, sideband, eccentric, roll, teeth, rolling }
+    }
+
+    /// The next sample of the rolling noise, of any level.
+    fn rolling(&mut self, rng: &mut ChaCha8Rng) -> f64 {
+        self.rolling.next(gauss(rng))
+    }
+
+    /// Sample `index`, at which the shaft has turned `turn` times.
+    fn sample(&self, index: u64, turn: f64, rolling: f64, rolling_gain: f64) -> f64 {
+        let load = 1.0 + self.load_depth * self.load.at(index as f64 / self.rate);
+        let shaft: f64 =
+            (self.harmonics.iter().zip(1..)).map(|((gain, phase), k)| gain * sin(f64::from(k) * turn + phase)).sum();
+        // Amplitude and phase modulation at the shaft's frequency make the sidebands.
+        let swing = cos(turn + self.eccentric);
+        let gears: f64 = (self.mesh.iter().zip(1..))
+            .map(|((gain, phase), k)| {
+                let order = f64::from(k) * self.teeth;
+                if order * 31.0 < self.rate / 2.0 { gain * sin(order * turn + phase + 0.02 * swing) } else { 0.0 }
+            })
+            .sum();
+        0.5 * shaft + load * (1.0 + self.sideband * swing) * gears + load * rolling_gain * rolling
+    }
 }
 
 /// The machine without fault, dry.
 fn running(machine: &Machine, turns: &[f64], rate: f64, rng: &mut ChaCha8Rng) -> Vec<f64> {
-    let load = Drift::draw(rng);
-    let load_depth = rng.random_range(0.1..0.35);
-    // A machine is never twice quite the same: warm or cold, greased or not.
-    let mut varied = |parts: &[(f64, f64)]| -> Vec<(f64, f64)> {
-        parts.iter().map(|(gain, phase)| (gain * rng.random_range(0.75..1.25), *phase)).collect()
-    };
-    let (harmonics, mesh) = (varied(&machine.harmonics), varied(&machine.mesh));
-    let sideband = rng.random_range(0.15..0.4);
-    let eccentric = rng.random_range(0.0..1.0);
-    let roll = rng.random_range(0.1..0.25);
-    let teeth = f64::from(machine.teeth.0);
-    let strikes: Vec<f64> = turns.iter().map(|_| gauss(rng)).collect();
-    let rolling = fault::ring(&strikes, &machine.bearing_modes, rate);
-    let rolling_gain = roll / rms(&rolling).max(f64::MIN_POSITIVE);
-    (turns.iter().zip(rolling).enumerate())
-        .map(|(i, (turn, rolling))| {
-            let load = 1.0 + load_depth * load.at(i as f64 / rate);
-            let shaft: f64 =
-                (harmonics.iter().zip(1..)).map(|((gain, phase), k)| gain * sin(f64::from(k) * turn + phase)).sum();
-            // Amplitude and phase modulation at the shaft's frequency make the sidebands.
-            let swing = cos(turn + eccentric);
-            let gears: f64 = (mesh.iter().zip(1..))
-                .map(|((gain, phase), k)| {
-                    let order = f64::from(k) * teeth;
-                    if order * 31.0 < rate / 2.0 { gain * sin(order * turn + phase + 0.02 * swing) } else { 0.0 }
-                })
-                .sum();
-            0.5 * shaft + load * (1.0 + sideband * swing) * gears + load * rolling_gain * rolling
-        })
-        .collect()
+    let mut running = Running::draw(machine, rate, rng);
+    let rolling: Vec<f64> = turns.iter().map(|_| running.rolling(rng)).collect();
+    let gain = running.roll / rms(&rolling).max(f64::MIN_POSITIVE);
+    (turns.iter().zip(rolling).zip(0..)).map(|((turn, rolling), i)| running.sample(i, *turn, rolling, gain)).collect()
 }
 
 /// The factory: pinkish noise and, now and then, the tones of other machines.

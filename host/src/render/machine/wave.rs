@@ -99,22 +99,37 @@ impl Resonator {
 }
 
 /// Pinkish noise: five low-passed noises of equal power, two octaves apart.
+#[derive(Debug, Clone)]
+pub struct Pink {
+    poles: [(f64, f64); 5],
+    state: [f64; 5],
+}
+
+impl Pink {
+    /// Noise that begins.
+    pub fn new(rate: f64) -> Self {
+        let poles = [20.0, 80.0, 320.0, 1280.0, 5120.0].map(|hz: f64| {
+            let a = (std::f64::consts::TAU * hz / rate).min(1.0);
+            (a, ((2.0 - a) / a).sqrt())
+        });
+        Self { poles, state: [0.0; 5] }
+    }
+
+    /// The next sample.
+    pub fn next(&mut self, rng: &mut ChaCha8Rng) -> f64 {
+        let mut sum = 0.0;
+        for (y, (a, scale)) in self.state.iter_mut().zip(self.poles) {
+            *y += a * (gauss(rng) - *y);
+            sum += *y * scale;
+        }
+        sum
+    }
+}
+
+/// [`Pink`] noise of `length` samples.
 pub fn pink(length: usize, rate: f64, rng: &mut ChaCha8Rng) -> Vec<f64> {
-    let poles = [20.0, 80.0, 320.0, 1280.0, 5120.0].map(|hz: f64| {
-        let a = (std::f64::consts::TAU * hz / rate).min(1.0);
-        (a, ((2.0 - a) / a).sqrt())
-    });
-    let mut state = [0.0; 5];
-    (0..length)
-        .map(|_| {
-            let mut sum = 0.0;
-            for (y, (a, scale)) in state.iter_mut().zip(poles) {
-                *y += a * (gauss(rng) - *y);
-                sum += *y * scale;
-            }
-            sum
-        })
-        .collect()
+    let mut noise = Pink::new(rate);
+    (0..length).map(|_| noise.next(rng)).collect()
 }
 
 /// A small room: early reflections from taps of a delay line (J. A. Moorer, "About this reverberation business", Computer
@@ -148,23 +163,52 @@ impl Room {
         Self { early, combs, tail: range(0.06, 0.12) }
     }
 
+    /// A listener in the room, which is silent.
+    pub fn listen(&self, rate: f64) -> Listener {
+        let early: Vec<_> = self.early.iter().map(|(delay, gain)| ((delay * rate) as usize, *gain)).collect();
+        let longest = early.iter().map(|(delay, _)| *delay).max().unwrap_or(0);
+        let combs = self.combs.iter().map(|(delay, feedback)| {
+            let line = vec![0.0; ((delay * rate) as usize).max(1)];
+            (line, 0, *feedback)
+        });
+        Listener { past: vec![0.0; longest + 1], now: 0, early, combs: combs.collect(), tail: self.tail }
+    }
+
     /// What is heard of `dry` in the room.
     pub fn hear(&self, dry: &[f64], rate: f64) -> Vec<f64> {
-        let mut wet = dry.to_vec();
+        let mut listener = self.listen(rate);
+        dry.iter().map(|d| listener.next(*d)).collect()
+    }
+}
+
+/// Someone in a [`Room`]: what still rings in it.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// The last dry samples, a ring, and where the next goes.
+    past: Vec<f64>,
+    now: usize,
+    /// Delay in samples and gain of each early reflection.
+    early: Vec<(usize, f64)>,
+    /// Delay line, place in it and feedback of each comb.
+    combs: Vec<(Vec<f64>, usize, f64)>,
+    tail: f64,
+}
+
+impl Listener {
+    /// What is heard of the next sample and of those before it.
+    pub fn next(&mut self, dry: f64) -> f64 {
+        let length = self.past.len();
+        self.past[self.now] = dry;
+        let mut wet = dry;
         for (delay, gain) in &self.early {
-            let delay = (delay * rate) as usize;
-            for (out, d) in wet.iter_mut().skip(delay).zip(dry) {
-                *out += gain * d;
-            }
+            wet += gain * self.past[(self.now + length - delay) % length];
         }
-        for (delay, feedback) in &self.combs {
-            let mut line = vec![0.0; ((delay * rate) as usize).max(1)];
-            let length = line.len();
-            for (i, (out, d)) in wet.iter_mut().zip(dry).enumerate() {
-                let echo = line[i % length];
-                line[i % length] = d + feedback * echo;
-                *out += self.tail * echo;
-            }
+        self.now = (self.now + 1) % length;
+        for (line, place, feedback) in &mut self.combs {
+            let echo = line[*place];
+            line[*place] = dry + *feedback * echo;
+            *place = (*place + 1) % line.len();
+            wet += self.tail * echo;
         }
         wet
     }
