@@ -11,7 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 
 use crate::board::Board;
-use crate::qemu::{Count, OUTPUTS, SAMPLES, start};
+use crate::qemu::{Content, Count, OUTPUTS, SAMPLES, start};
 
 /// The file that has the firmware count.
 pub(crate) const BENCH: &str = "bench";
@@ -70,8 +70,8 @@ struct Words {
 }
 
 fn run(board: &Board, elf: &Path, model: &[u8], input: &[u8], shift: u32, timeout: Duration) -> Result<Words> {
-    let files = [(SAMPLES, input), (BENCH, &[][..])];
-    let ended = start(board, elf, model, &files, Count::Time(shift), timeout)?;
+    let files = [(SAMPLES, Content::Bytes(input)), (BENCH, Content::Bytes(&[]))];
+    let ended = start(board, elf, model, &files, Count::Time(shift), timeout, None)?;
     if ended.exit != Some(0) {
         bail!("{} does not count: {}", board.package, ended.stderr.trim());
     }

@@ -21,6 +21,6 @@ pub use board::{Board, Core, Settings};
 pub use mix::{Cycles, Kind};
 pub use profile::{Profile, Tally};
 pub use qemu::{Emulation, Options, emulate};
-pub use run::{Run, rises};
+pub use run::{Overrun, Pace, Run, Stream, rises};
 pub use sizes::Sizes;
 pub use stack::Bounds;

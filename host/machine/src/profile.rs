@@ -15,7 +15,7 @@ use crate::bench::{BENCH, Counts};
 use crate::board::Board;
 use crate::mix::{Cycles, Instruction, Kind, PIPELINED, REFILL};
 use crate::plugin;
-use crate::qemu::{Count, SAMPLES, start};
+use crate::qemu::{Content, Count, SAMPLES, start};
 use crate::stack::Image;
 use crate::thumb::{self, Effect};
 
@@ -85,8 +85,8 @@ impl Board {
         let marks = marks(&bytes, &image)?;
         let root = self.workspace.parent().context("the boards are in no repository")?;
         let arguments = arguments(&plugin::build(root)?, marks);
-        let files = [(SAMPLES, input), (BENCH, &[][..])];
-        let ended = start(self, elf, model, &files, Count::Plugin(arguments.into()), timeout)?;
+        let files = [(SAMPLES, Content::Bytes(input)), (BENCH, Content::Bytes(&[]))];
+        let ended = start(self, elf, model, &files, Count::Plugin(arguments.into()), timeout, None)?;
         if ended.exit != Some(0) {
             bail!("{} does not run with the plugin: {}", self.package, ended.stderr.trim());
         }

@@ -8,6 +8,7 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -22,6 +23,10 @@ pub const SAMPLES: &str = "samples.bin";
 pub const REPORTS: &str = "reports.bin";
 /// The file that the firmware writes the model's outputs to, where there is no detector to judge them.
 pub const OUTPUTS: &str = "outputs.bin";
+/// The file that says where samples are missing.
+pub(crate) const GAPS: &str = "gaps.bin";
+/// The file that has samples arrive by the board's clock.
+pub(crate) const PACE: &str = "pace.bin";
 const MODEL: &str = "model.neji";
 const TRACE: &str = "trace.log";
 
@@ -53,6 +58,15 @@ pub struct Emulation {
     pub stderr: String,
     /// Every value written to the pins' register, as QEMU's device saw it, in order.
     pub pin_writes: Vec<u32>,
+}
+
+impl Emulation {
+    /// What a run left in its folder.
+    pub(crate) fn of(ended: Ended) -> Self {
+        let pin_writes = pin_writes(&String::from_utf8_lossy(&ended.read(TRACE)));
+        let outputs = ended.read(OUTPUTS).into_iter().map(u8::cast_signed).collect();
+        Self { stream: ended.read(REPORTS), outputs, exit: ended.exit, stderr: ended.stderr, pin_writes }
+    }
 }
 
 /// QEMU's arguments for `board`, whose firmware is `elf`; paths other than `elf` are relative to the run's folder.
@@ -116,6 +130,15 @@ pub(crate) enum Count {
     Plugin(OsString),
 }
 
+/// What is in a file of a run's folder.
+#[derive(Clone, Copy)]
+pub(crate) enum Content<'a> {
+    /// These bytes.
+    Bytes(&'a [u8]),
+    /// Those of another file.
+    File(&'a Path),
+}
+
 /// Runs `elf` on `board` to its end, with the blob `model` in its region and `files` in its folder.
 ///
 /// # Errors
@@ -124,9 +147,10 @@ pub(crate) fn start(
     board: &Board,
     elf: &Path,
     model: &[u8],
-    files: &[(&str, &[u8])],
+    files: &[(&str, Content<'_>)],
     count: Count,
     timeout: Duration,
+    stop: Option<&AtomicBool>,
 ) -> Result<Ended> {
     let room = board.settings.model_bytes;
     if model.len() as u64 > room {
@@ -134,8 +158,14 @@ pub(crate) fn start(
     }
     let folder = tempfile::Builder::new().prefix("neji-").tempdir().context("making a folder for the run")?;
     let path = |name: &str| folder.path().join(name);
-    for (name, bytes) in [(MODEL, model)].iter().chain(files) {
-        fs::write(path(name), bytes)?;
+    for (name, content) in [(MODEL, Content::Bytes(model))].iter().chain(files) {
+        match content {
+            Content::Bytes(bytes) => fs::write(path(name), bytes)?,
+            Content::File(file) => {
+                // Another name of the same file where that is possible: hours of sound are not copied.
+                fs::hard_link(file, path(name)).or_else(|_| fs::copy(file, path(name)).map(drop))?;
+            }
+        }
     }
     let errors = fs::File::create(path("stderr"))?;
 
@@ -158,9 +188,13 @@ pub(crate) fn start(
         if let Some(status) = child.try_wait()? {
             break Some(status);
         }
-        if begin.elapsed() > timeout {
+        let stopped = stop.is_some_and(|stop| stop.load(Ordering::Relaxed));
+        if stopped || begin.elapsed() > timeout {
             child.kill()?;
             child.wait()?;
+            if stopped {
+                bail!("interrupted");
+            }
             break None;
         }
         std::thread::sleep(Duration::from_millis(5));
@@ -179,10 +213,8 @@ pub(crate) fn start(
 /// wrote. A firmware that reports a failure is not an error: see [`Emulation::exit`].
 pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options: Options) -> Result<Emulation> {
     let count = if options.count_instructions { Count::Time(0) } else { Count::Nothing };
-    let ended = start(board, elf, model, &[(SAMPLES, samples)], count, options.timeout)?;
-    let pin_writes = pin_writes(&String::from_utf8_lossy(&ended.read(TRACE)));
-    let outputs = ended.read(OUTPUTS).into_iter().map(u8::cast_signed).collect();
-    Ok(Emulation { stream: ended.read(REPORTS), outputs, exit: ended.exit, stderr: ended.stderr, pin_writes })
+    let files = [(SAMPLES, Content::Bytes(samples))];
+    Ok(Emulation::of(start(board, elf, model, &files, count, options.timeout, None)?))
 }
 
 #[cfg(test)]
