@@ -28,6 +28,7 @@ pub mod quantize;
 pub mod render;
 pub mod report;
 pub mod run;
+pub mod scenario;
 pub mod simulate;
 pub mod tensor_file;
 pub mod tflite;

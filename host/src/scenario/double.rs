@@ -1,0 +1,80 @@
+//! A model for tests: it passes features up to 0 and cannot reconstruct louder ones.
+
+use neji_format::{
+    AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, Metrics, Multiplier, Operator, Plan, Pool2d, PoolKind,
+    Provenance, Reconstruction, Shape, Tensor, Window,
+};
+use neji_tables::{Settings, Tables, quantizer};
+
+use super::run::Listening;
+
+/// Windows of eight frames of eight bands; every second frame begins one.
+const SOUND: Settings = Settings {
+    sample_rate: 8000,
+    fft_len: 64,
+    hop: 32,
+    mels: 8,
+    context: 8,
+    stride: 2,
+    centered: false,
+    range_min: 2,
+    saturated_max: 500,
+    ..Settings::MLPERF
+};
+
+/// How it listens: two of three windows above the threshold are an alarm.
+pub(super) const LISTENING: Listening =
+    Listening { rate: Some(8000), first: 64 + 7 * 32, step: 64, hop: 32, memory: 64 + 7 * 32 + 3 * 64 };
+
+/// Its blob.
+pub(super) fn listener() -> AlignedBytes {
+    let tensor = |offset| Tensor { offset, shape: Shape::new(8, 8, 1), scale: 1.0 / 255.0, zero_point: -128 };
+    let window = Window {
+        kernel_height: 1,
+        kernel_width: 1,
+        stride_height: 1,
+        stride_width: 1,
+        dilation_height: 1,
+        dilation_width: 1,
+        padding_top: 0,
+        padding_left: 0,
+        padding_bottom: 0,
+        padding_right: 0,
+    };
+    let pool = Pool2d {
+        kind: PoolKind::Max,
+        input: tensor(0),
+        output: tensor(64),
+        window,
+        multiplier: Multiplier { multiplier: 1 << 30, shift: 1 },
+        activation_min: -128,
+        activation_max: 0,
+    };
+    let mut constants = Vec::new();
+    let plan = Plan {
+        element: Element::I8,
+        provenance: Provenance {
+            neji_version: "0.1.0",
+            name: "double",
+            classes: "",
+            data_hash: [0; 32],
+            config_hash: [0; 32],
+            seed: 0,
+            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
+        },
+        front_end: FrontEnd::LogMel(Tables::new(SOUND).push(&[quantizer(-175.0, 10.0, 0.1)], &mut constants)),
+        streaming: None,
+        detector: Detector::Reconstruction(Reconstruction {
+            output_to_residual: Multiplier { multiplier: 1 << 30, shift: 5 },
+            weights: None,
+            smooth_radius: 0,
+            top_k: 1,
+        }),
+        decision: Decision { threshold: 60_000, release: 50_000, required: 2, window: 3, ..Decision::EACH },
+        input: tensor(0),
+        output: tensor(64),
+        operator_count: 1,
+    };
+    let blob = Blob { plan, operators: vec![Operator::Pool2d(pool)], constants, arena_bytes: 128 };
+    AlignedBytes::new(&blob.encode())
+}
