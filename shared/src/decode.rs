@@ -4,7 +4,7 @@ use crate::error::DecodeError;
 use crate::header::{ALIGNMENT, HEADER_BYTES, Header, checksum};
 use crate::operator::Operator;
 use crate::plan::Plan;
-use crate::read;
+use crate::read::Reader;
 use crate::tensor::Constant;
 
 /// A checked blob. Copy: a handful of slices into flash.
@@ -37,13 +37,15 @@ impl<'a> Model<'a> {
         }
         let (head, constants) = bytes.split_at_checked(header.constants_offset as usize).unwrap_or((bytes, &[]));
         let section = head.get(HEADER_BYTES..).and_then(|rest| rest.get(..header.plan_bytes as usize)).unwrap_or(&[]);
-        let (plan, operators) = postcard::take_from_bytes::<Plan<'a>>(section).map_err(|_| DecodeError::Plan)?;
-        let mut rest = operators;
+        let mut reader = Reader::new(section);
+        let plan = reader.plan();
+        let operators = reader.rest().ok_or(DecodeError::Plan)?;
         for operator in 0..plan.operator_count {
-            (_, rest) = read::operator(rest).ok_or(DecodeError::Operator { operator })?;
+            reader.operator().ok_or(DecodeError::Operator { operator })?;
         }
-        if !rest.is_empty() {
-            return Err(DecodeError::TrailingBytes { left: rest.len() as u32 });
+        let left = reader.rest().map_or(0, |rest| rest.len() as u32);
+        if left > 0 {
+            return Err(DecodeError::TrailingBytes { left });
         }
         let model = Self { bytes, header, plan, operators, constants };
         crate::check::model(&model)?;
@@ -72,7 +74,7 @@ impl<'a> Model<'a> {
 
     /// The operators in order; each is decoded when it is reached.
     pub fn operators(&self) -> Operators<'a> {
-        Operators { rest: self.operators, left: self.plan.operator_count }
+        Operators { reader: Reader::new(self.operators), left: self.plan.operator_count }
     }
 
     /// The model with none of its operators but the one at `index`, or with none at all where there are fewer.
@@ -83,7 +85,7 @@ impl<'a> Model<'a> {
         for _ in 0..index {
             operators.next();
         }
-        self.operators = operators.rest;
+        self.operators = operators.reader.rest().unwrap_or(&[]);
         self.plan.operator_count = operators.left.min(1);
         self
     }
@@ -100,7 +102,7 @@ impl<'a> Model<'a> {
         for _ in 0..phase.saturating_mul(count.into()) {
             operators.next();
         }
-        self.operators = operators.rest;
+        self.operators = operators.reader.rest().unwrap_or(&[]);
         self.plan.operator_count = count;
         self
     }
@@ -140,7 +142,7 @@ impl<'a> Model<'a> {
 /// Iterates over the operators of a checked blob.
 #[derive(Debug, Clone)]
 pub struct Operators<'a> {
-    rest: &'a [u8],
+    reader: Reader<'a>,
     left: u16,
 }
 
@@ -149,8 +151,6 @@ impl Iterator for Operators<'_> {
 
     fn next(&mut self) -> Option<Operator> {
         self.left = self.left.checked_sub(1)?;
-        let (operator, rest) = read::operator(self.rest)?;
-        self.rest = rest;
-        Some(operator)
+        self.reader.operator()
     }
 }

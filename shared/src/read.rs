@@ -1,40 +1,101 @@
-//! Reads operators from postcard's bytes.
+//! Reads the plan and the operators from postcard's bytes.
 //!
 //! The same as serde's derived code reads through postcard, in a tenth of the flash: a device has this instead. Fields are
 //! listed in the order in which they are declared, which is that of the bytes.
+//!
+//! Nothing is returned early: what is missing or wrong reads as zeros and is remembered, so that a field is one call.
 
+use crate::detector::{Classifier, ClassifierScore, Decision, Detector, Reconstruction};
+use crate::front_end::{
+    Alignment, FrontEnd, ImageFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity, Rect, Size,
+};
 use crate::operator::{
     Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
     PoolKind, Reshape, ResizeNearest, Sigmoid, Softmax, TransposeConv2d, Window,
 };
+use crate::plan::{Metrics, Plan, Provenance, Streaming};
 use crate::quant::{Multiplier, Requantization};
-use crate::tensor::{Constant, Shape, Tensor};
+use crate::tensor::{Constant, Element, Shape, Tensor};
 
 /// Bytes that are read from the front.
+#[derive(Debug, Clone)]
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
+    failed: bool,
 }
 
 impl<'a> Reader<'a> {
-    fn byte(&mut self) -> Option<u8> {
-        let (&byte, rest) = self.rest.split_first()?;
-        self.rest = rest;
-        Some(byte)
+    /// Reads `bytes`.
+    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+        Self { rest: bytes, failed: false }
+    }
+
+    /// What has not been read, or `None` where something could not be.
+    pub(crate) fn rest(&self) -> Option<&'a [u8]> {
+        (!self.failed).then_some(self.rest)
+    }
+
+    /// The plan.
+    #[inline(never)]
+    pub(crate) fn plan(&mut self) -> Plan<'a> {
+        Plan::read(self)
+    }
+
+    /// The next operator; `None` where it can't be read.
+    // Once in an image: everything that walks the operators needs it.
+    #[inline(never)]
+    pub(crate) fn operator(&mut self) -> Option<Operator> {
+        let operator = Option::<Operator>::read(self);
+        if self.failed { None } else { operator }
+    }
+
+    #[cold]
+    fn fail(&mut self) {
+        *self = Self { rest: &[], failed: true };
+    }
+
+    #[inline(always)]
+    fn byte(&mut self) -> u8 {
+        match self.rest.split_first() {
+            Some((&byte, rest)) => {
+                self.rest = rest;
+                byte
+            }
+            None => {
+                self.fail();
+                0
+            }
+        }
+    }
+
+    /// `N` bytes.
+    fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        match self.rest.split_first_chunk() {
+            Some((&bytes, rest)) => {
+                self.rest = rest;
+                bytes
+            }
+            None => {
+                self.fail();
+                [0; N]
+            }
+        }
     }
 
     /// A number of `bits` bits, 16 or 32, in groups of seven from the lowest; the last has no bit beyond.
     #[inline(never)]
-    fn varint(&mut self, bits: u32) -> Option<u32> {
+    fn varint(&mut self, bits: u32) -> u32 {
         let (mut value, mut shift) = (0, 0);
         loop {
-            let byte = u32::from(self.byte()?);
+            let byte = u32::from(self.byte());
             // This refuses a further group as well, so that the shift stays below `bits`.
             if shift + 7 > bits && byte >> (bits - shift) != 0 {
-                return None;
+                self.fail();
+                return 0;
             }
             value |= (byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                return Some(value);
+                return value;
             }
             shift += 7;
         }
@@ -42,40 +103,61 @@ impl<'a> Reader<'a> {
 }
 
 /// What can be read.
-trait Read: Sized {
-    fn read(reader: &mut Reader<'_>) -> Option<Self>;
+trait Read<'a>: Sized {
+    fn read(reader: &mut Reader<'a>) -> Self;
 }
 
-/// The operator at the beginning of `bytes`, and what follows it.
-// Once in an image: everything that walks the operators needs it.
-#[inline(never)]
-pub(crate) fn operator(bytes: &[u8]) -> Option<(Operator, &[u8])> {
-    let mut reader = Reader { rest: bytes };
-    let operator = Operator::read(&mut reader)?;
-    Some((operator, reader.rest))
-}
-
-impl Read for u8 {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+impl Read<'_> for u8 {
+    #[inline(never)]
+    fn read(reader: &mut Reader<'_>) -> Self {
         reader.byte()
     }
 }
 
-impl Read for i8 {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(reader.byte()?.cast_signed())
+impl Read<'_> for i8 {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        u8::read(reader).cast_signed()
     }
 }
 
-impl Read for u16 {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(reader.varint(16)? as Self)
+impl Read<'_> for bool {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let byte = u8::read(reader);
+        if byte > 1 {
+            reader.fail();
+        }
+        byte == 1
     }
 }
 
-impl Read for u32 {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
+impl Read<'_> for u16 {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        reader.varint(16) as Self
+    }
+}
+
+impl Read<'_> for u32 {
+    fn read(reader: &mut Reader<'_>) -> Self {
         reader.varint(32)
+    }
+}
+
+impl Read<'_> for u64 {
+    /// As [`Reader::varint`].
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let (mut value, mut shift) = (0, 0_u32);
+        loop {
+            let byte = reader.byte();
+            if shift == 63 && byte > 1 {
+                reader.fail();
+                return 0;
+            }
+            value |= Self::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return value;
+            }
+            shift += 7;
+        }
     }
 }
 
@@ -84,66 +166,139 @@ fn signed(value: u32) -> i32 {
     (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
 }
 
-impl Read for i16 {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(signed(reader.varint(16)?) as Self)
+impl Read<'_> for i16 {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        signed(reader.varint(16)) as Self
     }
 }
 
-impl Read for i32 {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        Some(signed(reader.varint(32)?))
+impl Read<'_> for i32 {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        signed(reader.varint(32))
     }
 }
 
-impl Read for f32 {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let (&bytes, rest) = reader.rest.split_first_chunk()?;
-        reader.rest = rest;
-        Some(Self::from_le_bytes(bytes))
+impl Read<'_> for f32 {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        Self::from_le_bytes(reader.bytes())
     }
 }
 
-impl<const N: usize> Read for heapless::Vec<Tensor, N> {
-    fn read(reader: &mut Reader<'_>) -> Option<Self> {
-        let mut all = Self::new();
-        for _ in 0..reader.varint(32)? {
-            all.push(Read::read(reader)?).ok()?;
+impl Read<'_> for [u8; 32] {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        reader.bytes()
+    }
+}
+
+impl<'a> Read<'a> for &'a str {
+    #[inline(never)]
+    fn read(reader: &mut Reader<'a>) -> Self {
+        let length = reader.varint(32) as usize;
+        let split = reader.rest.split_at_checked(length);
+        match split.map(|(text, rest)| (core::str::from_utf8(text), rest)) {
+            Some((Ok(text), rest)) => {
+                reader.rest = rest;
+                text
+            }
+            _ => {
+                reader.fail();
+                ""
+            }
         }
-        Some(all)
+    }
+}
+
+impl<'a, T: Read<'a>> Read<'a> for Option<T> {
+    fn read(reader: &mut Reader<'a>) -> Self {
+        bool::read(reader).then(|| T::read(reader))
+    }
+}
+
+impl<const N: usize> Read<'_> for heapless::Vec<Tensor, N> {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        let mut all = Self::new();
+        for _ in 0..reader.varint(32) {
+            if all.push(Read::read(reader)).is_err() {
+                reader.fail();
+                break;
+            }
+        }
+        all
     }
 }
 
 /// Reads structs field by field.
 macro_rules! structs {
-    ($($(#[$attribute:meta])* $name:ident { $($field:ident),* $(,)? })*) => {$(
-        impl Read for $name {
+    ($($(#[$attribute:meta])* $name:ident $(<$life:lifetime>)? { $($field:ident),* $(,)? })*) => {$(
+        impl<'a> Read<'a> for $name $(<$life>)? {
             $(#[$attribute])*
-            fn read(reader: &mut Reader<'_>) -> Option<Self> {
-                $(let $field = Read::read(reader)?;)*
-                Some(Self { $($field),* })
+            fn read(reader: &mut Reader<'a>) -> Self {
+                Self { $($field: Read::read(reader)),* }
             }
         }
     )*};
 }
 
-/// Reads enums by their variants' numbers; the variants are listed in order.
+/// Reads enums by their variants' numbers; the variants are listed in order. Any other number fails and reads as the first,
+/// which has no fields.
 macro_rules! enums {
-    ($($name:ident { $($variant:ident $(($inner:ident))?),* $(,)? })*) => {$(
-        impl Read for $name {
-            fn read(reader: &mut Reader<'_>) -> Option<Self> {
-                #[derive(Clone, Copy)]
-                enum Variant { $($variant),* }
-                const ALL: &[Variant] = &[$(Variant::$variant),*];
-                match *ALL.get(reader.varint(32)? as usize)? {
-                    $(Variant::$variant => Some(Self::$variant $((<$inner>::read(reader)?))?),)*
+    ($($name:ident {
+        $first:ident $(, $variant:ident $(($inner:ident))? $({ $($field:ident),* })?)* $(,)?
+    })*) => {$(
+        impl Read<'_> for $name {
+            fn read(reader: &mut Reader<'_>) -> Self {
+                enum Number { $first, $($variant),* }
+                match reader.varint(32) {
+                    $(number if number == Number::$variant as u32 => {
+                        Self::$variant $((<$inner>::read(reader)))? $({ $($field: Read::read(reader)),* })?
+                    })*
+                    number => {
+                        if number != Number::$first as u32 {
+                            reader.fail();
+                        }
+                        Self::$first
+                    }
                 }
             }
         }
     )*};
 }
 
+/// Reads operators by their numbers; they are listed in order.
+macro_rules! operators {
+    ($($variant:ident($inner:ident)),* $(,)?) => {
+        impl Read<'_> for Option<Operator> {
+            fn read(reader: &mut Reader<'_>) -> Self {
+                enum Number { $($variant),* }
+                match reader.varint(32) {
+                    $(number if number == Number::$variant as u32 => {
+                        Some(Operator::$variant(<$inner>::read(reader)))
+                    })*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
 structs! {
+    #[inline(never)]
+    Provenance<'a> { neji_version, name, classes, data_hash, config_hash, seed, metrics }
+    Metrics { auroc_float, auroc_quantized }
+    Streaming { phases, full_after, state_bytes }
+    Plan<'a> {
+        provenance, front_end, detector, decision, element, streaming, input, output, operator_count,
+    }
+    #[inline(never)]
+    ImageFrontEnd {
+        sensor, pixel_format, crop, resize, range_min, saturated_max, photometric, alignment, quantize,
+    }
+    Size { width, height }
+    Rect { x, y, width, height }
+    Alignment { polarity, threshold, area_min, area_max, thick_end_first, length, breadth, strip }
+    Reconstruction { output_to_residual, weights, smooth_radius, top_k }
+    Classifier { normal_class, score }
+    Decision { threshold, release, smoothing, required, window, score_unit }
     Shape { height, width, channels }
     #[inline(never)]
     Tensor { offset, shape, scale, zero_point }
@@ -179,27 +334,36 @@ structs! {
 }
 
 enums! {
+    FrontEnd { Raw, Image(ImageFrontEnd) }
+    PixelFormat { Grey8, Rgb888 }
+    Photometric { None, Percentile { percent, target } }
+    Polarity { Dark, Light, Auto }
+    MaskThreshold { Otsu, Fixed(u8) }
+    Detector { None, Reconstruction(Reconstruction), Classifier(Classifier) }
+    ClassifierScore { Margin, Probability }
+    Element { I8, I16 }
     PoolKind { Max, Average, Sum }
     LutFunction { Quantize, Relu, Relu6, LeakyRelu, Logistic, Tanh, HardSwish, ReluN1To1 }
-    Operator {
-        Conv2d(Conv2d),
-        DepthwiseConv2d(DepthwiseConv2d),
-        FullyConnected(FullyConnected),
-        TransposeConv2d(TransposeConv2d),
-        Pool2d(Pool2d),
-        Mean(Mean),
-        Add(Add),
-        Concat(Concat),
-        Pad(Pad),
-        Reshape(Reshape),
-        ResizeNearest(ResizeNearest),
-        Lut(Lut),
-        Softmax(Softmax),
-        Sub(Add),
-        Mul(Mul),
-        Load(Load),
-        Sigmoid(Sigmoid),
-    }
+}
+
+operators! {
+    Conv2d(Conv2d),
+    DepthwiseConv2d(DepthwiseConv2d),
+    FullyConnected(FullyConnected),
+    TransposeConv2d(TransposeConv2d),
+    Pool2d(Pool2d),
+    Mean(Mean),
+    Add(Add),
+    Concat(Concat),
+    Pad(Pad),
+    Reshape(Reshape),
+    ResizeNearest(ResizeNearest),
+    Lut(Lut),
+    Softmax(Softmax),
+    Sub(Add),
+    Mul(Mul),
+    Load(Load),
+    Sigmoid(Sigmoid),
 }
 
 #[cfg(test)]
@@ -217,18 +381,183 @@ mod tests {
         }
     }
 
+    /// What was read, written again, and how much was left.
+    fn written(value: Option<&impl serde::Serialize>, rest: usize) -> Option<(heapless::Vec<u8, 512>, usize)> {
+        let mut buffer = [0; 512];
+        let written = postcard::to_slice(value?, &mut buffer).expect("room");
+        Some((heapless::Vec::from_slice(written).expect("room"), rest))
+    }
+
+    /// The operator in `bytes`, which serde finds as well, or neither.
     fn same(bytes: &[u8]) -> Option<&'static str> {
-        let ours = operator(bytes);
-        let postcards = postcard::take_from_bytes::<Operator>(bytes).ok();
-        let bits = |found: &Option<(Operator, &[u8])>| {
-            let mut written = [0; 512];
-            found.as_ref().map(|(operator, rest)| {
-                let written = postcard::to_slice(operator, &mut written).expect("room");
-                (written.iter().fold(0_u64, |hash, &byte| hash.wrapping_mul(31).wrapping_add(byte.into())), rest.len())
+        let mut reader = Reader::new(bytes);
+        let ours = reader.operator();
+        let left = reader.rest().map_or(0, <[u8]>::len);
+        let serdes = postcard::take_from_bytes::<Operator>(bytes).ok();
+        let serdes = serdes.as_ref().and_then(|(operator, rest)| written(Some(operator), rest.len()));
+        assert_eq!(written(ours.as_ref(), left), serdes, "{bytes:?}");
+        ours.map(|operator| operator.name())
+    }
+
+    /// The plan in `bytes`, which serde finds as well, or neither.
+    fn same_plan(bytes: &[u8]) -> Option<Plan<'_>> {
+        let mut reader = Reader::new(bytes);
+        let plan = reader.plan();
+        let ours = reader.rest().map(|rest| (plan, rest.len()));
+        let serdes = postcard::take_from_bytes::<Plan<'_>>(bytes).ok().map(|(plan, rest)| (plan, rest.len()));
+        let bits = |found: Option<(Plan<'_>, usize)>| found.and_then(|(plan, rest)| written(Some(&plan), rest));
+        assert_eq!(bits(ours), bits(serdes), "{bytes:?}");
+        ours.map(|(plan, _)| plan)
+    }
+
+    impl Random {
+        /// A number below `end`.
+        fn below(&mut self, end: u64) -> u64 {
+            self.next() % end
+        }
+
+        /// A number of at most 32 bits, often a short one.
+        fn word(&mut self) -> u32 {
+            let bits = self.below(33);
+            (self.next() as u32).checked_shr(32 - bits as u32).unwrap_or(0)
+        }
+
+        fn half(&mut self) -> u16 {
+            self.word() as u16
+        }
+
+        fn byte(&mut self) -> u8 {
+            self.next() as u8
+        }
+
+        fn float(&mut self) -> f32 {
+            f32::from_bits(self.next() as u32)
+        }
+
+        fn flag(&mut self) -> bool {
+            self.below(2) == 1
+        }
+
+        fn text(&mut self) -> &'static str {
+            ["", "a", "neji\nBüroklammer", "\u{10ffff}", "0123456789012345678901234567890123456789"]
+                [self.below(5) as usize]
+        }
+
+        fn multiplier(&mut self) -> Multiplier {
+            Multiplier { multiplier: self.word().cast_signed(), shift: self.byte().cast_signed() }
+        }
+
+        fn size(&mut self) -> Size {
+            Size { width: self.half(), height: self.half() }
+        }
+
+        fn tensor(&mut self) -> Tensor {
+            let shape = Shape::new(self.word(), self.word(), self.word());
+            Tensor { offset: self.word(), shape, scale: self.float(), zero_point: self.byte().cast_signed() }
+        }
+
+        fn alignment(&mut self) -> Alignment {
+            Alignment {
+                polarity: [Polarity::Dark, Polarity::Light, Polarity::Auto][self.below(3) as usize],
+                threshold: if self.flag() { MaskThreshold::Otsu } else { MaskThreshold::Fixed(self.byte()) },
+                area_min: self.word(),
+                area_max: self.word(),
+                thick_end_first: self.flag(),
+                length: self.word(),
+                breadth: self.word(),
+                strip: self.size(),
+            }
+        }
+
+        fn front_end(&mut self) -> FrontEnd {
+            if self.flag() {
+                return FrontEnd::Raw;
+            }
+            FrontEnd::Image(ImageFrontEnd {
+                sensor: self.size(),
+                pixel_format: if self.flag() { PixelFormat::Grey8 } else { PixelFormat::Rgb888 },
+                crop: Rect { x: self.half(), y: self.half(), width: self.half(), height: self.half() },
+                resize: self.size(),
+                range_min: self.byte(),
+                saturated_max: self.half(),
+                photometric: if self.flag() {
+                    Photometric::None
+                } else {
+                    Photometric::Percentile { percent: self.byte(), target: self.byte() }
+                },
+                alignment: self.flag().then(|| self.alignment()),
+                quantize: self.multiplier(),
             })
-        };
-        assert_eq!(bits(&ours), bits(&postcards), "{bytes:?}");
-        ours.map(|(operator, _)| operator.name())
+        }
+
+        fn detector(&mut self) -> Detector {
+            match self.below(3) {
+                0 => Detector::None,
+                1 => Detector::Reconstruction(Reconstruction {
+                    output_to_residual: self.multiplier(),
+                    weights: self.flag().then(|| Constant { offset: self.word(), bytes: self.word() }),
+                    smooth_radius: self.byte(),
+                    top_k: self.half(),
+                }),
+                _ => Detector::Classifier(Classifier {
+                    normal_class: self.half(),
+                    score: if self.flag() { ClassifierScore::Margin } else { ClassifierScore::Probability },
+                }),
+            }
+        }
+
+        fn plan(&mut self) -> Plan<'static> {
+            Plan {
+                provenance: Provenance {
+                    neji_version: self.text(),
+                    name: self.text(),
+                    classes: self.text(),
+                    data_hash: [(); 32].map(|()| self.byte()),
+                    config_hash: [(); 32].map(|()| self.byte()),
+                    seed: u64::from(self.word()) << self.below(33),
+                    metrics: Metrics { auroc_float: self.float(), auroc_quantized: self.float() },
+                },
+                front_end: self.front_end(),
+                detector: self.detector(),
+                decision: Decision {
+                    threshold: self.word().cast_signed(),
+                    release: self.word().cast_signed(),
+                    smoothing: self.half(),
+                    required: self.byte(),
+                    window: self.byte(),
+                    score_unit: self.float(),
+                },
+                element: if self.flag() { Element::I8 } else { Element::I16 },
+                streaming: self.flag().then(|| Streaming {
+                    phases: self.half(),
+                    full_after: self.half(),
+                    state_bytes: self.word(),
+                }),
+                input: self.tensor(),
+                output: self.tensor(),
+                operator_count: self.half(),
+            }
+        }
+    }
+
+    /// Random plans as they are written, and with one byte changed or without their end.
+    #[test]
+    fn reads_the_plans_that_postcard_reads() {
+        let mut random = Random(8);
+        let (mut whole, mut refused) = (0, 0);
+        for _ in 0..20_000 {
+            let plan = random.plan();
+            let mut buffer = [0; 512];
+            let bytes = postcard::to_slice(&plan, &mut buffer).expect("room");
+            let read = same_plan(bytes).expect("what was written is read");
+            assert_eq!(written(Some(&read), 0), written(Some(&plan), 0));
+            let at = random.below(bytes.len() as u64) as usize;
+            assert_eq!(same_plan(&bytes[..at]), None);
+            let changed = [bytes[at].wrapping_add(1), bytes[at] ^ 0x80, random.byte()][random.below(3) as usize];
+            bytes[at] = changed;
+            if same_plan(bytes).is_some() { whole += 1 } else { refused += 1 }
+        }
+        assert!(whole > 1000 && refused > 1000, "{whole} {refused}");
     }
 
     /// Bytes with short and long groups, most of which are operators.
@@ -262,13 +591,20 @@ mod tests {
     /// The largest numbers, and one bit or one group more.
     #[test]
     fn the_last_group_has_no_bit_beyond() {
-        let varint = |bytes: &[u8], bits| Reader { rest: bytes }.varint(bits);
-        assert_eq!(varint(&[0xff, 0xff, 0x03], 16), Some(0xffff));
-        assert_eq!(varint(&[0xff, 0xff, 0x04], 16), None);
-        assert_eq!(varint(&[0x80, 0x80, 0x80, 0], 16), None);
-        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0x0f], 32), Some(u32::MAX));
-        assert_eq!(varint(&[0xff, 0xff, 0xff, 0xff, 0x1f], 32), None);
-        assert_eq!(varint(&[0x80, 0x80, 0x80, 0x80, 0x80, 0], 32), None);
-        assert_eq!(varint(&[0x80], 32), None);
+        fn read<'a, T: Read<'a>>(bytes: &'a [u8]) -> Option<T> {
+            let mut reader = Reader::new(bytes);
+            let value = T::read(&mut reader);
+            reader.rest().map(|_| value)
+        }
+        assert_eq!(read(&[0xff, 0xff, 0x03]), Some(0xffff_u16));
+        assert_eq!(read::<u16>(&[0xff, 0xff, 0x04]), None);
+        assert_eq!(read::<u16>(&[0x80, 0x80, 0x80, 0]), None);
+        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0x0f]), Some(u32::MAX));
+        assert_eq!(read::<u32>(&[0xff, 0xff, 0xff, 0xff, 0x1f]), None);
+        assert_eq!(read::<u32>(&[0x80, 0x80, 0x80, 0x80, 0x80, 0]), None);
+        assert_eq!(read::<u32>(&[0x80]), None);
+        assert_eq!(read(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01]), Some(u64::MAX));
+        assert_eq!(read::<u64>(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x02]), None);
+        assert_eq!(read::<u64>(&[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0]), None);
     }
 }
