@@ -5,7 +5,7 @@ use crate::header::{ALIGNMENT, HEADER_BYTES, Header, checksum};
 use crate::operator::Operator;
 use crate::plan::Plan;
 use crate::read::Reader;
-use crate::tensor::Constant;
+use crate::tensor::{Constant, Element};
 
 /// A checked blob. Copy: a handful of slices into flash.
 #[derive(Debug, Clone, Copy)]
@@ -40,8 +40,17 @@ impl<'a> Model<'a> {
         let mut reader = Reader::new(section);
         let plan = reader.plan();
         let operators = reader.rest().ok_or(DecodeError::Plan)?;
+        if !cfg!(feature = "int16") && plan.element == Element::I16 {
+            return Err(DecodeError::Int8Only);
+        }
         for operator in 0..plan.operator_count {
-            reader.operator().ok_or(DecodeError::Operator { operator })?;
+            let before = reader.clone();
+            if reader.operator().is_none() {
+                return Err(match before.not_linked() {
+                    Some(number) => DecodeError::NotLinked { operator, number },
+                    None => DecodeError::Operator { operator },
+                });
+            }
         }
         let left = reader.rest().map_or(0, |rest| rest.len() as u32);
         if left > 0 {

@@ -176,6 +176,15 @@ pub enum DecodeError {
         /// Its index.
         operator: u16,
     },
+    /// An operator whose Cargo feature this program was built without.
+    NotLinked {
+        /// Its index.
+        operator: u16,
+        /// The number of its kind, as in the blob.
+        number: u8,
+    },
+    /// int16 activations, which this program was built without.
+    Int8Only,
     /// The postcard section goes on after the last operator.
     TrailingBytes {
         /// Bytes left.
@@ -348,6 +357,14 @@ impl fmt::Display for DecodeError {
             Self::Operator { operator } => {
                 write!(f, "operator {operator} does not decode; write the blob with neji's encoder")
             }
+            Self::NotLinked { operator, number } => {
+                let feature = crate::read::FEATURES.get(usize::from(number)).copied().unwrap_or("");
+                write!(
+                    f,
+                    "operator {operator} needs neji-engine's feature {feature}, this firmware was built without it"
+                )
+            }
+            Self::Int8Only => f.write_str("the model has int16 activations, this firmware computes int8 only"),
             Self::TrailingBytes { left } => {
                 write!(
                     f,

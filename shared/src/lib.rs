@@ -77,4 +77,5 @@ pub use operator::{
 };
 pub use plan::{Metrics, Plan, Provenance, Streaming};
 pub use quant::{Multiplier, Requantization};
+pub use read::LINKED;
 pub use tensor::{Constant, Element, Shape, Tensor};

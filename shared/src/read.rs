@@ -49,6 +49,14 @@ impl<'a> Reader<'a> {
         if self.failed { None } else { operator }
     }
 
+    /// The number of the next operator, where that is one that is not known here but elsewhere.
+    #[cold]
+    pub(crate) fn not_linked(mut self) -> Option<u8> {
+        let number = self.varint(32);
+        let linked = LINKED.get(number as usize).is_none_or(|linked| *linked);
+        (!self.failed && !linked).then_some(number as u8)
+    }
+
     #[cold]
     fn fail(&mut self) {
         *self = Self { rest: &[], failed: true };
@@ -264,14 +272,20 @@ macro_rules! enums {
     )*};
 }
 
-/// Reads operators by their numbers; they are listed in order.
+/// Reads operators by their numbers, where their features are on; they are listed in order.
 macro_rules! operators {
-    ($($variant:ident($inner:ident)),* $(,)?) => {
+    ($($variant:ident($inner:ident): $feature:literal),* $(,)?) => {
+        /// The features of operators, by the operators' numbers.
+        pub(crate) const FEATURES: [&str; [$($feature),*].len()] = [$($feature),*];
+
+        /// Whether operators are known to this build of the crate, in the order of [`Operator`]'s variants.
+        pub const LINKED: [bool; FEATURES.len()] = [$(cfg!(feature = $feature)),*];
+
         impl Read<'_> for Option<Operator> {
             fn read(reader: &mut Reader<'_>) -> Self {
                 enum Number { $($variant),* }
                 match reader.varint(32) {
-                    $(number if number == Number::$variant as u32 => {
+                    $(number if cfg!(feature = $feature) && number == Number::$variant as u32 => {
                         Some(Operator::$variant(<$inner>::read(reader)))
                     })*
                     _ => None,
@@ -347,23 +361,23 @@ enums! {
 }
 
 operators! {
-    Conv2d(Conv2d),
-    DepthwiseConv2d(DepthwiseConv2d),
-    FullyConnected(FullyConnected),
-    TransposeConv2d(TransposeConv2d),
-    Pool2d(Pool2d),
-    Mean(Mean),
-    Add(Add),
-    Concat(Concat),
-    Pad(Pad),
-    Reshape(Reshape),
-    ResizeNearest(ResizeNearest),
-    Lut(Lut),
-    Softmax(Softmax),
-    Sub(Add),
-    Mul(Mul),
-    Load(Load),
-    Sigmoid(Sigmoid),
+    Conv2d(Conv2d): "conv2d",
+    DepthwiseConv2d(DepthwiseConv2d): "depthwise-conv2d",
+    FullyConnected(FullyConnected): "fully-connected",
+    TransposeConv2d(TransposeConv2d): "transpose-conv2d",
+    Pool2d(Pool2d): "pool2d",
+    Mean(Mean): "mean",
+    Add(Add): "add",
+    Concat(Concat): "concat",
+    Pad(Pad): "pad",
+    Reshape(Reshape): "reshape",
+    ResizeNearest(ResizeNearest): "resize-nearest",
+    Lut(Lut): "lut",
+    Softmax(Softmax): "softmax",
+    Sub(Add): "sub",
+    Mul(Mul): "mul",
+    Load(Load): "load",
+    Sigmoid(Sigmoid): "sigmoid",
 }
 
 #[cfg(test)]

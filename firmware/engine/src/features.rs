@@ -1,14 +1,14 @@
 //! Which operators are linked: one Cargo feature each.
 //!
-//! The features choose what an operator's dispatch calls, and nothing else: the code of all of them is compiled in every
-//! build, and the linker drops what nothing calls.
+//! The features choose what an operator's dispatch calls and, as neji-format's of the same names, what the parser reads and
+//! checks, and nothing else: the code of all of them is compiled in every build, and the linker drops what nothing calls.
 
-use neji_format::Operator;
+use neji_format::{LINKED, Operator};
 
 /// The Cargo feature of int16 activations.
 pub const INT16: &str = "int16";
 
-/// Says once which operator has which feature.
+/// Says once which operator has which feature, in the order of [`Operator`].
 macro_rules! features {
     ($($operator:ident: $feature:literal,)*) => {
         /// The Cargo feature of this crate that an operator needs.
@@ -25,8 +25,16 @@ macro_rules! features {
             }
         }
 
-        /// Whether all operators are, so that none needs to be looked at.
-        pub(crate) const ALL: bool = $(cfg!(feature = $feature) &&)* true;
+        /// Whether all operators that the parser knows are, so that none needs to be looked at.
+        pub(crate) const ALL: bool = {
+            let linked = [$(cfg!(feature = $feature)),*];
+            let (mut all, mut number) = (true, 0);
+            while number < linked.len() {
+                all &= linked[number] || !LINKED[number];
+                number += 1;
+            }
+            all
+        };
     };
 }
 

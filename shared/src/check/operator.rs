@@ -26,23 +26,32 @@ pub(super) fn check(model: &Model<'_>, index: u16, operator: &Operator) -> Check
     if !known {
         return Err(DecodeError::Element { place: Place::Operator(index) });
     }
-    match operator {
-        Operator::Conv2d(conv) => conv2d(model, index, conv),
-        Operator::DepthwiseConv2d(conv) => depthwise_conv2d(model, index, conv),
-        Operator::FullyConnected(dense) => fully_connected(model, index, dense),
-        Operator::TransposeConv2d(conv) => transpose_conv2d(model, index, conv),
-        Operator::Pool2d(pool) => pool2d(element, index, pool),
-        Operator::Mean(mean) => check_mean(element, index, mean),
-        Operator::Add(add) | Operator::Sub(add) => check_add(element, index, add),
-        Operator::Mul(mul) => check_mul(element, index, mul),
-        Operator::Load(load) => check_load(model, index, load),
-        Operator::Concat(concat) => check_concat(index, concat),
-        Operator::Pad(pad) => check_pad(index, pad),
-        Operator::Reshape(reshape) => check_reshape(index, reshape),
-        Operator::ResizeNearest(resize) => resize_nearest(model, index, resize),
-        Operator::Lut(lut) => check_lut(model, index, lut),
-        Operator::Softmax(softmax) => check_softmax(index, softmax),
-        Operator::Sigmoid(sigmoid) => check_sigmoid(model, index, sigmoid),
+    // What has no feature was not read.
+    macro_rules! linked {
+        ($($variant:ident($op:ident) if $feature:literal => $check:expr,)*) => {
+            match operator {
+                $(Operator::$variant($op) => if cfg!(feature = $feature) { $check } else { Ok(()) },)*
+            }
+        };
+    }
+    linked! {
+        Conv2d(conv) if "conv2d" => conv2d(model, index, conv),
+        DepthwiseConv2d(conv) if "depthwise-conv2d" => depthwise_conv2d(model, index, conv),
+        FullyConnected(dense) if "fully-connected" => fully_connected(model, index, dense),
+        TransposeConv2d(conv) if "transpose-conv2d" => transpose_conv2d(model, index, conv),
+        Pool2d(pool) if "pool2d" => pool2d(element, index, pool),
+        Mean(mean) if "mean" => check_mean(element, index, mean),
+        Add(add) if "add" => check_add(element, index, add),
+        Sub(sub) if "sub" => check_add(element, index, sub),
+        Mul(mul) if "mul" => check_mul(element, index, mul),
+        Load(load) if "load" => check_load(model, index, load),
+        Concat(concat) if "concat" => check_concat(index, concat),
+        Pad(pad) if "pad" => check_pad(index, pad),
+        Reshape(reshape) if "reshape" => check_reshape(index, reshape),
+        ResizeNearest(resize) if "resize-nearest" => resize_nearest(model, index, resize),
+        Lut(lut) if "lut" => check_lut(model, index, lut),
+        Softmax(softmax) if "softmax" => check_softmax(index, softmax),
+        Sigmoid(sigmoid) if "sigmoid" => check_sigmoid(model, index, sigmoid),
     }
 }
 
@@ -93,7 +102,7 @@ fn accumulators(
     activation(element, operator, activation_min, activation_max)?;
     constant(model, place, weights, needed)?;
     // Sums of 64 bits are for int16.
-    let wide = element == Element::I16 && u64::from(bias.bytes) == u64::from(channels) * 8;
+    let wide = cfg!(feature = "int16") && element == Element::I16 && u64::from(bias.bytes) == u64::from(channels) * 8;
     constant(model, place, bias, Some(u64::from(channels) * if wide { 8 } else { 4 }))?;
     constant(model, place, multiplier, Some(u64::from(channels) * 4))?;
     constant(model, place, shift, Some(channels.into()))?;
