@@ -59,6 +59,7 @@ pub mod operator;
 pub mod plan;
 pub mod quant;
 mod read;
+pub mod rows;
 pub mod tensor;
 
 pub use decode::{Model, Operators};
@@ -78,4 +79,5 @@ pub use operator::{
 pub use plan::{Metrics, Plan, Provenance, Streaming};
 pub use quant::{Multiplier, Requantization};
 pub use read::LINKED;
+pub use rows::Rows;
 pub use tensor::{Constant, Element, Shape, Tensor};

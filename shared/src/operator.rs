@@ -7,7 +7,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::quant::{Multiplier, Requantization};
-use crate::tensor::{Constant, Tensor};
+use crate::rows::Rows;
+use crate::tensor::{Constant, Element, Tensor};
 
 /// Most inputs of one [`Concat`]; the planner chains more.
 pub const CONCAT_INPUTS_MAX: usize = 4;
@@ -412,6 +413,17 @@ impl Operator {
     /// Whether the output may lie exactly over an input: each element is read before it is written.
     pub fn in_place(&self) -> bool {
         matches!(self, Self::Lut(_) | Self::Sigmoid(_) | Self::Add(_) | Self::Sub(_) | Self::Mul(_) | Self::Reshape(_))
+    }
+
+    /// The rows of an operator that computes them one by one, whose output may lie over parts of the input as these say.
+    pub const fn rows(&self, element: Element) -> Option<Rows> {
+        let (window, input, output) = match self {
+            Self::Conv2d(op) => (&op.window, &op.input, &op.output),
+            Self::DepthwiseConv2d(op) => (&op.window, &op.input, &op.output),
+            Self::Pool2d(op) => (&op.window, &op.input, &op.output),
+            _ => return None,
+        };
+        Some(Rows::new(window, input.shape, output.shape, element.bytes() as u32))
     }
 
     /// Calls `change` on every tensor, inputs first, so that a planner can place them.

@@ -163,8 +163,9 @@ fn data_flow() {
     // The second pool's output is moved over the first's, which the concatenation reads later.
     let error = refusal(operators(), |b| step!(b, 4, Pool2d).output.offset = 31);
     assert_eq!(error, missing(5, 0));
-    // In place, but for an operator that reads its input more than once.
-    assert_eq!(refusal(classifier(), |b| step!(b, 0, Conv2d).output.offset = 35), DecodeError::Overlap { operator: 0 });
+    // In place, but not by rows: a dense layer reads all of its input for each output.
+    let error = refusal(classifier(), |b| step!(b, 2, FullyConnected).output.offset = 1);
+    assert_eq!(error, DecodeError::Overlap { operator: 2 });
     let error = refusal(operators(), |b| step!(b, 1, Add).output.offset = 65);
     assert_eq!(error, DecodeError::Overlap { operator: 1 });
     let error = refusal(operators(), |b| step!(b, 10, Lut).output.offset = 1);
@@ -178,6 +179,28 @@ fn data_flow() {
         b.plan.output.offset = 0;
     });
     assert_eq!(error, DecodeError::InputOverwritten { operator: 1 });
+}
+
+/// Three rows of 12 bytes from six of 6: the windows of the first end behind row 2, those of the last begin at row 3.
+#[test]
+fn outputs_over_inputs() {
+    let moved = |input: u32, output: u32| {
+        let mut blob = classifier();
+        blob.plan.input.offset = input;
+        (step!(blob, 0, Conv2d).input.offset, step!(blob, 0, Conv2d).output.offset) = (input, output);
+        step!(blob, 1, Mean).input.offset = output;
+        step!(blob, 1, Mean).output.offset = 88;
+        step!(blob, 2, FullyConnected).input.offset = 88;
+        step!(blob, 2, FullyConnected).output.offset = 0;
+        blob.plan.output.offset = 0;
+        let bytes = AlignedBytes::new(&blob.encode());
+        Model::parse(bytes.as_slice()).err()
+    };
+    let overlap = Some(DecodeError::Overlap { operator: 0 });
+    // Upwards row 0 begins where row 1 ends; downwards row 1, to byte 24, ends where row 1 begins.
+    assert_eq!((moved(0, 12), moved(0, 11)), (None, overlap));
+    assert_eq!((moved(18, 0), moved(17, 0)), (None, overlap));
+    assert_eq!(moved(4, 4), overlap);
 }
 
 /// Rows of a tensor are copied in two bands, and both are read as one tensor.

@@ -62,9 +62,10 @@ fn same_memory(a: &Tensor, b: &Tensor) -> bool {
 pub(super) fn operator(model: &Model<'_>, index: u16, operator: &Operator) -> Result<(), DecodeError> {
     let element = model.plan().element;
     let output = operator.output();
-    for input in operator.inputs() {
+    for input in operator.inputs().filter(|input| overlap(element, input, output)) {
+        let by_rows = operator.rows(element).is_some_and(|rows| rows.may_overlap(input.offset, output.offset));
         let moves = matches!(operator, Operator::Reshape(_));
-        if overlap(element, input, output) && !moves && !(operator.in_place() && same_memory(input, output)) {
+        if !moves && !by_rows && !(operator.in_place() && same_memory(input, output)) {
             return Err(DecodeError::Overlap { operator: index });
         }
     }
