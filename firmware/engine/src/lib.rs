@@ -15,6 +15,7 @@
 #![deny(unsafe_code)]
 
 mod arena;
+mod blocks;
 mod element;
 pub mod engine;
 pub mod error;

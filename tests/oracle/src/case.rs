@@ -65,6 +65,52 @@ pub(crate) fn tensor(offset: usize, shape: Shape, zero_point: i8) -> Tensor {
     Tensor { offset: offset as u32, shape, scale: 1.0 / 256.0, zero_point }
 }
 
+/// Where an output lies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Place {
+    /// Before the input.
+    Before,
+    /// Behind the input.
+    Behind,
+    /// Over the input, written from its beginning on: no more than some elements before it than it must.
+    Down(usize),
+    /// Over the input, written from its end on, the same way.
+    Up(usize),
+}
+
+/// Any of them.
+pub(crate) fn place() -> impl Strategy<Value = Place> {
+    let more = || prop_oneof![Just(0_usize), 0..30_usize, (0..8_usize).prop_map(|n| n * 16)];
+    prop_oneof![Just(Place::Before), Just(Place::Behind), more().prop_map(Place::Down), more().prop_map(Place::Up)]
+}
+
+impl Place {
+    /// Offsets of an input and an output of an operator with a window. A row of the output is written when the window
+    /// has left, or not yet reached, all rows of the input that it lies over.
+    pub(crate) fn offsets(self, element: Element, input: Shape, output: Shape, g: Geometry) -> [usize; 2] {
+        let [bytes_in, bytes_out] = [bytes_of(element, input), bytes_of(element, output)];
+        let (height_in, height_out) = (i64::from(input.height), i64::from(output.height));
+        let [row_in, row_out] = [bytes_in as i64 / height_in, bytes_out as i64 / height_out];
+        let extent = (g.kernel[0] - 1) * g.dilation[0] + 1;
+        let start = |y: i64| y * g.stride[0] - g.padding[0];
+        let behind = [0, bytes_in + 3 * element.bytes()];
+        let meets = |y: i64| start(y) < height_in && start(y) + extent > 0;
+        match self {
+            Self::Before => [bytes_out, 0],
+            Self::Down(_) | Self::Up(_) if !(0..height_out).all(meets) => behind,
+            Self::Behind => behind,
+            Self::Down(more) => {
+                let needed = (0..height_out).map(|y| (y + 1) * row_out - start(y).max(0) * row_in).max();
+                [needed.unwrap_or(0).max(0) as usize + more * element.bytes(), 0]
+            }
+            Self::Up(more) => {
+                let needed = (0..height_out).map(|y| (start(y) + extent).min(height_in) * row_in - y * row_out).max();
+                [0, needed.unwrap_or(0).max(0) as usize + more * element.bytes()]
+            }
+        }
+    }
+}
+
 pub(crate) fn shape(shape: [i64; 3]) -> Shape {
     Shape::new(shape[0] as u32, shape[1] as u32, shape[2] as u32)
 }

@@ -5,7 +5,9 @@ use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
 use crate::arithmetic::{Factor, Finish, Geometry, Image, fill};
-use crate::case::{Case, Constants, activation, bytes_of, factor, shape, tensor, values, weights, window, zero_point};
+use crate::case::{
+    Case, Constants, Place, activation, bytes_of, factor, place, shape, tensor, values, weights, window, zero_point,
+};
 
 #[derive(Debug, Clone)]
 struct Drawn {
@@ -21,6 +23,8 @@ struct Drawn {
 enum Kind {
     Full,
     Depthwise,
+    /// With kernels of three by three and channels by fours, on larger images.
+    Square,
     Transposed,
 }
 
@@ -36,10 +40,17 @@ fn wide(element: Element, summed: i64) -> impl Strategy<Value = bool> {
 
 /// Shapes first, then what fills them.
 fn drawn(element: Element, kind: Kind, depth: std::ops::RangeInclusive<i64>) -> impl Strategy<Value = Drawn> {
-    let dilation = if kind == Kind::Transposed { 1..=1 } else { 1..=3 };
-    (pair(1..=7), depth, 1..=9_i64, pair(1..=4), pair(1..=3), pair(dilation), pair(0..=4), pair(0..=4))
+    let square = kind == Kind::Square;
+    let dilation = if square || kind == Kind::Transposed { 1..=1 } else { 1..=3 };
+    let (sizes, kernels) = if square { (3..=24, 3..=3) } else { (1..=7, 1..=4) };
+    (pair(sizes), depth, 1..=9_i64, pair(kernels), pair(1..=3), pair(dilation), pair(0..=4), pair(0..=4))
         .prop_filter_map("fits", move |(size, depth, channels, kernel, stride, dilation, before, after)| {
-            let channels = if kind == Kind::Depthwise { depth * (channels % 3 + 1) } else { channels };
+            let (depth, stride) = if square { (depth * 4, [stride[0] % 2 + 1; 2]) } else { (depth, stride) };
+            let channels = match kind {
+                Kind::Depthwise => depth * (channels % 3 + 1),
+                Kind::Square => depth,
+                Kind::Full | Kind::Transposed => channels,
+            };
             let mut output = [0, 0, channels];
             let (mut padding, mut padding_after) = ([0; 2], [0; 2]);
             for axis in 0..2 {
@@ -61,8 +72,9 @@ fn drawn(element: Element, kind: Kind, depth: std::ops::RangeInclusive<i64>) -> 
         })
         .prop_flat_map(move |(size, depth, geometry, padding_after, output)| {
             let taps = geometry.kernel[0] * geometry.kernel[1];
-            let summed = if kind == Kind::Depthwise { taps } else { taps * depth };
-            let count = if kind == Kind::Depthwise { taps * output[2] } else { summed * output[2] };
+            let depthwise = matches!(kind, Kind::Depthwise | Kind::Square);
+            let summed = if depthwise { taps } else { taps * depth };
+            let count = if depthwise { taps * output[2] } else { summed * output[2] };
             let bits = 14 + (summed.ilog2() / 2) as i8;
             let channel = (-20_000..20_000, factor(bits));
             (
@@ -93,14 +105,16 @@ fn drawn(element: Element, kind: Kind, depth: std::ops::RangeInclusive<i64>) -> 
         })
 }
 
-/// The operator with its output before or behind the input.
-fn case(element: Element, drawn: &Drawn, kind: Kind, output_first: bool) -> Case {
+/// The operator with its output somewhere.
+fn case(element: Element, drawn: &Drawn, kind: Kind, place: Place) -> Case {
     let Drawn { input: image, geometry, padding_after, weights: values, finish, output: size } = drawn;
     let window = window(*geometry, *padding_after);
     let (input_shape, output_shape) = (shape(image.sizes()), shape(*size));
-    let bytes = |shape| bytes_of(element, shape);
-    let (input_offset, output_offset) =
-        if output_first { (bytes(output_shape), 0) } else { (0, bytes(input_shape) + 3 * element.bytes()) };
+    let place = match place {
+        Place::Down(_) | Place::Up(_) if kind == Kind::Transposed => Place::Behind,
+        place => place,
+    };
+    let [input_offset, output_offset] = place.offsets(element, input_shape, output_shape, *geometry);
     let input = tensor(input_offset, input_shape, image.zero_point);
     let output = tensor(output_offset, output_shape, finish.zero_point);
     let mut constants = Constants::default();
@@ -108,7 +122,7 @@ fn case(element: Element, drawn: &Drawn, kind: Kind, output_first: bool) -> Case
     let requantization = constants.requantization(finish);
     let operator = match kind {
         Kind::Full => Operator::Conv2d(Conv2d { input, output, window, weights, requantization }),
-        Kind::Depthwise => {
+        Kind::Depthwise | Kind::Square => {
             Operator::DepthwiseConv2d(DepthwiseConv2d { input, output, window, weights, requantization })
         }
         Kind::Transposed => {
@@ -117,7 +131,7 @@ fn case(element: Element, drawn: &Drawn, kind: Kind, output_first: bool) -> Case
     };
     let meaning = match kind {
         Kind::Full => conv2d,
-        Kind::Depthwise => depthwise_conv2d,
+        Kind::Depthwise | Kind::Square => depthwise_conv2d,
         Kind::Transposed => transpose_conv2d,
     };
     let expected = meaning(image, *geometry, values, finish, *size);
@@ -125,9 +139,7 @@ fn case(element: Element, drawn: &Drawn, kind: Kind, output_first: bool) -> Case
 }
 
 fn cases(element: Element, kind: Kind, depth: std::ops::RangeInclusive<i64>) -> BoxedStrategy<Case> {
-    (drawn(element, kind, depth), any::<bool>())
-        .prop_map(move |(drawn, first)| case(element, &drawn, kind, first))
-        .boxed()
+    (drawn(element, kind, depth), place()).prop_map(move |(drawn, place)| case(element, &drawn, kind, place)).boxed()
 }
 
 fn fully_connected(element: Element) -> impl Strategy<Value = Case> {
@@ -168,7 +180,7 @@ fn long_transposed() -> Case {
         finish: Finish { channels: vec![(5, factor)], zero_point: -3, activation: (-128, 127), wide: false },
         output: [1, 20, 1],
     };
-    case(Element::I8, &drawn, Kind::Transposed, false)
+    case(Element::I8, &drawn, Kind::Transposed, Place::Behind)
 }
 
 pub(crate) fn kinds() -> Vec<(&'static str, BoxedStrategy<Case>)> {
@@ -178,6 +190,7 @@ pub(crate) fn kinds() -> Vec<(&'static str, BoxedStrategy<Case>)> {
         // Kernels beyond the patch that the engine gathers on the stack.
         ("deep conv2d", cases(I8, Kind::Full, 100..=530)),
         ("depthwise conv2d", cases(I8, Kind::Depthwise, 1..=40)),
+        ("depthwise conv2d of three by three", cases(I8, Kind::Square, 1..=4)),
         ("transpose conv2d", cases(I8, Kind::Transposed, 1..=6)),
         ("long transpose conv2d", Just(long_transposed()).boxed()),
         ("fully connected", fully_connected(I8).boxed()),

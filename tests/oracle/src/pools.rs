@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
 use crate::arithmetic::{Factor, Geometry, Image, fill};
-use crate::case::{Case, Constants, activation, bytes_of, factor, shape, tensor, values, window, zero_point};
+use crate::case::{Case, Constants, activation, factor, place, shape, tensor, values, window, zero_point};
 
 /// Image, geometry, padding after, output shape.
 type Drawn = (Image, Geometry, [i64; 2], [i64; 3]);
@@ -48,8 +48,8 @@ fn reduce(kind: PoolKind, window: &[i64], zero_point_in: i64, zero_point: i64, f
 }
 
 fn pool(element: Element, kind: PoolKind) -> impl Strategy<Value = Case> {
-    (drawn(element), factor(9), zero_point(element), activation(element)).prop_map(
-        move |(drawn, factor, zero_point, activation)| {
+    (drawn(element), factor(9), zero_point(element), activation(element), place()).prop_map(
+        move |(drawn, factor, zero_point, activation, place)| {
             let (image, geometry, padding_after, size) = drawn;
             let sum = kind == PoolKind::Sum;
             let zero_point = if sum { zero_point } else { image.zero_point };
@@ -57,8 +57,9 @@ fn pool(element: Element, kind: PoolKind) -> impl Strategy<Value = Case> {
                 let value = reduce(kind, window, image.zero_point.into(), zero_point.into(), factor);
                 value.clamp(activation.0.into(), activation.1.into())
             });
-            let input = tensor(0, shape(image.sizes()), image.zero_point);
-            let output = tensor(bytes_of(element, input.shape), shape(size), zero_point);
+            let shapes = [shape(image.sizes()), shape(size)];
+            let [from, to] = place.offsets(element, shapes[0], shapes[1], geometry);
+            let (input, output) = (tensor(from, shapes[0], image.zero_point), tensor(to, shapes[1], zero_point));
             let window = window(geometry, padding_after);
             let multiplier = if sum { factor.into() } else { Multiplier { multiplier: 0, shift: 0 } };
             let (activation_min, activation_max) = activation;

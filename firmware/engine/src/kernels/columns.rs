@@ -1,8 +1,7 @@
 //! Convolution and dense layers of int8 in blocks of sums: inputs are expanded to int16 once, and each weight that is loaded
 //! serves four pixels, or each input four rows of weights.
 
-use neji_format::{Shape, Window};
-
+use crate::blocks::{Block, Blocks, Slide};
 use crate::isa::{Factor, Isa, Quad, Rows};
 use crate::kernels::Channels;
 use crate::kernels::conv::{View, axes};
@@ -32,121 +31,121 @@ type Patches = [[i8; DEPTH]; 4];
 ///
 /// Four output pixels are summed at once. Kernels longer than [`DEPTH`] are summed piece by piece.
 #[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "two tensors, a window and constants: each is one thing")]
-pub(crate) fn conv2d<I: Isa>(
-    input: &[i8],
-    input_shape: Shape,
-    zero_point: i8,
-    window: &Window,
-    weights: &[i8],
-    channels: &Channels<'_>,
-    output: &mut [i8],
-    output_shape: Shape,
-) {
-    let (vertical, horizontal) = axes(window, input_shape);
-    let width = output_shape.width as usize;
-    let depth = input_shape.channels as usize;
-    let kernel_len = vertical.kernel.saturating_mul(horizontal.kernel).saturating_mul(depth).max(1);
-    let view = View::new(input, input_shape, vertical, horizontal);
-    let channels_out = (output_shape.channels as usize).max(1);
+pub(crate) fn conv2d<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i8], channels: &Channels<'_>) {
+    let Slide { input, window, output } = blocks.whole;
+    let zero_point = input.zero_point;
+    let depth = input.shape.channels as usize;
+    let taps = usize::from(window.kernel_height).saturating_mul(window.kernel_width.into());
+    let kernel_len = taps.saturating_mul(depth).max(1);
+    let channels_out = (output.shape.channels as usize).max(1);
     let quick = channels.quick_rows(weights, kernel_len);
+    // The first of the channels whose factors are there.
+    let mut prepared = None;
     let mut columns = [[Quad::ZERO; 4]; QUADS];
     let mut factors = [Factor::NONE; CHANNELS];
     let mut sums = [[0; 4]; CHANNELS];
     let mut spare = [0; CHANNELS * 4];
     let mut patches = [[zero_point; DEPTH]; 4];
     let mut pixels = Pixels { spans: [(Span::NONE, Span::NONE); 4], count: 0, step: None };
-    // Where there is one input for each output, rows follow each other as pixels do.
-    let pointwise = kernel_len == depth
-        && (vertical.stride, horizontal.stride) == (1, 1)
-        && (input_shape.height, input_shape.width) == (output_shape.height, output_shape.width);
-    let mut first = 0_usize;
-    while first < channels_out {
-        let count = channels_out.saturating_sub(first).min(CHANNELS);
-        let factors = factors.get_mut(..count).unwrap_or(&mut []);
-        channels.factors(first, factors);
-        if quick {
-            let weights = weights.get(first.saturating_mul(kernel_len)..).unwrap_or(&[]);
-            channels.row_factors(first, weights, kernel_len, factors);
-        }
-        let (mut y, mut x) = (0_usize, 0_usize);
-        let mut rows = vertical.clip(y);
-        for out in output.chunks_mut(channels_out.saturating_mul(4)) {
-            pixels.count = out.len().checked_div(channels_out).unwrap_or(0);
-            if pointwise {
-                // All rows are one.
-                for span in pixels.spans.iter_mut().take(pixels.count) {
-                    *span = (Span::FIRST, Span { start: x, ..Span::FIRST });
-                    x = x.wrapping_add(1);
+    while let Some(Block { input, input_shape, window, output, output_shape }) = blocks.next(arena) {
+        let (vertical, horizontal) = axes(&window, input_shape);
+        let width = output_shape.width as usize;
+        let view = View::new(input, input_shape, vertical, horizontal);
+        // Where there is one input for each output, rows follow each other as pixels do.
+        let pointwise = kernel_len == depth
+            && (vertical.stride, horizontal.stride) == (1, 1)
+            && (input_shape.height, input_shape.width) == (output_shape.height, output_shape.width);
+        let mut first = 0_usize;
+        while first < channels_out {
+            let count = channels_out.saturating_sub(first).min(CHANNELS);
+            let factors = factors.get_mut(..count).unwrap_or(&mut []);
+            if prepared != Some(first) {
+                channels.factors(first, factors);
+                if quick {
+                    let weights = weights.get(first.saturating_mul(kernel_len)..).unwrap_or(&[]);
+                    channels.row_factors(first, weights, kernel_len, factors);
                 }
-                pixels.step = (pixels.count == 4).then_some(depth);
-            } else {
-                for span in pixels.spans.iter_mut().take(pixels.count) {
-                    *span = (rows, horizontal.clip(x));
-                    x = x.wrapping_add(1);
-                    if x == width {
-                        (x, y) = (0, y.wrapping_add(1));
-                        rows = vertical.clip(y);
-                    }
-                }
-                pixels.step = view.step(&pixels);
+                prepared = Some(first);
             }
-            if pixels.count == 1 && kernel_len <= DEPTH && quick && channels.full() {
-                view.patches::<I>(&pixels, zero_point, 0, kernel_len, &mut patches);
-                let patch = patches.as_flattened().get(..kernel_len).unwrap_or(&[]);
-                let column = columns.as_flattened_mut();
-                I::expand::<1>(patch, i32::from(zero_point).wrapping_neg(), column, 0);
-                let column = column.get(..kernel_len.div_ceil(4)).unwrap_or(&[]);
-                let weights = weights.get(first.saturating_mul(kernel_len)..).unwrap_or(&[]);
-                let out = out.get_mut(first..).unwrap_or(&mut []);
-                I::multiply_column(column, weights, kernel_len, factors, out);
-                continue;
-            }
-            let mut start = 0_usize;
-            while start < kernel_len {
-                let len = kernel_len.saturating_sub(start).min(DEPTH);
-                view.expand::<I>(&pixels, zero_point, start, len, &mut columns, &mut patches);
-                let begin = first.saturating_mul(kernel_len).saturating_add(start);
-                let rows = Rows {
-                    columns: columns.get(..len.div_ceil(4)).unwrap_or(&[]),
-                    weights: weights.get(begin..).unwrap_or(&[]),
-                    stride: kernel_len,
-                    factors,
-                };
-                let sums = sums.get_mut(..count).unwrap_or(&mut []);
-                if kernel_len > DEPTH {
-                    if start == 0 {
-                        sums.iter_mut().zip(&*factors).for_each(|(sums, factor)| *sums = [factor.bias; 4]);
+            let (mut y, mut x) = (0_usize, 0_usize);
+            let mut rows = vertical.clip(y);
+            for out in output.chunks_mut(channels_out.saturating_mul(4)) {
+                pixels.count = out.len().checked_div(channels_out).unwrap_or(0);
+                if pointwise {
+                    // All rows are one.
+                    for span in pixels.spans.iter_mut().take(pixels.count) {
+                        *span = (Span::FIRST, Span { start: x, ..Span::FIRST });
+                        x = x.wrapping_add(1);
                     }
-                    I::add_rows(&rows, sums);
+                    pixels.step = (pixels.count == 4).then_some(depth);
+                } else {
+                    for span in pixels.spans.iter_mut().take(pixels.count) {
+                        *span = (rows, horizontal.clip(x));
+                        x = x.wrapping_add(1);
+                        if x == width {
+                            (x, y) = (0, y.wrapping_add(1));
+                            rows = vertical.clip(y);
+                        }
+                    }
+                    pixels.step = view.step(&pixels);
                 }
-                start = start.saturating_add(len);
-                if start < kernel_len {
+                if pixels.count == 1 && kernel_len <= DEPTH && quick && channels.full() {
+                    view.patches::<I>(&pixels, zero_point, 0, kernel_len, &mut patches);
+                    let patch = patches.as_flattened().get(..kernel_len).unwrap_or(&[]);
+                    let column = columns.as_flattened_mut();
+                    I::expand::<1>(patch, i32::from(zero_point).wrapping_neg(), column, 0);
+                    let column = column.get(..kernel_len.div_ceil(4)).unwrap_or(&[]);
+                    let weights = weights.get(first.saturating_mul(kernel_len)..).unwrap_or(&[]);
+                    let out = out.get_mut(first..).unwrap_or(&mut []);
+                    I::multiply_column(column, weights, kernel_len, factors, out);
                     continue;
                 }
-                // What is beyond the output's end is computed beside it.
-                let whole = pixels.count == 4;
-                let (target, stride) = match out.get_mut(first..) {
-                    Some(out) if whole => (out, channels_out),
-                    _ => (&mut spare[..], count),
-                };
-                if kernel_len > DEPTH {
-                    channels.outputs_of(sums, factors, quick, target, stride);
-                } else if quick && channels.full() {
-                    I::multiply_rows(&rows, target, stride);
-                } else {
-                    sums.iter_mut().zip(&*factors).for_each(|(sums, factor)| *sums = [factor.bias; 4]);
-                    I::add_rows(&rows, sums);
-                    channels.outputs_of(sums, factors, quick, target, stride);
-                }
-                if !whole {
-                    for (out, from) in out.chunks_exact_mut(channels_out).zip(spare.chunks_exact(count)) {
-                        copy(from, out, first);
+                let mut start = 0_usize;
+                while start < kernel_len {
+                    let len = kernel_len.saturating_sub(start).min(DEPTH);
+                    view.expand::<I>(&pixels, zero_point, start, len, &mut columns, &mut patches);
+                    let begin = first.saturating_mul(kernel_len).saturating_add(start);
+                    let rows = Rows {
+                        columns: columns.get(..len.div_ceil(4)).unwrap_or(&[]),
+                        weights: weights.get(begin..).unwrap_or(&[]),
+                        stride: kernel_len,
+                        factors,
+                    };
+                    let sums = sums.get_mut(..count).unwrap_or(&mut []);
+                    if kernel_len > DEPTH {
+                        if start == 0 {
+                            sums.iter_mut().zip(&*factors).for_each(|(sums, factor)| *sums = [factor.bias; 4]);
+                        }
+                        I::add_rows(&rows, sums);
+                    }
+                    start = start.saturating_add(len);
+                    if start < kernel_len {
+                        continue;
+                    }
+                    // What is beyond the output's end is computed beside it.
+                    let whole = pixels.count == 4;
+                    let (target, stride) = match out.get_mut(first..) {
+                        Some(out) if whole => (out, channels_out),
+                        _ => (&mut spare[..], count),
+                    };
+                    if kernel_len > DEPTH {
+                        channels.outputs_of(sums, factors, quick, target, stride);
+                    } else if quick && channels.full() {
+                        I::multiply_rows(&rows, target, stride);
+                    } else {
+                        sums.iter_mut().zip(&*factors).for_each(|(sums, factor)| *sums = [factor.bias; 4]);
+                        I::add_rows(&rows, sums);
+                        channels.outputs_of(sums, factors, quick, target, stride);
+                    }
+                    if !whole {
+                        for (out, from) in out.chunks_exact_mut(channels_out).zip(spare.chunks_exact(count)) {
+                            copy(from, out, first);
+                        }
                     }
                 }
             }
+            first = first.saturating_add(count);
         }
-        first = first.saturating_add(count);
     }
 }
 

@@ -3,6 +3,8 @@
 
 use neji_format::{Shape, Window};
 
+use crate::arena::split;
+use crate::blocks::{Blocks, Order, Slide};
 use crate::isa::{Factor, Four, Isa, Pair, Squares};
 use crate::kernels::Channels;
 use crate::kernels::conv::axes;
@@ -63,51 +65,89 @@ pub(crate) fn upright(input: &mut Shape, window: &mut Window, output: &mut Shape
 
 /// Depthwise convolution; `weights` are `[kernel_height, kernel_width, channels]`. False where it is not for these.
 #[inline(never)]
-#[expect(clippy::too_many_arguments, reason = "two tensors, a window and constants: each is one thing")]
 pub(crate) fn depthwise_conv2d<I: Isa>(
-    input: &[i8],
-    mut input_shape: Shape,
-    input_offset: i32,
-    window: &Window,
+    mut blocks: Blocks,
+    arena: &mut [i8],
     weights: &[i8],
     channels: &Channels<'_>,
-    output: &mut [i8],
-    mut output_shape: Shape,
 ) -> bool {
-    let mut window = *window;
-    upright(&mut input_shape, &mut window, &mut output_shape);
-    let Some(layout) = Layout::of(input_shape, &window, output_shape) else { return false };
-    let (vertical, horizontal) = axes(&window, input_shape);
-    let depth = (input_shape.channels as usize).max(1);
-    let row_len = (input_shape.width as usize).saturating_mul(depth);
-    let out_len = (output_shape.width as usize).saturating_mul(depth).max(1);
-    let (height, width) = (output_shape.height as usize, output_shape.width as usize);
+    let whole = Placed::of(&blocks.whole);
+    if whole.layout.is_none() {
+        return false;
+    }
+    let layer = Layer { input_offset: whole.input_offset, weights, channels, depth: whole.depth };
+    let [vertical, horizontal] = [whole.across.vertical, whole.across.horizontal];
     let quick = channels.quick(vertical.kernel.saturating_mul(horizontal.kernel));
-    let layer = Layer { input, input_offset, weights, channels, depth };
-    let across = Lines { horizontal, vertical, element: depth, row: row_len, width, height, step: depth, out: out_len };
+    let full = quick && channels.full();
     let three = [vertical, horizontal].iter().all(|axis| (axis.kernel, axis.dilation) == (3, 1));
-    if quick && channels.full() && three && vertical.stride == horizontal.stride && matches!(vertical.stride, 1 | 2) {
-        let down = across.turned();
-        // Outputs are made by twos and lines cost some more: by columns there may be fewer, or less is made in vain.
-        let cost =
-            |lines: &Lines| lines.height.saturating_mul(lines.width.div_ceil(2).saturating_mul(4).saturating_add(1));
-        let few = down.line().saturating_mul(BLOCK * 3) <= PAIRS;
-        if few && cost(&down) < cost(&across) {
-            layer.squares::<I>(&down, [3, 1], output);
-        } else {
-            layer.squares::<I>(&across, [1, 3], output);
+    let squares = full && three && vertical.stride == horizontal.stride && matches!(vertical.stride, 1 | 2);
+    let order = blocks.order(1);
+    // Over other pixels of the same channels, a channel is in no other's way.
+    let congruent = whole.input.abs_diff(whole.output).checked_rem(whole.depth) == Some(0);
+    if squares && (order == Order::Any || congruent) && layer.squares::<I>(&whole, order, arena) {
+        return true;
+    }
+    while let Some(slide) = blocks.next_slide(1) {
+        let block = Placed::of(&slide);
+        let Some(layout) = block.layout else { return false };
+        if squares && layer.squares::<I>(&block, Order::Any, arena) {
+            continue;
         }
-    } else if quick && channels.full() && vertical.kernel == 1 && depth == across.element {
-        layer.fours::<I>(&across, output);
-    } else {
-        layer.lines::<I>(&across, &layout, quick, output);
+        let split = split(arena, &slide.output);
+        let input = split.input(&slide.input);
+        if full && block.across.vertical.kernel == 1 {
+            layer.fours::<I>(&block.across, input, split.output);
+        } else {
+            layer.lines::<I>(&block.across, &layout, quick, input, split.output);
+        }
     }
     true
 }
 
-/// The constants and inputs of a layer.
+/// A layer, or rows of it, and how it lies in the arena.
+struct Placed {
+    /// Nothing where it does not fit.
+    layout: Option<Layout>,
+    /// Its lines, which are rows.
+    across: Lines,
+    input_offset: i32,
+    depth: usize,
+    /// Where the input begins.
+    input: usize,
+    /// Where the output begins.
+    output: usize,
+}
+
+impl Placed {
+    fn of(slide: &Slide) -> Self {
+        let Slide { input, mut window, output } = *slide;
+        let (mut input_shape, mut output_shape) = (input.shape, output.shape);
+        upright(&mut input_shape, &mut window, &mut output_shape);
+        let (vertical, horizontal) = axes(&window, input_shape);
+        let depth = (input_shape.channels as usize).max(1);
+        let across = Lines {
+            horizontal,
+            vertical,
+            element: depth,
+            row: (input_shape.width as usize).saturating_mul(depth),
+            width: output_shape.width as usize,
+            height: output_shape.height as usize,
+            step: depth,
+            out: (output_shape.width as usize).saturating_mul(depth).max(1),
+        };
+        Self {
+            layout: Layout::of(input_shape, &window, output_shape),
+            across,
+            input_offset: i32::from(input.zero_point).wrapping_neg(),
+            depth,
+            input: input.offset as usize,
+            output: output.offset as usize,
+        }
+    }
+}
+
+/// The constants of a layer.
 struct Layer<'a, 'c> {
-    input: &'a [i8],
     input_offset: i32,
     weights: &'a [i8],
     channels: &'c Channels<'a>,
@@ -117,8 +157,8 @@ struct Layer<'a, 'c> {
 impl Layer<'_, '_> {
     /// Any taps.
     #[inline(never)]
-    fn lines<I: Isa>(&self, shapes: &Lines, layout: &Layout, quick: bool, output: &mut [i8]) {
-        let &Self { input, input_offset, weights, channels, depth } = self;
+    fn lines<I: Isa>(&self, shapes: &Lines, layout: &Layout, quick: bool, input: &[i8], output: &mut [i8]) {
+        let &Self { input_offset, weights, channels, depth } = self;
         let &Lines { vertical, horizontal, row: row_len, width, out: out_len, .. } = shapes;
         let slot_len = layout.line.saturating_mul(BLOCK);
         let mut lines = [Pair::ZERO; PAIRS];
@@ -221,28 +261,60 @@ impl Lines {
         let reach = self.width.saturating_mul(stride).saturating_add(kernel);
         padding.saturating_add(input).max(reach).saturating_add(2).div_ceil(2).saturating_add(1)
     }
+
+    /// Lines of outputs for which three lines of inputs each fit the buffer.
+    fn at_once(&self) -> usize {
+        let slots = PAIRS.checked_div(self.line().saturating_mul(BLOCK)).unwrap_or(0);
+        let more = slots.checked_sub(3).and_then(|more| more.checked_div(self.vertical.stride.max(1)));
+        more.map_or(0, |more| more.saturating_add(1))
+    }
 }
 
 impl Layer<'_, '_> {
     /// Three by three taps, quickly requantized: as many lines of inputs as there is room for are spread, and serve all
-    /// outputs that they reach. `tap` is the step from tap to tap along and across a line.
+    /// outputs that they reach. False where that order will not do.
+    fn squares<I: Isa>(&self, placed: &Placed, order: Order, arena: &mut [i8]) -> bool {
+        let across = placed.across;
+        let down = across.turned();
+        // Outputs are made by twos and lines cost some more: by columns there may be fewer, or less is made in vain.
+        let cost =
+            |lines: &Lines| lines.height.saturating_mul(lines.width.div_ceil(2).saturating_mul(4).saturating_add(1));
+        let few = down.line().saturating_mul(BLOCK * 3) <= PAIRS;
+        let columns = few && cost(&down) < cost(&across) && (order == Order::Any || down.at_once() >= down.height);
+        // The step from tap to tap along and across a line.
+        let (lines, tap) = if columns { (down, [3, 1]) } else { (across, [1, 3]) };
+        let upwards = order == Order::Upwards;
+        if lines.at_once() == 0 {
+            return false;
+        }
+        self.square_lines::<I>(&lines, tap, [placed.input, placed.output], upwards, arena);
+        true
+    }
+
     #[inline(never)]
-    fn squares<I: Isa>(&self, shapes: &Lines, tap: [usize; 2], output: &mut [i8]) {
+    fn square_lines<I: Isa>(
+        &self,
+        shapes: &Lines,
+        tap: [usize; 2],
+        [from, to]: [usize; 2],
+        upwards: bool,
+        arena: &mut [i8],
+    ) {
         let &Lines { vertical, horizontal, element, row, width, height, step, out: out_len } = shapes;
         let line = shapes.line();
         let slot = line.saturating_mul(BLOCK);
         let stride = vertical.stride.max(1);
         // Beside padding, which stays, every slot is overwritten as a whole.
         let mut lines = [Pair::ZERO; PAIRS];
-        let slots = PAIRS.checked_div(slot).unwrap_or(0);
-        let Some(most) = slots.checked_sub(3).and_then(|more| more.checked_div(stride)) else { return };
-        let most = most.saturating_add(1);
+        let most = shapes.at_once();
+        // Where the last lines begin that are spread at once.
+        let last = height.saturating_sub(1).checked_div(most).unwrap_or(0).saturating_mul(most);
         let mut first = 0_usize;
         while first < self.depth {
             let mut factors = [Factor::NONE; BLOCK];
             self.channels.factors(first, &mut factors);
             let taps = self.nine(first, tap);
-            let mut done = 0_usize;
+            let mut done = if upwards { last } else { 0 };
             while done < height {
                 let height = height.saturating_sub(done).min(most);
                 // Counted from the first of the padding.
@@ -251,7 +323,8 @@ impl Layer<'_, '_> {
                 for (at, lines) in (top..).zip(lines.chunks_exact_mut(slot.max(1)).take(rows)) {
                     match at.checked_sub(vertical.padding) {
                         Some(at) if at < vertical.input => {
-                            let input = self.input.get(at.saturating_mul(row).saturating_add(first)..).unwrap_or(&[]);
+                            let start = from.saturating_add(at.saturating_mul(row)).saturating_add(first);
+                            let input = arena.get(start..).unwrap_or(&[]);
                             // Of these inputs alone, whatever follows.
                             let reach =
                                 horizontal.input.saturating_sub(1).saturating_mul(element).saturating_add(BLOCK);
@@ -261,15 +334,19 @@ impl Layer<'_, '_> {
                         _ => lines.fill(Pair::ZERO),
                     }
                 }
-                let start = done.saturating_mul(out_len).saturating_add(first);
+                let start = to.saturating_add(done.saturating_mul(out_len)).saturating_add(first);
                 let (lines, taps, factors, down) = (&lines[..], &taps[..], &factors[..], slot.saturating_mul(stride));
                 let squares = Squares { lines, line, slot, down, taps, factors, width, step, height, row: out_len };
-                let out = output.get_mut(start..).unwrap_or(&mut []);
+                let out = arena.get_mut(start..).unwrap_or(&mut []);
                 match horizontal.stride {
                     1 => I::squares::<1>(&squares, out),
                     _ => I::squares::<2>(&squares, out),
                 }
-                done = done.saturating_add(height);
+                done = match done.checked_sub(most) {
+                    Some(before) if upwards => before,
+                    None if upwards => break,
+                    _ => done.saturating_add(height),
+                };
             }
             first = first.saturating_add(BLOCK);
         }
@@ -277,7 +354,7 @@ impl Layer<'_, '_> {
 
     /// Taps of one line, quickly requantized.
     #[inline(never)]
-    fn fours<I: Isa>(&self, shapes: &Lines, output: &mut [i8]) {
+    fn fours<I: Isa>(&self, shapes: &Lines, input: &[i8], output: &mut [i8]) {
         let &Lines { vertical, horizontal, element, row, width, height, step, out } = shapes;
         let inputs = horizontal.stride.wrapping_mul(element);
         let mut first = 0_usize;
@@ -296,7 +373,7 @@ impl Layer<'_, '_> {
                     let count = if whole { more.saturating_add(1).min(width.saturating_sub(x)) } else { 1 };
                     let at = span.start.saturating_mul(row).saturating_add(columns.start.saturating_mul(element));
                     let four = Four {
-                        input: self.input.get(at.saturating_add(first)..).unwrap_or(&[]),
+                        input: input.get(at.saturating_add(first)..).unwrap_or(&[]),
                         input_offset: self.input_offset,
                         weights: self
                             .weights

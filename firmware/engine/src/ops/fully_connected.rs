@@ -12,7 +12,7 @@ pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &FullyConnected, arena:
     let split = arena::split(arena, &op.output);
     let input_offset = i32::from(op.input.zero_point).wrapping_neg();
     let channels = super::channels::<i8>(model, &op.requantization, &op.output);
-    let layer = super::layer(model, &split, &op.input, op.weights, &channels);
+    let layer = super::layer(model, split.input(&op.input), op.input.zero_point, op.weights, &channels);
     if !I::fully_connected(&layer, split.output) {
         let kernel = if I::WORDS { words::mat_vec::<I> } else { columns::mat_vec::<I> };
         kernel(layer.input, input_offset, layer.weights, &channels, split.output);

@@ -20,7 +20,6 @@ mod transpose_conv2d;
 
 use neji_format::{Constant, Model, Operator, Requantization, Tensor};
 
-use crate::arena::Split;
 use crate::element::Element;
 use crate::isa::{Isa, Layer};
 use crate::kernels::Channels;
@@ -83,13 +82,12 @@ fn run<I: Isa, E: Element>(model: &Model<'_>, operator: &Operator, arena: &mut [
 /// A layer of int8, for kernels that take it whole.
 fn layer<'a>(
     model: &Model<'a>,
-    split: &Split<'a, i8>,
-    input: &Tensor,
+    input: &'a [i8],
+    zero_point: i8,
     weights: Constant,
     channels: &'a Channels<'a>,
 ) -> Layer<'a> {
-    let weights = model.constant_i8(weights);
-    Layer { input: split.input(input), zero_point: input.zero_point, weights, channels }
+    Layer { input, zero_point, weights: model.constant_i8(weights), channels }
 }
 
 /// The constants of a requantization.

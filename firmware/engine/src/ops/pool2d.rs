@@ -2,23 +2,30 @@
 
 use neji_format::Pool2d;
 
-use crate::arena;
+use crate::blocks::{Block, Blocks};
 use crate::element::Element;
 use crate::isa::Isa;
 use crate::kernels::pool::{Finish, average, pool2d};
 
 /// Averages by sums of four channels, where the instruction set has them.
 pub(super) fn run_sums<I: Isa>(op: &Pool2d, arena: &mut [i8]) {
-    let split = arena::split(arena, &op.output);
-    let input = split.input(&op.input);
-    if average::<I>(input, op.input.shape, &op.window, &finish(op), split.output, op.output.shape).is_none() {
-        run(op, arena);
+    let finish = finish(op);
+    let mut blocks = Blocks::new(&op.window, &op.input, &op.output);
+    while let Some(block) = blocks.next(arena) {
+        let Block { input, input_shape, ref window, output, output_shape } = block;
+        if average::<I>(input, input_shape, window, &finish, output, output_shape).is_none() {
+            pool2d(input, input_shape, window, &finish, output, output_shape);
+        }
     }
 }
 
 pub(super) fn run<E: Element>(op: &Pool2d, arena: &mut [E]) {
-    let split = arena::split(arena, &op.output);
-    pool2d(split.input(&op.input), op.input.shape, &op.window, &finish(op), split.output, op.output.shape);
+    let finish = finish(op);
+    let mut blocks = Blocks::new(&op.window, &op.input, &op.output);
+    while let Some(block) = blocks.next(arena) {
+        let Block { input, input_shape, ref window, output, output_shape } = block;
+        pool2d(input, input_shape, window, &finish, output, output_shape);
+    }
 }
 
 fn finish(op: &Pool2d) -> Finish {
