@@ -293,6 +293,13 @@ pub enum DecodeError {
         /// The output channel; 0 where all are alike.
         channel: u32,
     },
+    /// Weights in pairs of rows that are not what [`Packing::Pairs`](crate::Packing::Pairs) allows.
+    Packing {
+        /// The operator.
+        operator: u16,
+        /// The row, which is the output channel; the number of rows where it lies beyond.
+        channel: u32,
+    },
     /// A parameter of one operator out of range: `left_shift`, `difference_min`, `axis`, a factor, no inputs.
     Parameter {
         /// The operator.
@@ -427,6 +434,11 @@ impl fmt::Display for DecodeError {
                 f,
                 "operator {operator}, channel {channel}: a 32-bit sum could overflow; use smaller weights, a smaller bias \
                  or a smaller window"
+            ),
+            Self::Packing { operator, channel } => write!(
+                f,
+                "operator {operator}, channel {channel}: weights in pairs of rows are for int8, -128 to 127 with zeros beyond \
+                 the rows, for sums below 2^23 and shifts from -22 to 0; pack them anew with `neji pack`"
             ),
             Self::Parameter { operator } => write!(f, "operator {operator}: a parameter is out of its range"),
             Self::FrontEnd(fault) => write!(f, "front end: {fault}"),

@@ -56,6 +56,7 @@ pub mod error;
 pub mod front_end;
 pub mod header;
 pub mod operator;
+pub mod packing;
 pub mod plan;
 pub mod quant;
 mod read;
@@ -76,6 +77,7 @@ pub use operator::{
     Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
     PoolKind, Reshape, ResizeNearest, Sigmoid, Softmax, TransposeConv2d, Window,
 };
+pub use packing::Packing;
 pub use plan::{Metrics, Plan, Provenance, Streaming};
 pub use quant::{Multiplier, Requantization};
 pub use read::LINKED;

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::packing::Packing;
 use crate::quant::{Multiplier, Requantization};
 use crate::rows::Rows;
 use crate::tensor::{Constant, Element, Tensor};
@@ -51,6 +52,8 @@ pub struct Conv2d {
     pub window: Window,
     /// int8, OHWI.
     pub weights: Constant,
+    /// How they lie; the rows are the output channels'.
+    pub packing: Packing,
     /// Per output channel.
     pub requantization: Requantization,
 }
@@ -98,6 +101,8 @@ pub struct FullyConnected {
     pub output: Tensor,
     /// int8, `[features_out, features_in]`.
     pub weights: Constant,
+    /// How they lie; the rows are the output features'.
+    pub packing: Packing,
     /// Per output feature (per-tensor scales are repeated).
     pub requantization: Requantization,
 }
@@ -408,6 +413,45 @@ impl Operator {
             Self::Load(_) => "Load",
             Self::Sigmoid(_) => "Sigmoid",
         }
+    }
+
+    /// How the operator's weights lie; [`Packing::Rows`] where it has no choice.
+    pub fn packing(&self) -> Packing {
+        match self {
+            Self::Conv2d(conv) => conv.packing,
+            Self::FullyConnected(dense) => dense.packing,
+            _ => Packing::Rows,
+        }
+    }
+
+    /// Calls `change` on every constant, so that they can be moved.
+    pub fn for_each_constant_mut(&mut self, mut change: impl FnMut(&mut Constant)) {
+        let (weights, requantization) = match self {
+            Self::Conv2d(op) => (&mut op.weights, &mut op.requantization),
+            Self::DepthwiseConv2d(op) => (&mut op.weights, &mut op.requantization),
+            Self::TransposeConv2d(op) => (&mut op.weights, &mut op.requantization),
+            Self::FullyConnected(op) => (&mut op.weights, &mut op.requantization),
+            Self::ResizeNearest(op) => {
+                change(&mut op.rows);
+                return change(&mut op.columns);
+            }
+            Self::Lut(op) => return change(&mut op.table),
+            Self::Load(op) => return change(&mut op.values),
+            Self::Sigmoid(op) => return change(&mut op.table),
+            Self::Pool2d(_)
+            | Self::Mean(_)
+            | Self::Add(_)
+            | Self::Sub(_)
+            | Self::Mul(_)
+            | Self::Concat(_)
+            | Self::Pad(_)
+            | Self::Reshape(_)
+            | Self::Softmax(_) => return,
+        };
+        change(weights);
+        change(&mut requantization.bias);
+        change(&mut requantization.multiplier);
+        change(&mut requantization.shift);
     }
 
     /// Whether the output may lie exactly over an input: each element is read before it is written.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::detector::{Decision, Detector};
 use crate::front_end::FrontEnd;
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{Constant, Element, Tensor};
 
 /// Figures measured when the blob was made.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -80,4 +80,21 @@ pub struct Plan<'a> {
     pub output: Tensor,
     /// How many operators follow.
     pub operator_count: u16,
+}
+
+impl Plan<'_> {
+    /// Calls `change` on every constant of front end and detector, so that they can be moved.
+    pub fn for_each_constant_mut(&mut self, mut change: impl FnMut(&mut Constant)) {
+        match &mut self.front_end {
+            FrontEnd::Raw | FrontEnd::Image(_) => {}
+            FrontEnd::LogMel(config) => {
+                let tables = [&mut config.window, &mut config.sine, &mut config.bands, &mut config.weights];
+                tables.into_iter().chain([&mut config.quantizers]).for_each(&mut change);
+            }
+        }
+        match &mut self.detector {
+            Detector::Reconstruction(params) => params.weights.iter_mut().for_each(&mut change),
+            Detector::None | Detector::Classifier(_) => {}
+        }
+    }
 }

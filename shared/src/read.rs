@@ -5,14 +5,16 @@
 //!
 //! Nothing is returned early: what is missing or wrong reads as zeros and is remembered, so that a field is one call.
 
-use crate::detector::{Classifier, ClassifierScore, Decision, Detector, Reconstruction};
+use crate::detector::{Aggregate, Classifier, ClassifierScore, Decision, Detector, Reconstruction};
 use crate::front_end::{
-    Alignment, FrontEnd, ImageFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity, Rect, Size,
+    Alignment, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity,
+    Rect, Size,
 };
 use crate::operator::{
     Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
     PoolKind, Reshape, ResizeNearest, Sigmoid, Softmax, TransposeConv2d, Window,
 };
+use crate::packing::Packing;
 use crate::plan::{Metrics, Plan, Provenance, Streaming};
 use crate::quant::{Multiplier, Requantization};
 use crate::tensor::{Constant, Element, Shape, Tensor};
@@ -307,12 +309,18 @@ structs! {
     ImageFrontEnd {
         sensor, pixel_format, crop, resize, range_min, saturated_max, photometric, alignment, quantize,
     }
+    #[inline(never)]
+    LogMelFrontEnd {
+        sample_rate, fft_len, hop, centered, window, sine, bands, weights, epsilon, quantizers, context, stride, range_min,
+        saturated_max,
+    }
+    Epsilon { mantissa, shift }
     Size { width, height }
     Rect { x, y, width, height }
     Alignment { polarity, threshold, area_min, area_max, thick_end_first, length, breadth, strip }
     Reconstruction { output_to_residual, weights, smooth_radius, top_k }
     Classifier { normal_class, score }
-    Decision { threshold, release, smoothing, required, window, score_unit }
+    Decision { aggregate, scores, threshold, release, smoothing, required, window, score_unit }
     Shape { height, width, channels }
     #[inline(never)]
     Tensor { offset, shape, scale, zero_point }
@@ -326,9 +334,9 @@ structs! {
         kernel_height, kernel_width, stride_height, stride_width, dilation_height, dilation_width,
         padding_top, padding_left, padding_bottom, padding_right,
     }
-    Conv2d { input, output, window, weights, requantization }
+    Conv2d { input, output, window, weights, packing, requantization }
     DepthwiseConv2d { input, output, window, weights, requantization }
-    FullyConnected { input, output, weights, requantization }
+    FullyConnected { input, output, weights, packing, requantization }
     TransposeConv2d { input, output, window, weights, requantization }
     Pool2d { kind, input, output, window, multiplier, activation_min, activation_max }
     Mean { input, output, multiplier }
@@ -348,14 +356,16 @@ structs! {
 }
 
 enums! {
-    FrontEnd { Raw, Image(ImageFrontEnd) }
+    FrontEnd { Raw, Image(ImageFrontEnd), LogMel(LogMelFrontEnd) }
     PixelFormat { Grey8, Rgb888 }
     Photometric { None, Percentile { percent, target } }
     Polarity { Dark, Light, Auto }
     MaskThreshold { Otsu, Fixed(u8) }
     Detector { None, Reconstruction(Reconstruction), Classifier(Classifier) }
     ClassifierScore { Margin, Probability }
+    Aggregate { Mean, Max, TopK(u16) }
     Element { I8, I16 }
+    Packing { Rows, Pairs }
     PoolKind { Max, Average, Sum }
     LutFunction { Quantize, Relu, Relu6, LeakyRelu, Logistic, Tanh, HardSwish, ReluN1To1 }
 }
@@ -483,9 +493,34 @@ mod tests {
             }
         }
 
+        fn constant(&mut self) -> Constant {
+            Constant { offset: self.word(), bytes: self.word() }
+        }
+
+        fn log_mel(&mut self) -> LogMelFrontEnd {
+            LogMelFrontEnd {
+                sample_rate: self.word(),
+                fft_len: self.half(),
+                hop: self.half(),
+                centered: self.flag(),
+                window: self.constant(),
+                sine: self.constant(),
+                bands: self.constant(),
+                weights: self.constant(),
+                epsilon: Epsilon { mantissa: self.word(), shift: self.half() },
+                quantizers: self.constant(),
+                context: self.half(),
+                stride: self.half(),
+                range_min: self.half(),
+                saturated_max: self.half(),
+            }
+        }
+
         fn front_end(&mut self) -> FrontEnd {
-            if self.flag() {
-                return FrontEnd::Raw;
+            match self.below(3) {
+                0 => return FrontEnd::Raw,
+                1 => return FrontEnd::LogMel(self.log_mel()),
+                _ => {}
             }
             FrontEnd::Image(ImageFrontEnd {
                 sensor: self.size(),
@@ -534,6 +569,8 @@ mod tests {
                 front_end: self.front_end(),
                 detector: self.detector(),
                 decision: Decision {
+                    aggregate: [Aggregate::Mean, Aggregate::Max, Aggregate::TopK(self.half())][self.below(3) as usize],
+                    scores: self.half(),
                     threshold: self.word().cast_signed(),
                     release: self.word().cast_signed(),
                     smoothing: self.half(),

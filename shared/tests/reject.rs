@@ -5,10 +5,10 @@ mod samples;
 use neji_format::header::{ARENA_BYTES_MAX, CRC_OFFSET};
 use neji_format::{
     Aggregate, AlignedBytes, Blob, ClassifierScore, Constant, DecisionFault, DecodeError, Detector, DetectorFault,
-    Element, FrontEnd, FrontEndFault, ImageFrontEnd, LogMelFrontEnd, Model, Multiplier, Operator, Photometric, Place,
-    PoolKind, Reconstruction, Reshape, Shape, Streaming, StreamingFault, Tensor,
+    Element, FrontEnd, FrontEndFault, ImageFrontEnd, LogMelFrontEnd, Model, Multiplier, Operator, Packing, Photometric,
+    Place, PoolKind, Reconstruction, Reshape, Shape, Streaming, StreamingFault, Tensor,
 };
-use samples::{autoencoder, classifier, int16, listener, operators, streaming, with_checksum};
+use samples::{autoencoder, classifier, int16, listener, operators, packed, streaming, with_checksum};
 
 const fn at(operator: u16) -> Place {
     Place::Operator(operator)
@@ -105,6 +105,62 @@ fn postcard_section() {
     assert!(!matches!(plan_bytes(&bytes) % 16, 0 | 1), "the sample leaves no room");
     assert_eq!(header_refusal(shorter), DecodeError::Operator { operator: 2 });
     assert_eq!(header_refusal(longer), DecodeError::TrailingBytes { left: 1 });
+}
+
+#[test]
+fn packing() {
+    /// Changes a byte of an operator's weights.
+    fn weight(blob: &mut Blob<'static>, operator: usize, at: usize, value: i8) {
+        let constant = match &blob.operators[operator] {
+            Operator::Conv2d(conv) => conv.weights,
+            Operator::FullyConnected(dense) => dense.weights,
+            other => panic!("operator {operator} is {other:?}"),
+        };
+        blob.constants[constant.offset as usize + at] = value as u8;
+    }
+    let fault = |operator, channel| DecodeError::Packing { operator, channel };
+    // Six rows of nine weights: two blocks of three quads, of sixteen bytes each.
+    let error = refusal(packed(), |b| step!(b, 0, Conv2d).weights.bytes = 54);
+    assert_eq!(error, DecodeError::ConstantLength { place: at(0), needed: 96, given: 54 });
+    let error = refusal(packed(), |b| step!(b, 0, Conv2d).packing = Packing::Rows);
+    assert_eq!(error, DecodeError::ConstantLength { place: at(0), needed: 54, given: 96 });
+    // Rows 6 and 7 are none, weight 9 of row 1 is none.
+    assert_eq!(refusal(packed(), |b| weight(b, 0, 48 + 8, 1)), fault(0, 6));
+    assert_eq!(refusal(packed(), |b| weight(b, 0, 32 + 4 + 1, 1)), fault(0, 1));
+    // 127 * 256 + 255 is -1 + 256 * 128.
+    let error = refusal(packed(), |b| {
+        weight(b, 1, 0, -1);
+        weight(b, 1, 1, 127);
+    });
+    assert_eq!(error, fault(1, 1));
+    // 2^23 is a sum for 32 bits, but not for what is left of them.
+    let bias = |value: i32| {
+        move |b: &mut Blob<'static>| {
+            let at = step!(b, 1, FullyConnected).requantization.bias.offset as usize + 4;
+            b.constants[at..at + 4].copy_from_slice(&value.to_le_bytes());
+        }
+    };
+    assert_eq!(refusal(packed(), bias(1 << 23)), fault(1, 1));
+    assert_eq!(refusal(packed(), bias(-(1 << 23))), fault(1, 1));
+    let shift = |value: i8| {
+        move |b: &mut Blob<'static>| {
+            let at = step!(b, 1, FullyConnected).requantization.shift.offset as usize + 1;
+            b.constants[at] = value as u8;
+        }
+    };
+    assert_eq!(refusal(packed(), shift(1)), fault(1, 1));
+    assert_eq!(refusal(packed(), shift(-23)), fault(1, 1));
+    let mut fits = packed();
+    shift(-22)(&mut fits);
+    bias((1 << 23) - 255 * 7 * 96)(&mut fits);
+    assert!(Model::parse(AlignedBytes::new(&fits.encode()).as_slice()).is_ok());
+    // int16 sums need more than 32 bits.
+    let error = refusal(int16(), |b| {
+        let dense = step!(b, 7, FullyConnected);
+        dense.packing = Packing::Pairs;
+        dense.weights.bytes = 32;
+    });
+    assert_eq!(error, fault(7, 3));
 }
 
 #[test]

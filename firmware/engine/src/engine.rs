@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use neji_format::{Element, Model};
+use neji_format::{Element, Model, Packing};
 
 use crate::error::RunError;
 use crate::isa::Isa;
@@ -25,7 +25,7 @@ impl<'a, I: Isa> Engine<'a, I> {
     /// Whether everything that the model needs is linked; if not, [`Engine::run`] never runs it.
     ///
     /// # Errors
-    /// [`RunError::Int8Only`] or [`RunError::NotLinked`].
+    /// [`RunError::Int8Only`], [`RunError::Packed`] or [`RunError::NotLinked`].
     pub const fn check(&self) -> Result<(), RunError> {
         self.refused
     }
@@ -33,6 +33,12 @@ impl<'a, I: Isa> Engine<'a, I> {
     fn accept(model: &Model<'_>) -> Result<(), RunError> {
         if model.plan().element == Element::I16 && !Self::INT16 {
             return Err(RunError::Int8Only);
+        }
+        if !I::PAIRS
+            && let Some((operator, _)) =
+                (0..).zip(model.operators()).find(|(_, operator)| operator.packing() == Packing::Pairs)
+        {
+            return Err(RunError::Packed { operator });
         }
         if features::ALL {
             return Ok(());

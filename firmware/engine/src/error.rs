@@ -16,6 +16,11 @@ pub enum RunError {
     ArenaMisaligned,
     /// int16 activations on kernels for int8 only.
     Int8Only,
+    /// An operator whose weights lie in pairs of rows, which this instruction set does not read.
+    Packed {
+        /// Its index.
+        operator: u16,
+    },
     /// An operator whose Cargo feature this firmware was built without.
     NotLinked {
         /// Its index.
@@ -33,6 +38,13 @@ impl fmt::Display for RunError {
             }
             Self::ArenaMisaligned => f.write_str("the model's int16 activations need an arena at an even address"),
             Self::Int8Only => f.write_str("the model has int16 activations, this firmware computes int8 only"),
+            Self::Packed { operator } => {
+                write!(
+                    f,
+                    "operator {operator} has its weights in pairs of rows, which this firmware's kernels don't read: \
+                     `neji pack --for any`"
+                )
+            }
             Self::NotLinked { operator, feature } => {
                 write!(
                     f,

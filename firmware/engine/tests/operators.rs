@@ -72,6 +72,19 @@ fn int16_is_refused_where_it_cannot_run() {
     assert_eq!(Engine::<Int8Only<Portable>>::new(model).run(memory), Err(RunError::Int8Only));
 }
 
+/// Kernels that do not read weights in pairs of rows say so; the others give the same with them, as the oracle's cases show.
+#[test]
+fn packed_weights_are_refused_where_they_are_not_read() {
+    let bytes = AlignedBytes::new(include_bytes!("../../../shared/tests/golden/v4_packed.neji"));
+    let model = Model::parse(bytes.as_slice()).expect("a model");
+    let mut arena = vec![77; model.arena_bytes()];
+    let refused = Engine::<Int8Only<Portable>>::new(model).run(&mut arena).unwrap_err();
+    assert_eq!(refused, RunError::Packed { operator: 0 });
+    assert!(refused.to_string().contains("operator 0") && refused.to_string().contains("neji pack"), "{refused}");
+    assert!(arena.iter().all(|&byte| byte == 77));
+    assert_eq!(Engine::<Portable>::new(model).run(&mut arena), Ok(()));
+}
+
 /// With every feature nothing is refused; `cargo test -p neji-engine --no-default-features --test operators` sees the rest.
 #[test]
 fn what_is_not_linked_is_refused_before_it_runs() {

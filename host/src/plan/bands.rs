@@ -190,8 +190,8 @@ fn banded(lowered: &Lowered, steps: usize, height: u32) -> Option<Lowered> {
 #[cfg(test)]
 mod tests {
     use neji_format::{
-        AlignedBytes, Conv2d, Decision, DepthwiseConv2d, LutFunction, Metrics, Model, Multiplier, Pool2d, PoolKind,
-        Provenance, Requantization, push_constant,
+        AlignedBytes, Conv2d, Decision, DepthwiseConv2d, LutFunction, Metrics, Model, Multiplier, Packing, Pool2d,
+        PoolKind, Provenance, Requantization, push_constant,
     };
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -250,7 +250,8 @@ mod tests {
                 0 => {
                     let weights = weights(&mut lowered, random, shape.channels);
                     let requantization = requantization(&mut lowered, to.channels, random);
-                    let conv = Conv2d { input: from, output: into, window, weights, requantization };
+                    let conv =
+                        Conv2d { input: from, output: into, window, weights, packing: Packing::Rows, requantization };
                     lowered.push("conv", Operator::Conv2d(conv));
                 }
                 1 => {

@@ -327,8 +327,8 @@ pub fn stream(lowered: &Lowered, hop: u32) -> Result<Streamed> {
 #[cfg(test)]
 mod tests {
     use neji_format::{
-        AlignedBytes, Constant, Conv2d, Decision, DepthwiseConv2d, LutFunction, Mean, Multiplier, Pool2d, PoolKind,
-        Requantization, push_constant,
+        AlignedBytes, Constant, Conv2d, Decision, DepthwiseConv2d, LutFunction, Mean, Multiplier, Packing, Pool2d,
+        PoolKind, Requantization, push_constant,
     };
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -416,7 +416,17 @@ mod tests {
                     let output = lowered.tensor(0, Shape::new(height, width, channels), scheme);
                     let (weights, requantization) = constants(&mut lowered, random, channels, taps * channels as usize);
                     let output = lowered.tensors[output];
-                    lowered.push("conv", Operator::Conv2d(Conv2d { input, output, window, weights, requantization }));
+                    lowered.push(
+                        "conv",
+                        Operator::Conv2d(Conv2d {
+                            input,
+                            output,
+                            window,
+                            weights,
+                            packing: Packing::Rows,
+                            requantization,
+                        }),
+                    );
                 }
                 1 => {
                     let output = lowered.tensor(0, Shape::new(height, width, shape.channels), scheme);

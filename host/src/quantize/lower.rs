@@ -5,8 +5,8 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use neji_format::{
-    Constant, Conv2d, DepthwiseConv2d, Element, FullyConnected, LutFunction, Mean, Multiplier, Operator, Pad, Pool2d,
-    PoolKind, Requantization, Reshape, ResizeNearest, Tensor, TransposeConv2d, push_constant,
+    Constant, Conv2d, DepthwiseConv2d, Element, FullyConnected, LutFunction, Mean, Multiplier, Operator, Packing, Pad,
+    Pool2d, PoolKind, Requantization, Reshape, ResizeNearest, Tensor, TransposeConv2d, push_constant,
 };
 
 use super::scheme::{Scheme, multiplier};
@@ -140,7 +140,14 @@ impl Lowering<'_> {
             Op::BatchNorm { .. } => bail!("a batch normalisation that was not folded"),
             Op::Conv2d { weights, bias, window } => {
                 let (weights, requantization) = self.weights(weights, bias, false, first, output, fused)?;
-                Operator::Conv2d(Conv2d { input, output: out, window: *window, weights, requantization })
+                Operator::Conv2d(Conv2d {
+                    input,
+                    output: out,
+                    window: *window,
+                    weights,
+                    packing: Packing::Rows,
+                    requantization,
+                })
             }
             Op::TransposeConv2d { weights, bias, window } => {
                 let (weights, requantization) = self.weights(weights, bias, false, first, output, fused)?;
@@ -164,7 +171,13 @@ impl Lowering<'_> {
             }
             Op::FullyConnected { weights, bias } => {
                 let (weights, requantization) = self.weights(weights, bias, false, first, output, fused)?;
-                Operator::FullyConnected(FullyConnected { input, output: out, weights, requantization })
+                Operator::FullyConnected(FullyConnected {
+                    input,
+                    output: out,
+                    weights,
+                    packing: Packing::Rows,
+                    requantization,
+                })
             }
             Op::Activation(activation) => {
                 return self.activation(index, first, output, *activation);

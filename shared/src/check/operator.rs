@@ -7,6 +7,7 @@ use crate::operator::{
     Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
     PoolKind, Reshape, ResizeNearest, Sigmoid, Softmax, TransposeConv2d,
 };
+use crate::packing::{PAIRS_SHIFT_MIN, PAIRS_SUM_LIMIT, Packing, Pairs};
 use crate::quant::{Multiplier, Requantization};
 use crate::tensor::{Constant, Element, Shape, Tensor};
 
@@ -83,6 +84,18 @@ enum Order {
     ChannelFirst,
     /// Element by element, all channels of each.
     ChannelLast,
+    /// [`Packing::Pairs`] of rows of this many weights.
+    Pairs(usize),
+}
+
+/// Length and order of `rows` rows of `depth` weights each, a row an output channel.
+fn rows(packing: Packing, rows: u32, depth: Option<u64>) -> (Option<u64>, Order) {
+    let needed = depth.and_then(|depth| packing.bytes(rows.into(), depth));
+    match packing {
+        Packing::Rows => (needed, Order::ChannelFirst),
+        // Longer rows need more bytes than a constant has.
+        Packing::Pairs => (needed, Order::Pairs(depth.and_then(|depth| depth.try_into().ok()).unwrap_or(usize::MAX))),
+    }
 }
 
 /// Checks weights, biases, multipliers and shifts of `channels` output channels, and that no sum can overflow:
@@ -101,12 +114,20 @@ fn accumulators(
     let element = model.plan().element;
     activation(element, operator, activation_min, activation_max)?;
     constant(model, place, weights, needed)?;
+    if let Order::Pairs(depth) = order {
+        let beyond = Pairs::new(model.constant_i16(weights), depth);
+        let mut rows = channels as usize..(channels as usize).next_multiple_of(4);
+        if element == Element::I16 || rows.any(|row| (0..depth).any(|index| beyond.weight(row, index) != 0)) {
+            return Err(DecodeError::Packing { operator, channel: channels });
+        }
+    }
     // Sums of 64 bits are for int16.
     let wide = cfg!(feature = "int16") && element == Element::I16 && u64::from(bias.bytes) == u64::from(channels) * 8;
     constant(model, place, bias, Some(u64::from(channels) * if wide { 8 } else { 4 }))?;
     constant(model, place, multiplier, Some(u64::from(channels) * 4))?;
     constant(model, place, shift, Some(channels.into()))?;
 
+    let halfwords = model.constant_i16(weights);
     let weights = model.constant_i8(weights);
     // geometry and shapes have refused tensors without channels.
     let count = (channels as usize).max(1);
@@ -117,6 +138,9 @@ fn accumulators(
         let magnitude = match order {
             Order::ChannelFirst => magnitude(weights.iter().skip(channel as usize * each).take(each)),
             Order::ChannelLast => magnitude(weights.iter().skip(channel as usize).step_by(count)),
+            Order::Pairs(depth) => {
+                magnitude_of_pairs(halfwords, channel, depth).ok_or(DecodeError::Packing { operator, channel })?
+            }
         };
         let multiplier = Multiplier { multiplier, shift };
         let sum = magnitude * reach;
@@ -126,9 +150,26 @@ fn accumulators(
         } else {
             let bias = model.constant_i32(bias).get(channel as usize).map_or(0, |bias| bias.unsigned_abs());
             sum::check(operator, channel, u64::from(bias) + sum, multiplier)?;
+            let small = u64::from(bias) + sum < PAIRS_SUM_LIMIT && (PAIRS_SHIFT_MIN..=0).contains(&shift);
+            if matches!(order, Order::Pairs(_)) && !small {
+                return Err(DecodeError::Packing { operator, channel });
+            }
         }
     }
     Ok(())
+}
+
+/// [`magnitude`] of a row; none where it holds 128, which is no int8, or goes on behind its end.
+fn magnitude_of_pairs(halfwords: &[i16], channel: u32, depth: usize) -> Option<u64> {
+    let (pairs, mut sum) = (Pairs::new(halfwords, depth), 0);
+    for index in 0..depth.next_multiple_of(4) {
+        let weight = pairs.weight(channel as usize, index);
+        if weight > 127 || index >= depth && weight != 0 {
+            return None;
+        }
+        sum += u64::from(weight.unsigned_abs());
+    }
+    Some(sum)
 }
 
 /// `sum |weight|`; below 2^40 for any constant of 32-bit length.
@@ -140,9 +181,9 @@ fn conv2d(model: &Model<'_>, index: u16, conv: &Conv2d) -> Checked {
     let (input, output, window) = (&conv.input, &conv.output, &conv.window);
     geometry::convolution(index, window, input.shape, output.shape)?;
     let [channels_out, channels_in] = [output.shape.channels, input.shape.channels];
-    let needed = product([channels_out, window.kernel_height.into(), window.kernel_width.into(), channels_in]);
-    let weights = (conv.weights, needed, Order::ChannelFirst);
-    accumulators(model, index, input, weights, &conv.requantization, channels_out)
+    let depth = product([1, window.kernel_height.into(), window.kernel_width.into(), channels_in]);
+    let (needed, order) = rows(conv.packing, channels_out, depth);
+    accumulators(model, index, input, (conv.weights, needed, order), &conv.requantization, channels_out)
 }
 
 fn depthwise_conv2d(model: &Model<'_>, index: u16, conv: &DepthwiseConv2d) -> Checked {
@@ -168,8 +209,8 @@ fn fully_connected(model: &Model<'_>, index: u16, dense: &FullyConnected) -> Che
     // The arena holds both, so neither length exceeds 32 bits.
     let features_in = dense.input.shape.len() as u64;
     let features_out = dense.output.shape.len() as u32;
-    let weights = (dense.weights, features_in.checked_mul(features_out.into()), Order::ChannelFirst);
-    accumulators(model, index, &dense.input, weights, &dense.requantization, features_out)
+    let (needed, order) = rows(dense.packing, features_out, Some(features_in));
+    accumulators(model, index, &dense.input, (dense.weights, needed, order), &dense.requantization, features_out)
 }
 
 fn pool2d(element: Element, index: u16, pool: &Pool2d) -> Checked {

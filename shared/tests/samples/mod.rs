@@ -4,19 +4,20 @@
 //! Weights are a fixed pattern: what counts here is that they are checked, not what they compute.
 
 use neji_format::header::{CRC_OFFSET, checksum};
+use neji_format::packing::pairs;
 use neji_format::{
     Add, Aggregate, AlignedBytes, Alignment, Band, BandQuantizer, Blob, Classifier, ClassifierScore, Concat, Constant,
     Conv2d, Decision, DepthwiseConv2d, Detector, Element, Epsilon, FrontEnd, FullyConnected, ImageFrontEnd, Load,
-    LogMelFrontEnd, Lut, LutFunction, MaskThreshold, Mean, Metrics, Mul, Multiplier, Operator, Pad, Photometric,
-    PixelFormat, Plan, Polarity, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Requantization, Reshape,
-    ResizeNearest, Shape, Sigmoid, Size, Softmax, Streaming, Tensor, TransposeConv2d, Window, push_constant,
+    LogMelFrontEnd, Lut, LutFunction, MaskThreshold, Mean, Metrics, Mul, Multiplier, Operator, Packing, Pad,
+    Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Requantization,
+    Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax, Streaming, Tensor, TransposeConv2d, Window, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
 pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shift: -7 };
 
 /// The blobs with the names of their golden files.
-pub(crate) fn all() -> [(&'static str, Blob<'static>); 6] {
+pub(crate) fn all() -> [(&'static str, Blob<'static>); 7] {
     [
         ("v4_autoencoder", autoencoder()),
         ("v4_classifier", classifier()),
@@ -24,6 +25,7 @@ pub(crate) fn all() -> [(&'static str, Blob<'static>); 6] {
         ("v4_int16", int16()),
         ("v4_streaming", streaming()),
         ("v4_listener", listener()),
+        ("v4_packed", packed()),
     ]
 }
 
@@ -114,12 +116,14 @@ pub(crate) fn autoencoder() -> Blob<'static> {
             input,
             output: code,
             weights: weights(constants, 256),
+            packing: Packing::Rows,
             requantization: requantization(constants, 8),
         }),
         Operator::FullyConnected(FullyConnected {
             input: code,
             output,
             weights: weights(constants, 256),
+            packing: Packing::Rows,
             requantization: requantization(constants, 32),
         }),
     ];
@@ -165,6 +169,7 @@ pub(crate) fn classifier() -> Blob<'static> {
             output: features,
             window: Window { padding_bottom: 0, padding_right: 0, ..window(3, 2, 1) },
             weights: weights(constants, 36),
+            packing: Packing::Rows,
             requantization: requantization(constants, 4),
         }),
         Operator::Mean(Mean { input: features, output: mean, multiplier: MULTIPLIER }),
@@ -172,6 +177,7 @@ pub(crate) fn classifier() -> Blob<'static> {
             input: mean,
             output: logits,
             weights: weights(constants, 12),
+            packing: Packing::Rows,
             requantization: requantization(constants, 3),
         }),
     ];
@@ -253,6 +259,7 @@ pub(crate) fn operators() -> Blob<'static> {
             output: conv,
             window: window(1, 1, 0),
             weights: weights(constants, 8),
+            packing: Packing::Rows,
             requantization: requantization(constants, 2),
         }),
         Operator::Pad(Pad { input: conv, output: padded, top: 1, bottom: 1, left: 0, right: 2 }),
@@ -297,6 +304,7 @@ pub(crate) fn operators() -> Blob<'static> {
             input: mean,
             output: logits,
             weights: weights(constants, 6),
+            packing: Packing::Rows,
             requantization: requantization(constants, 3),
         }),
         Operator::Softmax(Softmax {
@@ -338,6 +346,7 @@ pub(crate) fn int16() -> Blob<'static> {
             output: conv,
             window: window(3, 1, 1),
             weights: weights(constants, 36),
+            packing: Packing::Rows,
             requantization: Requantization {
                 bias: words(constants, &[1 << 33, -5]),
                 activation_min,
@@ -393,6 +402,7 @@ pub(crate) fn int16() -> Blob<'static> {
             input: scaled,
             output: logits,
             weights: weights(constants, 24),
+            packing: Packing::Rows,
             requantization: Requantization {
                 bias: words(constants, &[1000, -1000, 1 << 20]),
                 activation_min,
@@ -448,12 +458,14 @@ pub(crate) fn listener() -> Blob<'static> {
             input,
             output: code,
             weights: weights(constants, 16),
+            packing: Packing::Rows,
             requantization: requantization(constants, 2),
         }),
         Operator::FullyConnected(FullyConnected {
             input: code,
             output,
             weights: weights(constants, 16),
+            packing: Packing::Rows,
             requantization: requantization(constants, 8),
         }),
     ];
@@ -487,6 +499,36 @@ pub(crate) fn listener() -> Blob<'static> {
         range_min: 2,
         saturated_max: 500,
     });
+    blob
+}
+
+/// The classifier's convolution with six channels and a dense layer for three classes, their weights in pairs of rows.
+pub(crate) fn packed() -> Blob<'static> {
+    let [input, features, logits] = [tensor(0, 8, 8, 1), tensor(64, 4, 4, 6), tensor(0, 1, 1, 3)];
+    let mut blob = blob(input, logits, 160);
+    let constants = &mut blob.constants;
+    let packed = |constants: &mut Vec<u8>, rows: usize, depth: usize| {
+        let rows: Vec<i8> = (0..rows * depth).map(|i| (i * 7 % 15) as i8 - 7).collect();
+        push_constant(constants, &pairs(&rows, depth).expect("small weights"))
+    };
+    blob.operators = vec![
+        Operator::Conv2d(Conv2d {
+            input,
+            output: features,
+            window: Window { padding_bottom: 0, padding_right: 0, ..window(3, 2, 1) },
+            weights: packed(constants, 6, 9),
+            packing: Packing::Pairs,
+            requantization: requantization(constants, 6),
+        }),
+        Operator::FullyConnected(FullyConnected {
+            input: features,
+            output: logits,
+            weights: packed(constants, 3, 96),
+            packing: Packing::Pairs,
+            requantization: requantization(constants, 3),
+        }),
+    ];
+    blob.plan.detector = Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin });
     blob
 }
 

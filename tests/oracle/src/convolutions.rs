@@ -1,6 +1,6 @@
 //! Convolutions and dense layers.
 
-use neji_format::{Conv2d, DepthwiseConv2d, Element, FullyConnected, Operator, TransposeConv2d};
+use neji_format::{Conv2d, DepthwiseConv2d, Element, FullyConnected, Operator, Packing, TransposeConv2d};
 use proptest::prelude::*;
 use proptest::strategy::BoxedStrategy;
 
@@ -105,8 +105,35 @@ fn drawn(element: Element, kind: Kind, depth: std::ops::RangeInclusive<i64>) -> 
         })
 }
 
+/// Rows of `depth` weights each, two in a halfword, as the format says: four rows with four weights are a block.
+fn paired(rows: &[i8], depth: usize) -> Vec<i8> {
+    let count = rows.len() / depth;
+    let at = |row: usize, index: usize| match row < count && index < depth {
+        true => i32::from(rows[row * depth + index]),
+        false => 0,
+    };
+    let mut bytes = Vec::new();
+    for block in (0..count).step_by(4) {
+        for quad in (0..depth).step_by(4) {
+            for (row, index) in [0, 2].into_iter().flat_map(|row| [0, 2, 1, 3].map(|index| (row, index))) {
+                let value = at(block + row, quad + index) + 256 * at(block + row + 1, quad + index);
+                let halfword = i16::try_from(value).expect("no -128 beside a weight below 0");
+                bytes.extend(halfword.to_le_bytes().map(u8::cast_signed));
+            }
+        }
+    }
+    bytes
+}
+
+/// Weights whose rows of `depth` can be in pairs.
+fn small(weights: &mut [i8], depth: usize) {
+    // 2^23 less the bias is 255 times a sum of 32,800 in magnitude.
+    let divisor = (depth * 128 / 32_000 + 1) as i8;
+    weights.iter_mut().for_each(|weight| *weight = (*weight).max(-127) / divisor);
+}
+
 /// The operator with its output somewhere.
-fn case(element: Element, drawn: &Drawn, kind: Kind, place: Place) -> Case {
+fn case(element: Element, drawn: &Drawn, kind: Kind, packing: Packing, place: Place) -> Case {
     let Drawn { input: image, geometry, padding_after, weights: values, finish, output: size } = drawn;
     let window = window(*geometry, *padding_after);
     let (input_shape, output_shape) = (shape(image.sizes()), shape(*size));
@@ -118,10 +145,13 @@ fn case(element: Element, drawn: &Drawn, kind: Kind, place: Place) -> Case {
     let input = tensor(input_offset, input_shape, image.zero_point);
     let output = tensor(output_offset, output_shape, finish.zero_point);
     let mut constants = Constants::default();
-    let weights = constants.i8(values);
+    let weights = match packing {
+        Packing::Rows => constants.i8(values),
+        Packing::Pairs => constants.i8(&paired(values, values.len() / size[2] as usize)),
+    };
     let requantization = constants.requantization(finish);
     let operator = match kind {
-        Kind::Full => Operator::Conv2d(Conv2d { input, output, window, weights, requantization }),
+        Kind::Full => Operator::Conv2d(Conv2d { input, output, window, weights, packing, requantization }),
         Kind::Depthwise | Kind::Square => {
             Operator::DepthwiseConv2d(DepthwiseConv2d { input, output, window, weights, requantization })
         }
@@ -139,18 +169,36 @@ fn case(element: Element, drawn: &Drawn, kind: Kind, place: Place) -> Case {
 }
 
 fn cases(element: Element, kind: Kind, depth: std::ops::RangeInclusive<i64>) -> BoxedStrategy<Case> {
-    (drawn(element, kind, depth), place()).prop_map(move |(drawn, place)| case(element, &drawn, kind, place)).boxed()
+    (drawn(element, kind, depth), place())
+        .prop_map(move |(drawn, place)| case(element, &drawn, kind, Packing::Rows, place))
+        .boxed()
 }
 
-fn fully_connected(element: Element) -> impl Strategy<Value = Case> {
-    let layer = (1..=70_usize, 1..=11_usize).prop_flat_map(move |(features, outputs)| {
+/// Convolutions whose weights lie in pairs of rows.
+fn in_pairs(depth: std::ops::RangeInclusive<i64>) -> BoxedStrategy<Case> {
+    (drawn(Element::I8, Kind::Full, depth), place())
+        .prop_map(move |(mut drawn, place)| {
+            let row = drawn.weights.len() / drawn.output[2] as usize;
+            small(&mut drawn.weights, row);
+            case(Element::I8, &drawn, Kind::Full, Packing::Pairs, place)
+        })
+        .boxed()
+}
+
+fn fully_connected(element: Element, packing: Packing) -> impl Strategy<Value = Case> {
+    // More rows in pairs than an engine may take at once.
+    let most = if packing == Packing::Pairs { 140_usize } else { 11 };
+    let layer = (1..=70_usize, 1..=most).prop_flat_map(move |(features, outputs)| {
         let channels = proptest::collection::vec((-20_000..20_000, factor(16)), outputs);
         (values(element, features), weights(features * outputs), channels)
     });
     let zero_points = [zero_point(element), zero_point(element)];
     let wide = wide(element, 70);
     (layer, zero_points, activation(element), wide).prop_map(
-        move |((input, weights, channels), zero_points, activation, wide)| {
+        move |((input, mut weights, channels), zero_points, activation, wide)| {
+            if packing == Packing::Pairs {
+                small(&mut weights, input.len());
+            }
             let finish = Finish { channels, zero_point: zero_points[1], activation, wide };
             let row = |(output, row): (usize, &[i8])| {
                 let centred = |x: i16| i64::from(x) - i64::from(zero_points[0]);
@@ -161,9 +209,12 @@ fn fully_connected(element: Element) -> impl Strategy<Value = Case> {
             let to_shape = shape([1, 1, finish.channels.len() as i64]);
             let to = tensor(bytes_of(element, from.shape), to_shape, zero_points[1]);
             let mut constants = Constants::default();
-            let weights = constants.i8(&weights);
+            let weights = match packing {
+                Packing::Rows => constants.i8(&weights),
+                Packing::Pairs => constants.i8(&paired(&weights, input.len())),
+            };
             let requantization = constants.requantization(&finish);
-            let operator = FullyConnected { input: from, output: to, weights, requantization };
+            let operator = FullyConnected { input: from, output: to, weights, packing, requantization };
             Case::new(element, vec![Operator::FullyConnected(operator)], constants, from, to, &input, &expected)
         },
     )
@@ -180,7 +231,7 @@ fn long_transposed() -> Case {
         finish: Finish { channels: vec![(5, factor)], zero_point: -3, activation: (-128, 127), wide: false },
         output: [1, 20, 1],
     };
-    case(Element::I8, &drawn, Kind::Transposed, Place::Behind)
+    case(Element::I8, &drawn, Kind::Transposed, Packing::Rows, Place::Behind)
 }
 
 pub(crate) fn kinds() -> Vec<(&'static str, BoxedStrategy<Case>)> {
@@ -193,12 +244,15 @@ pub(crate) fn kinds() -> Vec<(&'static str, BoxedStrategy<Case>)> {
         ("depthwise conv2d of three by three", cases(I8, Kind::Square, 1..=4)),
         ("transpose conv2d", cases(I8, Kind::Transposed, 1..=6)),
         ("long transpose conv2d", Just(long_transposed()).boxed()),
-        ("fully connected", fully_connected(I8).boxed()),
+        ("fully connected", fully_connected(I8, Packing::Rows).boxed()),
+        ("conv2d in pairs", in_pairs(1..=6)),
+        ("deep conv2d in pairs", in_pairs(100..=530)),
+        ("fully connected in pairs", fully_connected(I8, Packing::Pairs).boxed()),
         ("conv2d of int16", cases(I16, Kind::Full, 1..=6)),
         ("deep conv2d of int16", cases(I16, Kind::Full, 100..=300)),
         ("depthwise conv2d of int16", cases(I16, Kind::Depthwise, 1..=40)),
         ("transpose conv2d of int16", cases(I16, Kind::Transposed, 1..=6)),
-        ("fully connected of int16", fully_connected(I16).boxed()),
+        ("fully connected of int16", fully_connected(I16, Packing::Rows).boxed()),
     ]
 }
 

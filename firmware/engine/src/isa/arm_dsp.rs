@@ -7,7 +7,7 @@
 
 use core::arch::asm;
 
-use super::{Factor, Four, Isa, Pair, Quad, Rows, Square, portable};
+use super::{Factor, Four, Isa, Pair, PairRows, Quad, Rows, Square, Triple, pairs, portable};
 
 /// Cores with `smlad` and its kin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,6 +109,25 @@ impl Isa for ArmDsp {
     #[inline(always)]
     fn multiply_column(column: &[Quad], weights: &[i8], stride: usize, factors: &[Factor], output: &mut [i8]) {
         column_apart::<Self>(column, weights, stride, factors, output);
+    }
+
+    #[inline(always)]
+    fn expand_triples(input: &[i8], step: usize, input_offset: i32, columns: &mut [Triple]) {
+        let reach = step.saturating_mul(2).saturating_add(columns.len().saturating_mul(4));
+        if reach > input.len() || columns.is_empty() {
+            return portable::expand_triples(input, step, input_offset, columns);
+        }
+        pairs::expand(input, step, halves(input_offset), columns);
+    }
+
+    #[inline(always)]
+    fn multiply_pairs(rows: &PairRows<'_>, output: &mut [i8], stride: usize) {
+        pairs::multiply::<Self>(rows, output, stride);
+    }
+
+    #[inline(always)]
+    fn multiply_pairs_column(column: &[Quad], weights: &[i16], factors: &[Factor], output: &mut [i8]) {
+        pairs::multiply_column::<Self>(column, weights, factors, output);
     }
 
     #[inline(always)]

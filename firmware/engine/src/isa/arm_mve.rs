@@ -29,6 +29,8 @@ use crate::kernels::window::{Axis, Span};
 pub struct ArmMve;
 
 impl Isa for ArmMve {
+    const PAIRS: bool = false;
+
     #[inline(always)]
     fn expand<const STRIDE: usize>(input: &[i8], input_offset: i32, quads: &mut [Quad], first: usize) {
         ArmDsp::expand::<STRIDE>(input, input_offset, quads, first);

@@ -17,6 +17,7 @@ pub struct ArmV7m;
 
 impl Isa for ArmV7m {
     const WORDS: bool = true;
+    const PAIRS: bool = false;
 
     #[inline(always)]
     fn expand_words<const STRIDE: usize>(input: &[i8], input_offset: i32, words: &mut [i32]) {

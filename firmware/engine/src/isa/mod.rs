@@ -10,6 +10,8 @@ mod arm_dsp;
 mod arm_mve;
 #[cfg(target_arch = "arm")]
 mod armv7m;
+#[cfg(target_arch = "arm")]
+mod pairs;
 mod portable;
 
 #[cfg(target_arch = "arm")]
@@ -19,6 +21,11 @@ pub use arm_mve::ArmMve;
 #[cfg(target_arch = "arm")]
 pub use armv7m::ArmV7m;
 pub use portable::Portable;
+
+/// Longest row of weights in pairs that a convolution takes by its quick way.
+pub const PAIRS_DEPTH: usize = crate::kernels::pairs::DEPTH;
+/// Longest row of weights in pairs that a dense layer takes by its quick way.
+pub const PAIRS_COLUMN: usize = crate::kernels::pairs::COLUMN;
 
 /// Four inputs as int16, their offset added, in an order that is the instruction set's own affair.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -150,6 +157,19 @@ impl Rows<'_> {
     }
 }
 
+/// Four inputs of three pixels, their offset added: 0 and 2 of each, then 1 and 3.
+pub type Triple = [[Pair; 3]; 2];
+
+/// Weights in pairs of rows, and the inputs of three pixels that meet each of them.
+#[derive(Debug, Clone, Copy)]
+pub struct PairRows<'a> {
+    pub(crate) columns: &'a [Triple],
+    /// From a block of four rows on, as [`Packing::Pairs`](neji_format::Packing::Pairs) has them.
+    pub(crate) weights: &'a [i16],
+    /// Of each row: [`Channels::pair_factors`].
+    pub(crate) factors: &'a [Factor],
+}
+
 /// [`Square`]s of neighbouring channels.
 #[derive(Debug, Clone, Copy)]
 pub struct Squares<'a> {
@@ -254,6 +274,28 @@ pub trait Isa: Sized {
     /// Whether those inputs are expanded to int32 instead, five pixels side by side: for cores that multiply one by one, where
     /// words are loaded by the handful.
     const WORDS: bool = false;
+
+    /// Whether weights in [`Packing::Pairs`](neji_format::Packing::Pairs) are read.
+    const PAIRS: bool = true;
+
+    /// Expands the inputs of three pixels, which are `step` apart, for as many columns as there are; they have that many.
+    #[inline(always)]
+    fn expand_triples(input: &[i8], step: usize, input_offset: i32, columns: &mut [Triple]) {
+        portable::expand_triples(input, step, input_offset, columns);
+    }
+
+    /// Outputs of rows for three pixels, `stride` apart: bias and products, requantized and saturated. There are rows by twos.
+    #[inline(always)]
+    fn multiply_pairs(pairs: &PairRows<'_>, output: &mut [i8], stride: usize) {
+        portable::multiply_pairs(pairs, output, stride);
+    }
+
+    /// An output of each row for the inputs of one pixel: its bias and products, requantized and saturated. There are rows by
+    /// fours, their weights as in [`PairRows`].
+    #[inline(always)]
+    fn multiply_pairs_column(column: &[Quad], weights: &[i16], factors: &[Factor], output: &mut [i8]) {
+        portable::multiply_pairs_column(column, weights, factors, output);
+    }
 
     /// Expands a run of inputs into `words[0]`, `words[STRIDE]` and so on.
     #[inline(always)]
@@ -436,6 +478,7 @@ pub struct Int8Only<I>(core::marker::PhantomData<I>);
 impl<I: Isa> Isa for Int8Only<I> {
     const INT16: bool = false;
     const COLUMNS: bool = false;
+    const PAIRS: bool = false;
 
     #[inline(always)]
     fn dot_s8(acc: i32, input: &[i8], input_offset: i32, weights: &[i8]) -> i32 {

@@ -1,7 +1,9 @@
 //! Plain Rust: the reference, and what every core can run.
 
-use super::{Dense, Factor, Five, Fives, Four, Isa, Pair, Quad, Rows, Square, Squares};
-use crate::kernels::finish::rounded;
+use neji_format::packing::Pairs;
+
+use super::{Dense, Factor, Five, Fives, Four, Isa, Pair, PairRows, Quad, Rows, Square, Squares, Triple};
+use crate::kernels::finish::{rounded, rounded_pairs};
 use crate::kernels::movement::copy;
 use crate::requantize::requantize;
 
@@ -258,6 +260,58 @@ pub(super) fn multiply_column<I: Isa>(
             *out = value.clamp(-128, 127) as i8;
         }
         start = start.saturating_add(stride.saturating_mul(4));
+    }
+}
+
+/// See [`Isa::expand_triples`].
+#[inline(always)]
+pub(super) fn expand_triples(input: &[i8], step: usize, input_offset: i32, columns: &mut [Triple]) {
+    let mut rest = input;
+    for pixel in 0..3 {
+        let quads = rest.chunks(4);
+        for ([even, odd], quad) in columns.iter_mut().zip(quads) {
+            let [a, b, c, d] = padded(quad).map(|x| i16::from(x).wrapping_add(input_offset as i16));
+            even[pixel] = Pair([a, c]);
+            odd[pixel] = Pair([b, d]);
+        }
+        rest = rest.get(step..).unwrap_or(&[]);
+    }
+}
+
+/// See [`Isa::multiply_pairs`].
+#[inline(always)]
+pub(super) fn multiply_pairs(pairs: &PairRows<'_>, output: &mut [i8], stride: usize) {
+    let weights = Pairs::new(pairs.weights, pairs.columns.len().saturating_mul(4));
+    for (row, factor) in pairs.factors.iter().enumerate() {
+        let mut at = row;
+        for pixel in 0..3 {
+            let mut sum = factor.bias;
+            let mut index = 0_usize;
+            for [even, odd] in pairs.columns {
+                let ([a, c], [b, d]) = (even[pixel].0, odd[pixel].0);
+                for x in [a, b, c, d] {
+                    sum = sum.wrapping_add(i32::from(x).wrapping_mul(weights.weight(row, index).into()));
+                    index = index.saturating_add(1);
+                }
+            }
+            if let Some(out) = output.get_mut(at) {
+                *out = rounded_pairs(sum, factor);
+            }
+            at = at.saturating_add(stride);
+        }
+    }
+}
+
+/// See [`Isa::multiply_pairs_column`].
+#[inline(always)]
+pub(super) fn multiply_pairs_column(column: &[Quad], weights: &[i16], factors: &[Factor], output: &mut [i8]) {
+    let weights = Pairs::new(weights, column.len().saturating_mul(4));
+    for ((row, factor), out) in factors.iter().enumerate().zip(output) {
+        let mut sum = factor.bias;
+        for (index, &x) in column.iter().flat_map(|quad| &quad.0).enumerate() {
+            sum = sum.wrapping_add(i32::from(x).wrapping_mul(weights.weight(row, index).into()));
+        }
+        *out = rounded_pairs(sum, factor);
     }
 }
 

@@ -211,31 +211,44 @@ impl View<'_, i8> {
 
     /// Copies `[start, end)` of what lies under the kernel of each pixel, zero points where that is padding and after it.
     fn patches<I: Isa>(&self, pixels: &Pixels, zero_point: i8, start: usize, end: usize, patches: &mut Patches) {
+        for (&span, patch) in pixels.spans.iter().take(pixels.count).zip(patches) {
+            self.patch::<I>(span, zero_point, start, end, patch);
+        }
+    }
+
+    /// Copies `[start, end)` of what lies under the kernel of a pixel, zero points where that is padding and after it.
+    #[inline(always)]
+    pub(crate) fn patch<I: Isa>(
+        &self,
+        (rows, columns): (Span, Span),
+        zero_point: i8,
+        start: usize,
+        end: usize,
+        patch: &mut [i8],
+    ) {
         // Sizes are those of tensors, so products are, and slices see to it.
         let row = self.horizontal.kernel.wrapping_mul(self.depth);
         let kernel_len = row.wrapping_mul(self.vertical.kernel);
         let whole = (start, end) == (0, kernel_len);
-        let steps = [self.row_len.wrapping_mul(self.vertical.dilation), row];
-        for (&(rows, columns), patch) in pixels.spans.iter().take(pixels.count).zip(patches) {
-            let padded = rows.taps < self.vertical.kernel || columns.taps < self.horizontal.kernel;
-            // What follows a kernel that is there as a whole has never been written.
-            if padded || !whole {
-                let patch = patch.get_mut(..end.saturating_sub(start).next_multiple_of(4));
-                patch.unwrap_or(&mut []).fill(zero_point);
-            }
-            if whole && self.horizontal.dilation == 1 {
-                let at = rows.tap.wrapping_mul(row).wrapping_add(columns.tap.wrapping_mul(self.depth));
-                let target = patch.get_mut(at..kernel_len).unwrap_or(&mut []);
-                let source = self.input_from(rows.start, columns.start);
-                I::copy_runs(source, target, steps, columns.taps.wrapping_mul(self.depth), rows.taps);
-                continue;
-            }
-            self.runs(rows, columns, |at, input| {
-                let skipped = start.saturating_sub(at);
-                let kept = input.len().min(end.saturating_sub(at));
-                copy(input.get(skipped..kept).unwrap_or(&[]), patch, at.saturating_sub(start));
-            });
+        let padded = rows.taps < self.vertical.kernel || columns.taps < self.horizontal.kernel;
+        // What follows a kernel that is there as a whole has never been written.
+        if padded || !whole {
+            let patch = patch.get_mut(..end.saturating_sub(start).next_multiple_of(4));
+            patch.unwrap_or(&mut []).fill(zero_point);
         }
+        if whole && self.horizontal.dilation == 1 {
+            let at = rows.tap.wrapping_mul(row).wrapping_add(columns.tap.wrapping_mul(self.depth));
+            let target = patch.get_mut(at..kernel_len).unwrap_or(&mut []);
+            let source = self.input_from(rows.start, columns.start);
+            let steps = [self.row_len.wrapping_mul(self.vertical.dilation), row];
+            I::copy_runs(source, target, steps, columns.taps.wrapping_mul(self.depth), rows.taps);
+            return;
+        }
+        self.runs(rows, columns, |at, input| {
+            let skipped = start.saturating_sub(at);
+            let kept = input.len().min(end.saturating_sub(at));
+            copy(input.get(skipped..kept).unwrap_or(&[]), patch, at.saturating_sub(start));
+        });
     }
 }
 

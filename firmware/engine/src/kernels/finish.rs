@@ -22,6 +22,19 @@ pub(crate) fn rounded(sum: i32, multiplier: i32, shift: i32, half: i32) -> i32 {
     high.wrapping_add(sign).wrapping_add(half).wrapping_shr(shift.wrapping_neg() as u32)
 }
 
+/// Stands in [`Factor::right`] of weights in pairs of rows where sums below 0 are rounded away from it.
+const AWAY: i32 = i32::MIN;
+
+/// An output of weights in pairs of rows.
+#[inline(always)]
+pub(crate) fn rounded_pairs(sum: i32, factor: &Factor) -> i8 {
+    let product = i64::from(sum.wrapping_shl(1)).wrapping_mul(factor.multiplier.into());
+    let high = (product.wrapping_add(1 << 31) >> 32) as i32;
+    let sign = (high & factor.right) >> 31;
+    let value = high.wrapping_add(sign).wrapping_add(factor.half) >> (factor.right & 31);
+    value.clamp(-128, 127) as i8
+}
+
 /// Four values from `first` on; zeros beyond the last.
 #[inline(always)]
 fn four<T: Copy + Default>(values: &[T], first: usize) -> [T; 4] {
@@ -130,6 +143,26 @@ impl Channels<'_> {
     pub(crate) fn factors(&self, first: usize, factors: &mut [Factor]) {
         for (factor, (bias, multiplier, shift)) in factors.iter_mut().zip(self.from::<i8>(first)) {
             *factor = Factor { bias, multiplier, right: shift.wrapping_neg(), half: self.half(shift) };
+        }
+    }
+
+    /// The factors of the channels from `first` on, for weights in pairs of rows, whose shifts are all quick.
+    ///
+    /// Where zero is the least output there is, how sums below 0 are rounded makes no difference.
+    #[inline(never)]
+    pub(crate) fn pair_factors(&self, first: usize, factors: &mut [Factor]) {
+        let Bias::Narrow(bias) = self.bias else { return };
+        let biases = bias.get(first..).unwrap_or(&[]);
+        let multipliers = self.multiplier.get(first..).unwrap_or(&[]);
+        let shifts = self.shift.get(first..).unwrap_or(&[]);
+        let double = self.zero_point.wrapping_mul(2).wrapping_add(1);
+        let away = if self.zero_point == -128 { 0 } else { AWAY };
+        for (((factor, &bias), &multiplier), &shift) in factors.iter_mut().zip(biases).zip(multipliers).zip(shifts) {
+            let right = i32::from(shift).wrapping_neg();
+            let away = if right == 0 { 0 } else { away };
+            // As `half`, for a shift of 0 as well.
+            let half = double.wrapping_shl(right as u32) >> 1;
+            *factor = Factor { bias, multiplier, right: right | away, half };
         }
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod finish;
 pub(crate) mod fixed_point;
 pub(crate) mod mat_mul;
 pub(crate) mod movement;
+pub(crate) mod pairs;
 pub(crate) mod pool;
 pub(crate) mod sigmoid;
 pub(crate) mod taps;

@@ -5,7 +5,7 @@ use neji_format::{Conv2d, Model};
 use crate::blocks::Blocks;
 use crate::element::Element;
 use crate::isa::{Isa, Sliding};
-use crate::kernels::{columns, conv, words};
+use crate::kernels::{columns, conv, pairs, words};
 
 /// By blocks of sums.
 pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i8]) {
@@ -23,6 +23,22 @@ pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i
     }
     let kernel = if I::WORDS { words::conv2d::<I> } else { columns::conv2d::<I> };
     kernel(blocks, arena, model.constant_i8(op.weights), &channels);
+}
+
+/// With weights in pairs of rows.
+pub(super) fn run_pairs<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i8]) {
+    let split = arena::split(arena, &op.output);
+    let channels = super::channels::<i8>(model, &op.requantization, &op.output);
+    pairs::conv2d::<I>(
+        split.input(&op.input),
+        op.input.shape,
+        op.input.zero_point,
+        &op.window,
+        model.constant_i16(op.weights),
+        &channels,
+        split.output,
+        op.output.shape,
+    );
 }
 
 pub(super) fn run<I: Isa, E: Element>(model: &Model<'_>, op: &Conv2d, arena: &mut [E]) {

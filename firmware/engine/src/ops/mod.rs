@@ -18,7 +18,7 @@ mod sigmoid;
 mod softmax;
 mod transpose_conv2d;
 
-use neji_format::{Constant, Model, Operator, Requantization, Tensor};
+use neji_format::{Constant, Model, Operator, Packing, Requantization, Tensor};
 
 use crate::element::Element;
 use crate::isa::{Isa, Layer};
@@ -29,6 +29,15 @@ pub(crate) fn run_i8<I: Isa>(model: &Model<'_>, operator: &Operator, arena: &mut
     match operator {
         Operator::Lut(op) if cfg!(feature = "lut") => lut::run(model, op, arena),
         Operator::Softmax(op) if cfg!(feature = "softmax") => softmax::run(op, arena),
+        // The engine refuses such a model elsewhere.
+        Operator::Conv2d(op) if cfg!(feature = "conv2d") && I::PAIRS && op.packing == Packing::Pairs => {
+            conv2d::run_pairs::<I>(model, op, arena)
+        }
+        Operator::FullyConnected(op)
+            if cfg!(feature = "fully-connected") && I::PAIRS && op.packing == Packing::Pairs =>
+        {
+            fully_connected::run_pairs::<I>(model, op, arena)
+        }
         Operator::Conv2d(op) if cfg!(feature = "conv2d") && I::COLUMNS => conv2d::run_columns::<I>(model, op, arena),
         Operator::DepthwiseConv2d(op) if cfg!(feature = "depthwise-conv2d") && I::COLUMNS => {
             depthwise_conv2d::run_taps::<I>(model, op, arena)

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use neji_format::{
-    Constant, Conv2d, DepthwiseConv2d, Element, FullyConnected, Operator as Int8, Requantization, Shape,
+    Constant, Conv2d, DepthwiseConv2d, Element, FullyConnected, Operator as Int8, Packing, Requantization, Shape,
     Tensor as Int8Tensor, TransposeConv2d, Window, push_constant,
 };
 
@@ -203,7 +203,10 @@ impl<'f, 'b> Lowering<'f, 'b> {
         let layer = Layer::convolution(weights, bias, channels, activation);
         let shape = Shape::new(size[0], size[1], channels);
         let (input, output, weights, requantization) = self.layer(operator, &layer, input, shape)?;
-        self.lowered.push(&self.name, Int8::Conv2d(Conv2d { input, output, window, weights, requantization }));
+        self.lowered.push(
+            &self.name,
+            Int8::Conv2d(Conv2d { input, output, window, weights, packing: Packing::Rows, requantization }),
+        );
         Ok(())
     }
 
@@ -270,7 +273,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
             let output = self.computed(operator, super::shape(self.tensor(to)?)?)?;
             let (input, output) = (self.lowered.tensors[input], self.lowered.tensors[output]);
             ensure!(output.shape.len() == channels as usize, "{channels} features for an output of {:?}", output.shape);
-            let dense = FullyConnected { input, output, weights, requantization };
+            let dense = FullyConnected { input, output, weights, packing: Packing::Rows, requantization };
             self.lowered.push(&self.name, Int8::FullyConnected(dense));
             return Ok(());
         }
@@ -282,6 +285,7 @@ impl<'f, 'b> Lowering<'f, 'b> {
             output: self.lowered.tensors[output],
             window,
             weights,
+            packing: Packing::Rows,
             requantization,
         };
         self.lowered.push(&self.name, Int8::Conv2d(conv));
