@@ -2,7 +2,7 @@
 //!
 //! Devices take 16 bits, so every depth becomes that at the door, by one rule for each ([`from_real`], [`from_wide`]).
 
-use std::io::Cursor;
+use std::io::Read as _;
 use std::ops::Range;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
@@ -151,8 +151,9 @@ fn chunk(bytes: &[u8], at: usize) -> Option<(&[u8], usize, usize)> {
     Some((name, at + 8, word(bytes, at + 4)? as usize))
 }
 
-/// Says what is wrong with a WAV file before it is decoded, since a decoder reports only where it stumbled.
-fn check(bytes: &[u8]) -> Result<()> {
+/// Where the fmt chunk's content and the samples of a WAV file lie. What is wrong with it is said here, since a decoder
+/// reports only where it stumbled.
+fn chunks(bytes: &[u8]) -> Result<(&[u8], &[u8])> {
     ensure!(!bytes.is_empty(), "an empty file; copy or record it again");
     if !bytes.starts_with(b"RIFF") {
         match other_kind(bytes) {
@@ -172,7 +173,7 @@ fn check(bytes: &[u8]) -> Result<()> {
             bail!("cut off: no data chunk in its {} bytes; copy or record it again", bytes.len());
         };
         match name {
-            b"fmt " => format = Some(start),
+            b"fmt " => format = bytes.get(start..start.saturating_add(length)),
             b"data" => break start,
             _ => {}
         }
@@ -180,9 +181,9 @@ fn check(bytes: &[u8]) -> Result<()> {
         at = start.saturating_add(length).saturating_add(length % 2);
     };
     let format = format.context("no fmt chunk before the data; convert it to WAV (PCM)")?;
-    let channels = half(bytes, format + 2).context("cut off in its header; copy it again")?;
-    let rate = word(bytes, format + 4).context("cut off in its header; copy it again")?;
-    let block = half(bytes, format + 12).context("cut off in its header; copy it again")?;
+    let cut = "its fmt chunk is too short; convert it to WAV (PCM)";
+    let (channels, rate) = (half(format, 2).context(cut)?, word(format, 4).context(cut)?);
+    let block = half(format, 12).context(cut)?;
     ensure!(channels > 0, "its header says 0 channels; write the header anew (convert it to WAV)");
     ensure!(rate > 0, "its header says 0 Hz; write the header anew with the rate that it was recorded at");
     let said = word(bytes, data - 4).unwrap_or(0) as usize;
@@ -215,7 +216,7 @@ fn check(bytes: &[u8]) -> Result<()> {
         );
         at = start + length + length % 2;
     }
-    Ok(())
+    Ok((format, &bytes[data..data + said]))
 }
 
 /// Decodes a WAV file, all channels or one of them, counted from 0.
@@ -227,11 +228,16 @@ fn check(bytes: &[u8]) -> Result<()> {
 /// Not a WAV file, cut off, without samples, a header that can't be true, an encoding other than these, a float that is no
 /// number, no such channel. The message says what to do, but not the file's name.
 pub fn decode_wav(bytes: &[u8], channel: Option<u16>) -> Result<Sound> {
-    check(bytes)?;
+    let (format, data) = chunks(bytes)?;
+    // The decoder is given these two chunks alone: it trips over others of odd length.
+    let length = |chunk: &[u8]| u32::try_from(chunk.len()).context("more than 4 GB");
+    let header =
+        [&b"RIFF\0\0\0\0WAVEfmt "[..], &length(format)?.to_le_bytes(), format, b"data", &length(data)?.to_le_bytes()];
+    let header = header.concat();
     let unreadable = |error: hound::Error| {
         anyhow!("{error}; integers of 8, 16, 24 and 32 bits and floats of 32 are read: convert it to WAV (PCM, 16 bit)")
     };
-    let mut reader = WavReader::new(Cursor::new(bytes)).map_err(unreadable)?;
+    let mut reader = WavReader::new(header.as_slice().chain(data)).map_err(unreadable)?;
     let spec = reader.spec();
     if let Some(channel) = channel {
         ensure!(channel < spec.channels, "no channel {channel}: it has {}, counted from 0", spec.channels);
@@ -271,6 +277,8 @@ pub fn decode_wav(bytes: &[u8], channel: Option<u16>) -> Result<Sound> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::io::Cursor;
+
     use hound::{WavSpec, WavWriter};
 
     use super::*;
@@ -353,6 +361,26 @@ pub(super) mod tests {
         let mut tagged = good.clone();
         tagged.extend_from_slice(b"LIST\x04\0\0\0abcd");
         assert_eq!(decode_wav(&tagged, None).expect("decoded").frames(), 100);
+        // So are those before them, of odd length too, which a byte follows.
+        let odd = [&good[..12], b"LIST\x03\0\0\0abc\0", &good[12..]].concat();
+        assert_eq!(decode_wav(&odd, None).expect("decoded").frames(), 100);
+    }
+
+    #[test]
+    fn no_header_makes_it_panic() {
+        let spec = WavSpec { channels: 2, sample_rate: 8000, bits_per_sample: 24, sample_format: SampleFormat::Int };
+        for good in [wav(16_000, 1, &[5; 20]), write(spec, &[1, 2, 3, 4])] {
+            let mut accepted = 0;
+            for at in 0..good.len() {
+                for value in [0, 1, 2, 16, 127, 128, 255] {
+                    let mut file = good.clone();
+                    file[at] = value;
+                    accepted += usize::from(decode_wav(&file, Some(0)).is_ok_and(|sound| sound.channels == 1));
+                }
+                assert!(decode_wav(&good[..at], None).is_err(), "{at}");
+            }
+            assert!(accepted > 0);
+        }
     }
 
     #[test]
