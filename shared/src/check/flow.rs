@@ -65,7 +65,7 @@ pub(super) fn operator(model: &Model<'_>, index: u16, operator: &Operator) -> Re
     for input in operator.inputs().filter(|input| overlap(element, input, output)) {
         let by_rows = operator.rows(element).is_some_and(|rows| rows.may_overlap(input.offset, output.offset));
         let moves = matches!(operator, Operator::Reshape(_));
-        if !moves && !by_rows && !(operator.in_place() && same_memory(input, output)) {
+        if !(moves || by_rows || (operator.in_place() && same_memory(input, output))) {
             return Err(DecodeError::Overlap { operator: index });
         }
     }

@@ -27,18 +27,20 @@ pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i
 
 /// With weights in pairs of rows.
 pub(super) fn run_pairs<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i8]) {
-    let split = arena::split(arena, &op.output);
     let channels = super::channels::<i8>(model, &op.requantization, &op.output);
-    pairs::conv2d::<I>(
-        split.input(&op.input),
-        op.input.shape,
-        op.input.zero_point,
-        &op.window,
-        model.constant_i16(op.weights),
-        &channels,
-        split.output,
-        op.output.shape,
-    );
+    let mut blocks = Blocks::new(&op.window, &op.input, &op.output);
+    while let Some(block) = blocks.next(arena) {
+        pairs::conv2d::<I>(
+            block.input,
+            block.input_shape,
+            op.input.zero_point,
+            &block.window,
+            model.constant_i16(op.weights),
+            &channels,
+            block.output,
+            block.output_shape,
+        );
+    }
 }
 
 pub(super) fn run<I: Isa, E: Element>(model: &Model<'_>, op: &Conv2d, arena: &mut [E]) {
