@@ -13,7 +13,7 @@ use neji_tests::{blob, data, models, root};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
-fn boards() -> Vec<Board> {
+pub(crate) fn boards() -> Vec<Board> {
     let boards = Board::all(&root()).expect("the boards");
     assert_eq!(boards.len(), 6, "a board was added or lost: name it in the README and here");
     boards
@@ -30,7 +30,7 @@ fn host(model: Model<'_>, frames: &[Frame]) -> Vec<Verdict> {
 }
 
 /// Runs on `boards`, compares with the host bit by bit and the alarm with the pin; returns how many verdicts were alarms.
-fn same_everywhere(bytes: &AlignedBytes, frames: &[Frame], boards: &[Board]) -> usize {
+pub(crate) fn same_everywhere(bytes: &AlignedBytes, frames: &[Frame], boards: &[Board]) -> usize {
     let model = Model::parse(bytes.as_slice()).expect("a model");
     let expected = host(model, frames);
     let alarms: Vec<u32> = expected.iter().map(|verdict| u32::from(verdict.alarm)).collect();

@@ -7,4 +7,5 @@ mod hostile;
 mod profile;
 mod real;
 mod report;
+mod sound;
 mod story;

@@ -7,11 +7,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result};
-use neji::dataset::{Dataset, Layout};
+use neji::dataset::Dataset;
 use neji::experiment::Experiment;
 use neji::files::write_whole;
 use neji::quantize;
-use neji::render::{self, SetSettings, write_set};
+use neji::render::{self, MachineSettings, SetSettings, write_machine_set, write_set};
 use neji::run::Run;
 use neji::train::{Ended, train};
 use neji_format::AlignedBytes;
@@ -46,6 +46,31 @@ pub fn data(layout: render::Layout) -> PathBuf {
     root
 }
 
+/// A folder of rendered clips of a machine in DCASE's layout, made once.
+///
+/// # Panics
+/// Where it can't be rendered.
+pub fn clips() -> PathBuf {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    static RENDERING: Mutex<()> = Mutex::new(());
+    let root = FOLDER.get_or_init(|| tempfile::tempdir().expect("a folder")).path().join("clips");
+    let _one = RENDERING.lock().expect("no test panics while it renders");
+    if !root.exists() {
+        let settings = MachineSettings {
+            train: 12,
+            test_normal: 4,
+            test_anomaly: 6,
+            seconds: 2,
+            rate: 16_000,
+            snr_db: 12.0,
+            severity: 3.0,
+            seed: 5,
+        };
+        write_machine_set(&root, &settings, false).expect("rendered");
+    }
+    root
+}
+
 /// Trains `toml` on `data` into `folder`; `stop` as [`train`] takes it.
 ///
 /// # Errors
@@ -57,7 +82,7 @@ pub fn train_into(folder: &Path, toml: &str, data: &Path, stop: &AtomicBool) -> 
     let _lock = run.lock()?;
     write_whole(&run.config(), experiment.to_toml().as_bytes())?;
     let _one = TRAINING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    train(&experiment, &Dataset::load(data, Layout::Auto)?, &run, stop)
+    train(&experiment, &Dataset::load(data, experiment.data_options())?, &run, stop)
 }
 
 /// Trains and quantizes.
@@ -79,6 +104,10 @@ pub mod models {
     /// Strided convolutions, a dense bottleneck, transposed convolutions.
     pub const CONV: &str = "name = \"conv\"\n[front_end]\nstrip = [48, 16]\n\
         [model]\nkind = \"conv\"\nchannels = [4, 8]\nbottleneck = 8\n[train]\nepochs = 4\n[detector]\nfalse_alarms = 0.2";
+    /// Hears a machine; fits the 16 KB of a micro:bit.
+    pub const SOUND: &str = "name = \"sound\"\n[front_end.sound]\nfft_len = 512\nhop = 512\nmels = 24\ncontext = 3\n\
+        [model]\nhidden = []\nbottleneck = 8\nbatch_norm = false\nactivation = \"linear\"\n\
+        [train]\nepochs = 20\nlearning_rate = 3e-3\n[detector]\nfalse_alarms = 0.2\nsmooth_radius = 0\ntop_k = 0";
     /// Convolutions, pooling, dense layers.
     pub const CNN: &str = "name = \"cnn\"\ntask = \"cnn\"\n[front_end]\nstrip = [48, 16]\n\
         [model]\nchannels = [4, 8]\nconvs_per_block = 1\ndense = [16]\n[train]\nepochs = 4";

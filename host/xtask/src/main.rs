@@ -29,8 +29,8 @@ enum Verb {
     /// Install the bare-metal targets, QEMU and, for one test, Chromium; a second when nothing is to do.
     /// NEJI_TOOLCHAIN=debian takes Debian's compiler where rustup cannot download.
     Setup,
-    /// The main job on rendered screws: train, quantize, raise the alarm on emulated boards, write the reports.
-    Demo,
+    /// The main job on rendered data, screws or sound: train, quantize, raise the alarm on emulated boards, write the reports.
+    Demo(demo::Args),
     /// Everything that CI runs: format, lints, docs, tests, all firmware, the report in a browser.
     Test,
     /// Imported models against the answers of TensorFlow Lite's reference kernels: every X.tflite of the folders that has an
@@ -50,7 +50,7 @@ enum Verb {
 fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Setup => setup::run(),
-        Verb::Demo => demo::run(),
+        Verb::Demo(args) => demo::run(&args),
         Verb::Test => test::run(),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
