@@ -7,7 +7,7 @@
 
 use core::arch::asm;
 
-use super::{Factor, Four, Isa, Pair, PairRows, Quad, Rows, Square, Triple, pairs, portable};
+use super::{Factor, Four, Isa, Pair, PairColumn, PairRows, Quad, Rows, Square, Triple, pairs, portable};
 
 /// Cores with `smlad` and its kin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,8 +126,8 @@ impl Isa for ArmDsp {
     }
 
     #[inline(always)]
-    fn multiply_pairs_column(column: &[Quad], weights: &[i16], factors: &[Factor], output: &mut [i8]) {
-        pairs::multiply_column::<Self>(column, weights, factors, output);
+    fn multiply_pairs_column(column: &PairColumn<'_>, output: &mut [i8]) {
+        pairs::multiply_column::<Self>(column, output);
     }
 
     #[inline(always)]

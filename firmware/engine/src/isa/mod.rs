@@ -13,6 +13,7 @@ mod armv7m;
 #[cfg(target_arch = "arm")]
 mod pairs;
 mod portable;
+mod scratch;
 
 #[cfg(target_arch = "arm")]
 pub use arm_dsp::ArmDsp;
@@ -21,6 +22,7 @@ pub use arm_mve::ArmMve;
 #[cfg(target_arch = "arm")]
 pub use armv7m::ArmV7m;
 pub use portable::Portable;
+pub(crate) use scratch::Scratch;
 
 /// Longest row of weights in pairs that a convolution takes by its quick way.
 pub const PAIRS_DEPTH: usize = crate::kernels::pairs::DEPTH;
@@ -170,6 +172,21 @@ pub struct PairRows<'a> {
     pub(crate) factors: &'a [Factor],
 }
 
+/// Weights in pairs of rows, and the inputs of one pixel that meet each of them.
+#[derive(Debug, Clone, Copy)]
+pub struct PairColumn<'a> {
+    pub(crate) quads: &'a [Quad],
+    /// As those of [`PairRows`].
+    pub(crate) weights: &'a [i16],
+    /// Of each row.
+    pub(crate) biases: &'a [i32],
+    pub(crate) multipliers: &'a [i32],
+    /// Bits to the left, -22 to 0.
+    pub(crate) shifts: &'a [i8],
+    /// What is added last.
+    pub(crate) zero_point: i32,
+}
+
 /// [`Square`]s of neighbouring channels.
 #[derive(Debug, Clone, Copy)]
 pub struct Squares<'a> {
@@ -290,11 +307,11 @@ pub trait Isa: Sized {
         portable::multiply_pairs(pairs, output, stride);
     }
 
-    /// An output of each row for the inputs of one pixel: its bias and products, requantized and saturated. There are rows by
-    /// fours, their weights as in [`PairRows`].
+    /// An output of each row for the inputs of one pixel: its bias and products, requantized and saturated. There are outputs by
+    /// fours.
     #[inline(always)]
-    fn multiply_pairs_column(column: &[Quad], weights: &[i16], factors: &[Factor], output: &mut [i8]) {
-        portable::multiply_pairs_column(column, weights, factors, output);
+    fn multiply_pairs_column(column: &PairColumn<'_>, output: &mut [i8]) {
+        portable::multiply_pairs_column(column, output);
     }
 
     /// Expands a run of inputs into `words[0]`, `words[STRIDE]` and so on.

@@ -10,7 +10,7 @@ use core::arch::{asm, naked_asm};
 use core::marker::PhantomData;
 use core::mem::offset_of;
 
-use super::{Factor, Isa, PairRows, Quad, Triple, portable};
+use super::{Factor, Isa, PairColumn, PairRows, Quad, Triple, portable};
 
 /// [`Isa::expand_triples`](super::Isa::expand_triples) of columns, one at least, for inputs that are there.
 #[inline(always)]
@@ -94,7 +94,7 @@ pub(super) fn multiply<I: Isa>(rows: &PairRows<'_>, output: &mut [i8], stride: u
     let passes = [pass(0, blocks), pass(1, count / 4)];
     // SAFETY: each of `blocks` blocks has its weights, as `needed` says; there are factors of all rows, and room for three
     // pixels of each. Without a second pair there is no second pass.
-    unsafe { Tiles::<I>::run(passes.as_ptr(), if count < 4 { 1 } else { 2 }) }
+    unsafe { Loops::<I>::tiles(passes.as_ptr(), if count < 4 { 1 } else { 2 }) }
 }
 
 /// Four weights of two rows, and their products with three pixels.
@@ -120,16 +120,16 @@ macro_rules! turn {
     };
 }
 
-/// A type's function, so that cores without these instructions need not assemble it.
-struct Tiles<I>(PhantomData<I>);
+/// A generic type's functions, so that cores without these instructions need not assemble them.
+struct Loops<I>(PhantomData<I>);
 
-impl<I: Isa> Tiles<I> {
+impl<I: Isa> Loops<I> {
     /// Outputs of the rows of `count` passes, one at least, for three pixels.
     ///
     /// # Safety
     /// Each pass has a pair of rows at least, and weights, factors and room for as many as it says.
     #[unsafe(naked)]
-    unsafe extern "C" fn run(passes: *const Pass, count: usize) {
+    unsafe extern "C" fn tiles(passes: *const Pass, count: usize) {
         naked_asm!(
             "push {{r4-r11, lr}}",
             "sub sp, sp, #36",
@@ -244,142 +244,202 @@ impl<I: Isa> Tiles<I> {
     }
 }
 
-/// What the loop over blocks of four rows has no register for.
+/// A column and the rows that it meets.
 #[repr(C)]
 struct Column {
     quads: *const Quad,
-    turns: usize,
-    blocks: usize,
-    filler: usize,
-    factor: *const Factor,
+    /// Behind as many eights as there are.
+    eights: *const Quad,
+    end: *const Quad,
+    biases: *const i32,
+    multipliers: *const i32,
+    shifts: *const i8,
     output: *mut i8,
+    /// Twice the zero point, and 1.
+    double: i32,
+    /// Blocks of four rows, one at least.
+    blocks: usize,
+    /// Whether sums below 0 are rounded away from it.
+    away: usize,
+    weights: *const i16,
 }
 
-/// [`Isa::multiply_pairs_column`](super::Isa::multiply_pairs_column), once in an image.
-#[inline(never)]
-#[expect(clippy::extra_unused_type_parameters, reason = "cores without these instructions need not assemble it")]
-pub(super) fn multiply_column<I: Isa>(column: &[Quad], weights: &[i16], factors: &[Factor], output: &mut [i8]) {
-    let blocks = factors.len() / 4;
-    let needed = column.len().saturating_mul(blocks).saturating_mul(8);
-    if blocks == 0 || column.is_empty() || needed > weights.len() || blocks.saturating_mul(4) > output.len() {
-        return portable::multiply_pairs_column(column, weights, factors, output);
-    }
-    blocks_of_column(column, weights, factors, output, blocks);
-}
-
-/// Four weights of four rows and their products.
-macro_rules! turn_of_block {
-    () => {
-        "ldm {weights}!, {{r2, r3, r4, r5}}
-         ldrd {x}, {y}, [{column}], #8
-         smlad {q}, {x}, r2, {q}
-         sxtb16 r2, r2
-         smlad {q}, {y}, r3, {q}
-         sxtb16 r3, r3
-         smlad {s}, {x}, r4, {s}
-         sxtb16 r4, r4
-         smlad {s}, {y}, r5, {s}
-         sxtb16 r5, r5
-         smlad {p}, {x}, r2, {p}
-         smlad {r}, {x}, r4, {r}
-         smlad {p}, {y}, r3, {p}
-         smlad {r}, {y}, r5, {r}"
-    };
-}
-
-/// Outputs of `blocks` blocks of four rows, one at least. Weights for each quad of `column`, of which there is one at least,
-/// factors and outputs must be there.
+/// [`Isa::multiply_pairs_column`](super::Isa::multiply_pairs_column).
 #[inline(always)]
-fn blocks_of_column(column: &[Quad], weights: &[i16], factors: &[Factor], output: &mut [i8], blocks: usize) {
-    /// One sum that `$double` doubles, requantized and written: `finish::rounded_pairs`.
-    macro_rules! finish {
-        ($double:literal, $sum:literal, $by:literal) => {
-            concat!(
-                "ldm {n}!, {{r2, r3, r4, r5}}\n",
-                concat!($double, " ", $sum, ", ", $sum, ", ", $by, "\n"),
-                concat!("smmulr ", $sum, ", ", $sum, ", r3\n"),
-                concat!("and r2, r4, ", $sum, "\n"),
-                concat!("add ", $sum, ", ", $sum, ", r2, asr #31\n"),
-                concat!("add ", $sum, ", ", $sum, ", r5\n"),
-                concat!("asr ", $sum, ", ", $sum, ", r4\n"),
-                concat!("ssat ", $sum, ", #8, ", $sum, "\n"),
-                concat!("strb ", $sum, ", [{y}], #1"),
-            )
-        };
+pub(super) fn multiply_column<I: Isa>(column: &PairColumn<'_>, output: &mut [i8]) {
+    let PairColumn { quads, weights, biases, multipliers, shifts, zero_point } = *column;
+    let blocks = output.len() / 4;
+    let (rows, needed) = (blocks.wrapping_mul(4), quads.len().saturating_mul(blocks).saturating_mul(8));
+    if blocks == 0
+        || quads.is_empty()
+        || needed > weights.len()
+        || rows > biases.len()
+        || rows > multipliers.len()
+        || rows > shifts.len()
+    {
+        return portable::multiply_pairs_column(column, output);
     }
+    let ends = quads.as_ptr_range();
     let frame = Column {
-        quads: column.as_ptr(),
-        turns: column.len(),
-        blocks,
-        filler: 0,
-        factor: factors.as_ptr(),
+        quads: ends.start,
+        eights: ends.start.wrapping_add(quads.len() & !7),
+        end: ends.end,
+        biases: biases.as_ptr(),
+        multipliers: multipliers.as_ptr(),
+        shifts: shifts.as_ptr(),
         output: output.as_mut_ptr(),
+        double: zero_point.wrapping_mul(2).wrapping_add(1),
+        blocks,
+        away: usize::from(zero_point != -128),
+        weights: weights.as_ptr(),
     };
-    // SAFETY: for each of `blocks` blocks it reads four factors, all of `column`, which is aligned to 8, as `ldrd` needs, and
-    // eight halfwords of weights for each of it, and writes four outputs; the caller has seen that all are there. Weights are
-    // aligned as constants are, or whole words behind. The frame is as it lies in memory; what is pushed of it is taken off
-    // the stack again.
-    unsafe {
-        asm!(
-            "sub sp, sp, #24",
-            "ldrd {p}, {q}, [{x}]",
-            "ldrd {r}, {s}, [{x}, #8]",
-            "strd {p}, {q}, [sp]",
-            "strd {r}, {s}, [sp, #8]",
-            "ldrd {p}, {q}, [{x}, #16]",
-            "strd {p}, {q}, [sp, #16]",
+    // SAFETY: there is one quad at least, eight halfwords of weights for each of them and each block, and biases, multipliers,
+    // shifts and outputs of all rows. Quads are aligned to 8, as `ldrd` needs, biases and multipliers to 4; weights are, since
+    // constants are and eight halfwords are whole words.
+    unsafe { Loops::<I>::column(&frame) }
+}
+
+/// Four weights of four rows and their products with the inputs in two registers.
+macro_rules! turn_of_block {
+    ($even:literal, $odd:literal) => {
+        concat!(
+            "ldm r12!, {{r8, r9, r10, r11}}\n",
+            concat!("smlad r5, ", $even, ", r8, r5\n"),
+            "sxtb16 r8, r8\n",
+            concat!("smlad r7, ", $even, ", r10, r7\n"),
+            "sxtb16 r10, r10\n",
+            concat!("smlad r5, ", $odd, ", r9, r5\n"),
+            "sxtb16 r9, r9\n",
+            concat!("smlad r7, ", $odd, ", r11, r7\n"),
+            "sxtb16 r11, r11\n",
+            concat!("smlad r4, ", $even, ", r8, r4\n"),
+            concat!("smlad r6, ", $even, ", r10, r6\n"),
+            concat!("smlad r4, ", $odd, ", r9, r4\n"),
+            concat!("smlad r6, ", $odd, ", r11, r6"),
+        )
+    };
+}
+
+/// One sum after the first rounding, shifted by a byte of four shifts, which `$turned` brings down, saturated and written.
+macro_rules! finish {
+    ($sum:literal, $turned:literal) => {
+        concat!(
+            concat!("uxtb r2, r10", $turned, "\n"),
+            "lsl r3, r1, r2\n",
+            concat!("add ", $sum, ", ", $sum, ", r3, asr #1\n"),
+            concat!("asr ", $sum, ", ", $sum, ", r2\n"),
+            concat!("ssat ", $sum, ", #8, ", $sum, "\n"),
+            concat!("strb ", $sum, ", [r0], #1"),
+        )
+    };
+}
+
+/// The sign of a sum that is shifted.
+macro_rules! away {
+    ($sum:literal, $turned:literal) => {
+        concat!(
+            concat!("uxtb r2, r10", $turned, "\n"),
+            "cmp r2, #0\n",
+            "it ne\n",
+            concat!("addne ", $sum, ", ", $sum, ", ", $sum, ", asr #31"),
+        )
+    };
+}
+
+impl<I: Isa> Loops<I> {
+    /// Outputs of a frame's blocks of four rows.
+    ///
+    /// # Safety
+    /// As many weights, biases, multipliers, shifts and outputs as quads and blocks ask for, of which there is one at least.
+    #[unsafe(naked)]
+    unsafe extern "C" fn column(frame: *const Column) {
+        naked_asm!(
+            "push {{r4-r11, lr}}",
+            "sub sp, sp, #44",
+            "ldm r0!, {{r1-r11}}",
+            "stm sp, {{r1-r11}}",
+            "mov r12, r11",
             "2:",
-            "ldr {x}, [sp, #16]",
-            "ldrd {column}, {n}, [sp]",
-            "ldr {p}, [{x}]",
-            "ldr {q}, [{x}, #16]",
-            "ldr {r}, [{x}, #32]",
-            "ldr {s}, [{x}, #48]",
-            "add {q}, {p}, {q}, lsl #8",
-            "add {s}, {r}, {s}, lsl #8",
-            "subs {n}, {n}, #4",
-            "blt 4f",
+            "ldr r0, [sp, #{biases}]",
+            "ldrd lr, r1, [sp]",
+            "ldrd r4, r5, [r0], #8",
+            "ldrd r6, r7, [r0], #8",
+            "str r0, [sp, #{biases}]",
+            // The odd row's bias counts 256 times.
+            "add r5, r4, r5, lsl #8",
+            "add r7, r6, r7, lsl #8",
+            "cmp lr, r1",
+            "beq 4f",
             "3:",
-            turn_of_block!(),
-            turn_of_block!(),
-            turn_of_block!(),
-            turn_of_block!(),
-            "subs {n}, {n}, #4",
-            "bge 3b",
+            "ldm lr!, {{r0, r1, r2, r3}}",
+            turn_of_block!("r0", "r1"),
+            turn_of_block!("r2", "r3"),
+            "ldm lr!, {{r0, r1, r2, r3}}",
+            turn_of_block!("r0", "r1"),
+            turn_of_block!("r2", "r3"),
+            "ldm lr!, {{r0, r1, r2, r3}}",
+            turn_of_block!("r0", "r1"),
+            turn_of_block!("r2", "r3"),
+            "ldm lr!, {{r0, r1, r2, r3}}",
+            turn_of_block!("r0", "r1"),
+            turn_of_block!("r2", "r3"),
+            "ldr r0, [sp, #{eights}]",
+            "cmp lr, r0",
+            "bne 3b",
             "4:",
-            "adds {n}, {n}, #4",
+            "ldr r2, [sp, #{end}]",
+            "cmp lr, r2",
             "beq 6f",
             "5:",
-            turn_of_block!(),
-            "subs {n}, {n}, #1",
+            "ldrd r0, r1, [lr], #8",
+            turn_of_block!("r0", "r1"),
+            "cmp lr, r2",
             "bne 5b",
             "6:",
-            "ldrd {n}, {y}, [sp, #16]",
-            "sub {q}, {q}, {p}",
-            "sub {s}, {s}, {r}",
-            finish!("lsl", "{p}", "#1"),
-            finish!("asr", "{q}", "#7"),
-            finish!("lsl", "{r}", "#1"),
-            finish!("asr", "{s}", "#7"),
-            "strd {n}, {y}, [sp, #16]",
-            "ldr {x}, [sp, #8]",
-            "subs {x}, {x}, #1",
-            "str {x}, [sp, #8]",
+            "ldrd r0, r1, [sp, #{multipliers}]",
+            "sub r5, r5, r4",
+            "sub r7, r7, r6",
+            "ldm r0!, {{r2, r3, r8, r9}}",
+            "ldr r10, [r1], #4",
+            "strd r0, r1, [sp, #{multipliers}]",
+            // Twice the odd row's sum is what is left, divided by 128.
+            "lsl r4, r4, #1",
+            "asr r5, r5, #7",
+            "lsl r6, r6, #1",
+            "asr r7, r7, #7",
+            "smmulr r4, r4, r2",
+            "smmulr r5, r5, r3",
+            "smmulr r6, r6, r8",
+            "smmulr r7, r7, r9",
+            "mov r2, #0",
+            "ssub8 r10, r2, r10",
+            "ldrd r0, r1, [sp, #{output}]",
+            "ldrd r8, r9, [sp, #{blocks}]",
+            "cmp r9, #0",
+            "bne 8f",
+            "7:",
+            finish!("r4", ""),
+            finish!("r5", ", ror #8"),
+            finish!("r6", ", ror #16"),
+            finish!("r7", ", ror #24"),
+            "subs r8, r8, #1",
+            "str r0, [sp, #{output}]",
+            "str r8, [sp, #{blocks}]",
             "bne 2b",
-            "add sp, sp, #24",
-            x = inout(reg) &raw const frame => _,
-            weights = inout(reg) weights.as_ptr() => _,
-            column = out(reg) _,
-            n = out(reg) _,
-            y = out(reg) _,
-            p = out(reg) _,
-            q = out(reg) _,
-            r = out(reg) _,
-            s = out(reg) _,
-            out("r2") _,
-            out("r3") _,
-            out("r4") _,
-            out("r5") _,
-        );
+            "add sp, sp, #44",
+            "pop {{r4-r11, pc}}",
+            "8:",
+            away!("r4", ""),
+            away!("r5", ", ror #8"),
+            away!("r6", ", ror #16"),
+            away!("r7", ", ror #24"),
+            "b 7b",
+            eights = const offset_of!(Column, eights),
+            end = const offset_of!(Column, end),
+            biases = const offset_of!(Column, biases),
+            multipliers = const offset_of!(Column, multipliers),
+            output = const offset_of!(Column, output),
+            blocks = const offset_of!(Column, blocks),
+        )
     }
 }

@@ -2,7 +2,7 @@
 
 use neji_format::packing::Pairs;
 
-use super::{Dense, Factor, Five, Fives, Four, Isa, Pair, PairRows, Quad, Rows, Square, Squares, Triple};
+use super::{Dense, Factor, Five, Fives, Four, Isa, Pair, PairColumn, PairRows, Quad, Rows, Square, Squares, Triple};
 use crate::kernels::finish::{rounded, rounded_pairs};
 use crate::kernels::movement::copy;
 use crate::requantize::requantize;
@@ -304,14 +304,16 @@ pub(super) fn multiply_pairs(pairs: &PairRows<'_>, output: &mut [i8], stride: us
 
 /// See [`Isa::multiply_pairs_column`].
 #[inline(always)]
-pub(super) fn multiply_pairs_column(column: &[Quad], weights: &[i16], factors: &[Factor], output: &mut [i8]) {
-    let weights = Pairs::new(weights, column.len().saturating_mul(4));
-    for ((row, factor), out) in factors.iter().enumerate().zip(output) {
-        let mut sum = factor.bias;
-        for (index, &x) in column.iter().flat_map(|quad| &quad.0).enumerate() {
+pub(super) fn multiply_pairs_column(column: &PairColumn<'_>, output: &mut [i8]) {
+    let PairColumn { quads, weights, biases, multipliers, shifts, zero_point } = *column;
+    let weights = Pairs::new(weights, quads.len().saturating_mul(4));
+    let rows = biases.iter().zip(multipliers).zip(shifts).enumerate();
+    for ((row, ((&bias, &multiplier), &shift)), out) in rows.zip(output) {
+        let mut sum = bias;
+        for (index, &x) in quads.iter().flat_map(|quad| &quad.0).enumerate() {
             sum = sum.wrapping_add(i32::from(x).wrapping_mul(weights.weight(row, index).into()));
         }
-        *out = rounded_pairs(sum, factor);
+        *out = requantize(sum, multiplier, shift.into()).saturating_add(zero_point).clamp(-128, 127) as i8;
     }
 }
 

@@ -28,19 +28,8 @@ pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i
 /// With weights in pairs of rows.
 pub(super) fn run_pairs<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i8]) {
     let channels = super::channels::<i8>(model, &op.requantization, &op.output);
-    let mut blocks = Blocks::new(&op.window, &op.input, &op.output);
-    while let Some(block) = blocks.next(arena) {
-        pairs::conv2d::<I>(
-            block.input,
-            block.input_shape,
-            op.input.zero_point,
-            &block.window,
-            model.constant_i16(op.weights),
-            &channels,
-            block.output,
-            block.output_shape,
-        );
-    }
+    let blocks = Blocks::new(&op.window, &op.input, &op.output);
+    pairs::conv2d::<I>(blocks, arena, model.constant_i16(op.weights), &channels);
 }
 
 pub(super) fn run<I: Isa, E: Element>(model: &Model<'_>, op: &Conv2d, arena: &mut [E]) {
