@@ -9,11 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use neji_format::{AlignedBytes, Element, Model};
+use neji_format::{Element, Model};
 use neji_machine::{Board, Bounds, Sizes};
 use serde::Serialize;
 
-use crate::{inspect, simulate, tensor_file};
+use crate::simulate::Source;
+use crate::{inspect, tensor_file};
 
 /// A board with its firmware, ready to count.
 #[derive(Debug, Clone)]
@@ -106,11 +107,11 @@ pub struct Bench {
 ///
 /// # Errors
 /// A file that can't be read, imported or run, or a folder without models.
-pub fn models(paths: &[PathBuf], mut left_out: impl FnMut(&anyhow::Error)) -> Result<Vec<(PathBuf, AlignedBytes)>> {
+pub fn models(paths: &[PathBuf], mut left_out: impl FnMut(&anyhow::Error)) -> Result<Vec<Source>> {
     let mut found = Vec::new();
     for path in paths {
         if !path.is_dir() {
-            found.push((path.clone(), read(path)?));
+            found.push(read(path)?);
             continue;
         }
         let before = found.len();
@@ -124,7 +125,7 @@ pub fn models(paths: &[PathBuf], mut left_out: impl FnMut(&anyhow::Error)) -> Re
         files.sort();
         for file in files {
             match read(&file) {
-                Ok(bytes) => found.push((file, bytes)),
+                Ok(source) => found.push(source),
                 Err(error) => left_out(&error),
             }
         }
@@ -133,10 +134,10 @@ pub fn models(paths: &[PathBuf], mut left_out: impl FnMut(&anyhow::Error)) -> Re
     Ok(found)
 }
 
-fn read(path: &Path) -> Result<AlignedBytes> {
-    let bytes = simulate::read_blob(path)?;
-    simulate::model(path, &bytes)?;
-    Ok(bytes)
+fn read(path: &Path) -> Result<Source> {
+    let source = Source::read(path)?;
+    source.model()?;
+    Ok(source)
 }
 
 impl Place {
@@ -245,15 +246,20 @@ fn per_mac(instructions: u64, macs: u64) -> Option<f64> {
 ///
 /// # Errors
 /// As [`Place::count`].
-pub fn bench(path: &Path, model: &Model<'_>, places: &[Place], timeout: Duration) -> Result<Benched> {
-    let inspection = inspect::inspect(model);
-    let (large, small): (Vec<&Place>, Vec<&Place>) = places.iter().partition(|place| place.fits(model));
-    let mut counts = Vec::new();
-    for place in large {
-        counts.push(place.count(model, timeout).with_context(|| path.display().to_string())?);
+pub fn bench(source: &Source, places: &[Place], timeout: Duration) -> Result<Benched> {
+    let inspection = inspect::inspect(&source.model()?);
+    let (mut counts, mut small) = (Vec::new(), Vec::new());
+    for place in places {
+        let packed = source.on(&place.board)?;
+        let model = packed.model()?;
+        if place.fits(&model) {
+            counts.push(place.count(&model, timeout).with_context(|| source.path.display().to_string())?);
+        } else {
+            small.push(place);
+        }
     }
     Ok(Benched {
-        path: path.to_owned(),
+        path: source.path.clone(),
         activations: inspection.activations,
         operators: inspection.operators.len(),
         macs: inspection.macs,
@@ -400,7 +406,10 @@ mod tests {
         let mut left = Vec::new();
         let paths = [folder.path().to_owned(), file("b.neji")];
         let found = models(&paths, |error| left.push(format!("{error:#}"))).expect("models");
-        assert_eq!(found.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), [file("b.neji"), file("b.neji")]);
+        assert_eq!(
+            found.iter().map(|source| source.path.clone()).collect::<Vec<_>>(),
+            [file("b.neji"), file("b.neji")]
+        );
         assert!(left.len() == 1 && left[0].contains("a.tflite"), "{left:?}");
         assert!(models(&[file("a.tflite")], |_| {}).is_err());
     }

@@ -11,7 +11,7 @@ use neji_format::{AlignedBytes, Element};
 use neji_machine::{Board, Options};
 
 use crate::quantize::assemble::accepted;
-use crate::{element, tensor_file, tflite};
+use crate::{element, pack, tensor_file, tflite};
 
 /// A model with inputs and the outputs that it must give.
 #[derive(Debug, Clone)]
@@ -93,26 +93,35 @@ impl Case {
 
     /// Whether the board has room for it.
     pub fn fits(&self, board: &Board) -> bool {
+        let Ok(blob) = self.packed(board) else { return false };
         // Beside the monitor's memory there is the stack.
-        let memory = accepted(&self.blob).map_or(usize::MAX, |model| Monitor::<Portable>::memory_bytes(&model));
+        let memory = accepted(&blob).map_or(usize::MAX, |model| Monitor::<Portable>::memory_bytes(&model));
         (self.element == Element::I8 || board.settings.int16)
             && memory as u64 <= board.settings.memory_bytes
-            && self.blob.as_slice().len() as u64 <= board.settings.model_bytes
+            && blob.as_slice().len() as u64 <= board.settings.model_bytes
     }
 
-    /// Runs on an emulated board, whose firmware is `elf`.
+    /// The model as it is packed for a board.
+    fn packed(&self, board: &Board) -> Result<AlignedBytes> {
+        pack::for_board(board, &accepted(&self.blob)?)
+    }
+
+    /// Runs on an emulated board, whose firmware is `elf`, packed for it; the host runs the very blob as well.
     ///
     /// # Errors
-    /// QEMU fails, or the board refuses the blob.
+    /// QEMU fails, the board refuses the blob, or the host gives other bytes.
     pub fn on_board(&self, board: &Board, elf: &Path) -> Result<Difference> {
         let samples: Vec<u8> = self.inputs.iter().flatten().map(|&q| q.cast_unsigned()).collect();
-        let run = board.run(elf, self.blob.as_slice(), &samples, Options::default())?;
+        let blob = self.packed(board)?;
+        let run = board.run(elf, blob.as_slice(), &samples, Options::default())?;
         if let Some(reason) = run.refused() {
             anyhow::bail!("{} refuses {}: {reason}", board.package, self.path.display());
         }
         ensure!(run.exit == Some(0), "{}: {} ended early\n{}", self.path.display(), board.package, run.stderr);
         let wanted = self.expected.concat().len();
         ensure!(run.outputs.len() == wanted, "{}: {} bytes of {wanted}", self.path.display(), run.outputs.len());
+        let host = tensor_file::run(accepted(&blob)?, &self.inputs).concat();
+        ensure!(host == run.outputs, "{}: host and {} differ", self.path.display(), board.package);
         Ok(self.compare(&run.outputs))
     }
 

@@ -7,7 +7,7 @@ use neji_app::Monitor;
 use neji_engine::{Portable, features};
 use neji_format::{
     Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Element, FrontEnd, LogMelFrontEnd,
-    MaskThreshold, Model, Operator, Photometric, Requantization, Shape,
+    MaskThreshold, Model, Operator, Packing, Photometric, Requantization, Shape,
 };
 use serde::Serialize;
 
@@ -25,6 +25,8 @@ pub struct OperatorRow {
     pub macs: u64,
     /// Weights, biases, multipliers, shifts, tables.
     pub constant_bytes: u64,
+    /// How weights lie.
+    pub packing: &'static str,
 }
 
 /// How a blob streams.
@@ -165,6 +167,10 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
             output: show(operator.output().shape),
             macs: macs(&operator),
             constant_bytes: constant_bytes(&operator),
+            packing: match operator.packing() {
+                Packing::Rows => "rows",
+                Packing::Pairs => "pairs",
+            },
         })
         .collect();
     let decision = plan.decision;
@@ -290,8 +296,12 @@ pub fn text(found: &Inspection) -> String {
     for (index, row) in found.operators.iter().enumerate() {
         let _ = writeln!(
             out,
-            "{index:>3}  {:<16} {:>14} {:>12} {:>12}",
-            row.operator, row.output, row.macs, row.constant_bytes
+            "{index:>3}  {:<16} {:>14} {:>12} {:>12}{}",
+            row.operator,
+            row.output,
+            row.macs,
+            row.constant_bytes,
+            if row.packing == "rows" { "" } else { "  pairs" }
         );
     }
     let _ = writeln!(out, "     {:<16} {:>14} {:>12} {:>12}\n", "in all", "", found.macs, found.constant_bytes);
@@ -310,6 +320,7 @@ pub fn text(found: &Inspection) -> String {
         ("RAM", format!("{} bytes: arena {}, the rest frame, front end, map", found.memory_bytes, found.arena_bytes)),
         ("input", streaming),
         ("numbers", format!("{} activations, int8 weights", found.activations)),
+        ("packing", packing(&found.operators)),
         ("features", found.features.join(",")),
         ("front end", found.front_end.clone()),
         ("detector", found.detector.clone()),
@@ -324,6 +335,14 @@ pub fn text(found: &Inspection) -> String {
         let _ = writeln!(out, "{name:<10} {value}");
     }
     out
+}
+
+/// For which kernels the weights lie as they do.
+fn packing(operators: &[OperatorRow]) -> String {
+    match operators.iter().filter(|row| row.packing != "rows").count() {
+        0 => "weights in rows, for every board".to_owned(),
+        count => format!("{count} operators in pairs of rows, for kernels of Arm's DSP extension only"),
+    }
 }
 
 /// The arena as rows of blocks: time from left to right, one column an operator, a letter where bytes are alive.

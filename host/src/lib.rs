@@ -22,6 +22,7 @@ pub mod inspect;
 pub mod lowered;
 #[cfg(feature = "train")]
 pub mod model;
+pub mod pack;
 pub mod plan;
 pub mod profile;
 pub mod quantize;

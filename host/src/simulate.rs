@@ -11,7 +11,7 @@ use neji_machine::{Board, Options, Run};
 
 use crate::dataset::{Sample, Signal, decode_wav, grey};
 use crate::frontend::{Extractor, sound};
-use crate::{tensor_file, tflite};
+use crate::{pack, tensor_file, tflite};
 
 /// A file as the sensor would give it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,17 +22,64 @@ pub struct Frame {
     pub samples: Vec<u8>,
 }
 
-/// Reads a blob, which [`model`] checks, or imports a `.tflite` model.
+/// A blob and the file that it comes from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// The file.
+    pub path: PathBuf,
+    /// The blob, which [`Source::model`] checks.
+    pub bytes: AlignedBytes,
+    /// Whether the file is a `.tflite` model.
+    pub imported: bool,
+}
+
+impl Source {
+    /// Reads a blob, or imports a `.tflite` model.
+    ///
+    /// # Errors
+    /// The file cannot be read or imported.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let bytes =
+            fs::read(path).with_context(|| format!("reading {}: give a model.neji that exists", path.display()))?;
+        let imported = tflite::is_tflite(&bytes);
+        let bytes = match imported {
+            true => {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy();
+                tflite::to_blob(&bytes, &name).with_context(|| format!("importing {}", path.display()))?
+            }
+            false => AlignedBytes::new(&bytes),
+        };
+        Ok(Self { path: path.to_owned(), bytes, imported })
+    }
+
+    /// The checked model.
+    ///
+    /// # Errors
+    /// The decoder's reason.
+    pub fn model(&self) -> anyhow::Result<Model<'_>> {
+        model(&self.path, &self.bytes)
+    }
+
+    /// What runs on a board: what was imported is packed for it, a blob stays as it is.
+    ///
+    /// # Errors
+    /// The decoder's reason, or a blob that is packed for other kernels.
+    pub fn on(&self, board: &Board) -> anyhow::Result<Self> {
+        let mut source = self.clone();
+        if self.imported {
+            source.bytes = pack::for_board(board, &self.model()?)?;
+        }
+        pack::check(board, &source.model()?).with_context(|| self.path.display().to_string())?;
+        Ok(source)
+    }
+}
+
+/// The blob of [`Source::read`].
 ///
 /// # Errors
 /// The file cannot be read or imported.
 pub fn read_blob(path: &Path) -> anyhow::Result<AlignedBytes> {
-    let bytes = fs::read(path).with_context(|| format!("reading {}: give a model.neji that exists", path.display()))?;
-    if tflite::is_tflite(&bytes) {
-        let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        return tflite::to_blob(&bytes, &name).with_context(|| format!("importing {}", path.display()));
-    }
-    Ok(AlignedBytes::new(&bytes))
+    Ok(Source::read(path)?.bytes)
 }
 
 /// Checks a blob that was read from `path`.

@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use neji::pack::for_board;
 use neji::render::Layout;
 use neji::simulate::{Frame, image_files, on_board, on_host, read_frame};
 use neji_app::Verdict;
-use neji_format::{AlignedBytes, Element, Model};
+use neji_format::{AlignedBytes, Element, Model, Packing};
 use neji_machine::{Board, Options, rises};
 use neji_oracle::{Case, kinds};
 use neji_tests::{blob, data, models, root};
@@ -117,6 +118,31 @@ fn a_window_that_streams_gives_the_same_bits_on_all_boards() {
     same_everywhere(&aligned, &rows, &boards());
 }
 
+#[test]
+fn packed_weights_give_the_same_bits_on_the_boards_that_read_them() {
+    let bytes = fs::read(root().join("shared/tests/golden/v4_packed.neji")).expect("a golden blob");
+    let bytes = AlignedBytes::new(&bytes);
+    let model = Model::parse(bytes.as_slice()).expect("a model");
+    let frame = |seed: usize| Frame {
+        path: "generated".into(),
+        samples: (0..64).map(|index| (index * seed * 37 % 251) as u8).collect(),
+    };
+    let frames: Vec<Frame> = (1..20).map(frame).collect();
+    let (with, without): (Vec<Board>, Vec<Board>) = boards().into_iter().partition(|board| board.settings.pairs);
+    assert_eq!(with.len(), 3, "a board lost its kernels");
+    same_everywhere(&bytes, &frames, &with);
+    for board in &without {
+        let elf = board.build().expect("firmware");
+        let run = board.run(&elf, bytes.as_slice(), &[], Options::default()).expect("runs");
+        assert!(run.refused().is_some_and(|reason| reason.contains("neji pack")), "{:?}", run.reports);
+        // In rows they run everywhere.
+        let rows = for_board(board, &model).expect("packed");
+        let rows = Model::parse(rows.as_slice()).expect("a model");
+        assert_eq!(host(rows, &frames), host(model, &frames));
+        assert_eq!(on_board(board, &rows, &frames, Options::default()).expect("runs").verdicts, host(model, &frames));
+    }
+}
+
 /// Cases of each kind of operator that every board is given.
 const CASES: usize = 2;
 
@@ -140,7 +166,9 @@ fn every_operator_gives_what_its_oracle_gives_on_all_boards() {
                 for (name, case) in cases {
                     let bytes = AlignedBytes::new(&case.blob);
                     let model = Model::parse(bytes.as_slice()).expect("a model");
-                    if model.plan().element == Element::I16 && !board.settings.int16 {
+                    let packed = model.operators().any(|operator| operator.packing() == Packing::Pairs);
+                    if model.plan().element == Element::I16 && !board.settings.int16 || packed && !board.settings.pairs
+                    {
                         continue;
                     }
                     eligible += 1;

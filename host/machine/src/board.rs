@@ -44,6 +44,9 @@ pub struct Settings {
     /// Whether its kernels run models of int16 activations.
     #[serde(default = "yes")]
     pub int16: bool,
+    /// Whether its kernels read weights in pairs of rows.
+    #[serde(default)]
+    pub pairs: bool,
     /// The core, where what its instructions cost is known.
     #[serde(default)]
     pub core: Option<Core>,

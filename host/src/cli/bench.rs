@@ -7,11 +7,10 @@ use clap::Args as ClapArgs;
 use neji_machine::{Board, toolchain};
 
 use crate::bench::{self, Bench, Place};
-use crate::simulate;
 
 /// Count the instructions of an inference on emulated boards, exactly: the same today and tomorrow, here and elsewhere.
 ///
-/// Each board's own firmware runs the model in QEMU; what is counted is Engine::run, warm. No time is shown: an emulator has
+/// Each board's own firmware runs the model in QEMU, a .tflite model as `neji pack` makes it for the board; what is counted is Engine::run, warm. No time is shown: an emulator has
 /// none.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -54,9 +53,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         print!("{}", bench::firmware_text(&firmware));
     }
     let mut found = Vec::new();
-    for (path, bytes) in &models {
-        let model = simulate::model(path, bytes)?;
-        let benched = bench::bench(path, &model, &places, Duration::from_secs(args.timeout))?;
+    for source in &models {
+        let benched = bench::bench(source, &places, Duration::from_secs(args.timeout))?;
         if !args.json {
             print!("{}", bench::model_text(&benched, args.operators));
         }

@@ -6,6 +6,7 @@ pub mod data;
 pub mod eval;
 pub mod import;
 pub mod inspect;
+pub mod pack;
 pub mod profile;
 pub mod quantize;
 pub mod report;
@@ -45,6 +46,8 @@ pub enum Command {
     Profile(profile::Args),
     /// Show what is in a blob.
     Inspect(inspect::Args),
+    /// Lay a blob's weights in the order that a board reads best.
+    Pack(pack::Args),
     /// Run a blob on raw int8 tensors.
     Run(run::Args),
     /// Feed the firmware's monitor from files, on the host or on an emulated board.
@@ -69,6 +72,7 @@ impl Cli {
             Command::Bench(args) => bench::run(args),
             Command::Profile(args) => profile::run(args),
             Command::Inspect(args) => inspect::run(args),
+            Command::Pack(args) => pack::run(args),
             Command::Run(args) => run::run(args),
             Command::Simulate(args) => simulate::run(args),
             Command::Report(args) => report::run(args),

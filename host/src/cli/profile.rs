@@ -6,11 +6,12 @@ use std::time::Duration;
 use clap::Args as ClapArgs;
 use neji_machine::{Board, toolchain};
 
-use crate::{profile, simulate};
+use crate::profile;
+use crate::simulate::Source;
 
 /// Show where the instructions of an inference are, by operator, function and kind, and estimate its cycles. Needs no board.
 ///
-/// The board's own firmware runs the model in QEMU. Instructions are exact, and checked against what `neji bench` counts.
+/// The board's own firmware runs the model in QEMU; a .tflite model is packed for it first (`neji pack`). Instructions are exact, and checked against what `neji bench` counts.
 /// Cycles are an estimate, for a Cortex-M4 only.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
@@ -46,9 +47,9 @@ fn clock(text: &str) -> Result<f64, String> {
 /// # Errors
 /// A model that can't be read or imported, no such board, a board that fails or has no room, or counts that do not agree.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let bytes = simulate::read_blob(&args.model)?;
-    let model = simulate::model(&args.model, &bytes)?;
     let board = Board::find(&args.root.map_or_else(toolchain::root, Ok)?, &args.on)?;
+    let source = Source::read(&args.model)?.on(&board)?;
+    let model = source.model()?;
     let timeout = Duration::from_secs(args.timeout);
     let profiled = profile::profile(&args.model, &model, &board, args.clock_mhz, args.top, timeout)?;
     if args.json {

@@ -10,7 +10,7 @@ use neji_machine::{Board, Options, rises, toolchain};
 use serde_json::json;
 
 use crate::files::write_whole;
-use crate::simulate::{self, Frame};
+use crate::simulate::{self, Frame, Source};
 
 /// Feed the firmware's monitor from files, on the host or on an emulated board.
 #[derive(Debug, ClapArgs)]
@@ -50,8 +50,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let on_host = args.on == "host";
     ensure!(!on_host || !args.compare, "--compare needs a board to compare with: add --on BOARD");
     ensure!(!on_host || !args.instructions, "--instructions are counted on a board: add --on BOARD");
-    let bytes = simulate::read_blob(&args.blob)?;
-    let model = simulate::model(&args.blob, &bytes)?;
+    let mut source = Source::read(&args.blob)?;
+    let board = match on_host {
+        true => None,
+        false => {
+            let board = Board::find(&args.root.map_or_else(toolchain::root, Ok)?, &args.on)?;
+            source = source.on(&board)?;
+            Some(board)
+        }
+    };
+    let model = source.model()?;
     let plan = *model.plan();
     let files = simulate::image_files(&args.source)?;
     let frames =
@@ -64,14 +72,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         })?;
         Ok(verdicts.into_iter().unzip())
     };
-    let found = if on_host {
-        let (of, verdicts) = host()?;
-        Found { verdicts, of, ..Found::default() }
-    } else {
-        let root = args.root.map_or_else(toolchain::root, Ok)?;
-        let board = Board::find(&root, &args.on)?;
+    let found = if let Some(board) = &board {
         let options = Options { count_instructions: args.instructions, ..Options::default() };
-        let run = simulate::on_board(&board, &model, &frames, options)?;
+        let run = simulate::on_board(board, &model, &frames, options)?;
         // Files of sound are one stream: which of them a window ends in is known from running the host as well.
         let sound = matches!(plan.front_end, FrontEnd::LogMel(_));
         let host = if args.compare || sound { Some(host()?) } else { None };
@@ -82,6 +85,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         let of = host.map_or_else(|| (0..frames.len()).collect(), |(of, _)| of);
         let alarm_rises = Some(rises(&run.pin_writes, board.settings.alarm_mask));
         Found { verdicts: run.verdicts, of, identical, alarm_rises, instructions: run.instructions }
+    } else {
+        let (of, verdicts) = host()?;
+        Found { verdicts, of, ..Found::default() }
     };
     let events = alarm_changes(&found.verdicts);
     if let Some(path) = &args.events {
