@@ -122,6 +122,14 @@ impl<'a> Model<'a> {
         self.constants.get(start..start.saturating_add(constant.bytes as usize)).unwrap_or(&[])
     }
 
+    /// A constant as int8, and up to three bytes of what follows it, so that words that begin in it can be read.
+    pub fn constant_words(&self, constant: Constant) -> &'a [i8] {
+        let start = constant.offset as usize;
+        let end = start.saturating_add(constant.bytes as usize);
+        let longer = self.constants.get(start..end.saturating_add(3));
+        bytemuck::cast_slice(longer.unwrap_or_else(|| self.constant(constant)))
+    }
+
     /// A constant as int8.
     pub fn constant_i8(&self, constant: Constant) -> &'a [i8] {
         bytemuck::cast_slice(self.constant(constant))

@@ -349,6 +349,13 @@ pub enum Operator {
 impl Operator {
     /// What the operator reads: none, one tensor, two of an [`Add`] or a [`Mul`], up to four of a [`Concat`].
     pub fn inputs(&self) -> impl Iterator<Item = &Tensor> {
+        (0..).map_while(|index| self.input(index))
+    }
+
+    /// Its input `index`.
+    // Once in an image, as what it writes: the checks look at them often.
+    #[inline(never)]
+    fn input(&self, index: usize) -> Option<&Tensor> {
         let (first, rest): (&[Tensor], Option<&Tensor>) = match self {
             Self::Conv2d(conv) => (core::slice::from_ref(&conv.input), None),
             Self::DepthwiseConv2d(conv) => (core::slice::from_ref(&conv.input), None),
@@ -367,10 +374,14 @@ impl Operator {
             Self::Softmax(softmax) => (core::slice::from_ref(&softmax.input), None),
             Self::Sigmoid(sigmoid) => (core::slice::from_ref(&sigmoid.input), None),
         };
-        first.iter().chain(rest)
+        match first.get(index) {
+            None if index == 1 => rest,
+            input => input,
+        }
     }
 
     /// What the operator writes.
+    #[inline(never)]
     pub fn output(&self) -> &Tensor {
         match self {
             Self::Conv2d(conv) => &conv.output,

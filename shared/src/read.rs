@@ -195,6 +195,7 @@ impl Read<'_> for f32 {
 }
 
 impl Read<'_> for [u8; 32] {
+    #[inline(never)]
     fn read(reader: &mut Reader<'_>) -> Self {
         reader.bytes()
     }

@@ -2,7 +2,7 @@
 
 mod samples;
 
-use neji_format::{AlignedBytes, Model, Operator, Plan};
+use neji_format::{AlignedBytes, Constant, Model, Operator, Plan};
 
 #[test]
 fn every_field_survives() {
@@ -55,6 +55,24 @@ fn constants_are_read_in_place() {
     assert!(bytes.as_slice().as_ptr_range().contains(&weights.as_ptr().cast()));
     assert_eq!(model.constant_i32(conv.requantization.bias), [100, 50, 0, -50]);
     assert_eq!(model.constant_i8(conv.requantization.shift), [-6; 4]);
+}
+
+/// The last constant ends where the blob does or has zeros behind it, the others have the next one.
+#[test]
+fn words_that_begin_in_a_constant_are_there_where_the_blob_goes_on() {
+    for (name, blob) in samples::all() {
+        let bytes = AlignedBytes::new(&blob.encode());
+        let model = Model::parse(bytes.as_slice()).unwrap();
+        let all = &model.bytes()[model.header().constants_offset as usize..];
+        for (offset, bytes) in
+            (0..all.len()).flat_map(|offset| (1..=all.len() - offset).map(move |bytes| (offset, bytes)))
+        {
+            let words = model.constant_words(Constant { offset: offset as u32, bytes: bytes as u32 });
+            let words: &[u8] = bytemuck::cast_slice(words);
+            let end = offset + bytes;
+            assert_eq!(*words, all[offset..if end + 3 <= all.len() { end + 3 } else { end }], "{name}");
+        }
+    }
 }
 
 #[test]

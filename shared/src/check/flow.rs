@@ -11,11 +11,13 @@ use crate::plan::Streaming;
 use crate::tensor::{Element, Tensor};
 
 /// The byte behind a tensor that lies in the arena.
+#[inline(never)]
 fn end(element: Element, tensor: &Tensor) -> usize {
     tensor.offset as usize + element.bytes_of(tensor)
 }
 
 /// Whether the memory of two tensors that lie in the arena has a byte in common.
+#[inline(never)]
 fn overlap(element: Element, a: &Tensor, b: &Tensor) -> bool {
     (a.offset as usize) < end(element, b) && (b.offset as usize) < end(element, a)
 }

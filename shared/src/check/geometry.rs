@@ -4,22 +4,27 @@ use crate::error::DecodeError;
 use crate::operator::Window;
 use crate::tensor::Shape;
 
-/// One axis of a window.
+/// One axis of a window. Tensors lie in the arena, so their sizes are at most 2^30, and the others are of 16 bits.
 #[derive(Clone, Copy)]
 struct Axis {
-    input: u64,
-    output: u64,
-    kernel: u64,
-    stride: u64,
-    dilation: u64,
-    before: u64,
-    after: u64,
+    input: u32,
+    output: u32,
+    kernel: u32,
+    stride: u32,
+    dilation: u32,
+    before: u32,
+    after: u32,
 }
 
 impl Axis {
-    /// Distance from a kernel's first element to the one behind its last; at most 2^32.
-    fn extent(self) -> u64 {
+    /// Distance from a kernel's first element to the one behind its last; below 2^32.
+    fn extent(self) -> u32 {
         (self.kernel - 1) * self.dilation + 1
+    }
+
+    /// From the first window to the last; below 2^46.
+    fn reach(count: u32, stride: u32) -> u64 {
+        u64::from(count.wrapping_sub(1)) * u64::from(stride)
     }
 }
 
@@ -27,8 +32,8 @@ impl Axis {
 fn axes(operator: u16, window: &Window, input: Shape, output: Shape) -> Result<[Axis; 2], DecodeError> {
     let axes = [
         Axis {
-            input: input.height.into(),
-            output: output.height.into(),
+            input: input.height,
+            output: output.height,
             kernel: window.kernel_height.into(),
             stride: window.stride_height.into(),
             dilation: window.dilation_height.into(),
@@ -36,8 +41,8 @@ fn axes(operator: u16, window: &Window, input: Shape, output: Shape) -> Result<[
             after: window.padding_bottom.into(),
         },
         Axis {
-            input: input.width.into(),
-            output: output.width.into(),
+            input: input.width,
+            output: output.width,
             kernel: window.kernel_width.into(),
             stride: window.stride_width.into(),
             dilation: window.dilation_width.into(),
@@ -59,7 +64,9 @@ pub(super) fn convolution(operator: u16, window: &Window, input: Shape, output: 
         if axis.before > extent || axis.after > extent || padded < extent {
             return Err(DecodeError::Window { operator });
         }
-        if (padded - extent) / axis.stride + 1 != axis.output {
+        // Windows as long as one more would not end in what there is; without a division, which is a routine here.
+        let rest = u64::from(padded - extent).checked_sub(Axis::reach(axis.output, axis.stride));
+        if rest.is_none_or(|rest| rest >= axis.stride.into()) {
             return Err(DecodeError::Shape { operator });
         }
     }
@@ -82,11 +89,11 @@ pub(super) fn pool(operator: u16, window: &Window, input: Shape, output: Shape) 
 /// one stride behind what the input reaches. Coordinates stay below 2^30.
 pub(super) fn transposed(operator: u16, window: &Window, input: Shape, output: Shape) -> Result<(), DecodeError> {
     for axis in axes(operator, window, input, output)? {
-        let reach = (axis.input - 1) * axis.stride + axis.kernel;
+        let reach = Axis::reach(axis.input, axis.stride) + u64::from(axis.kernel);
         if axis.dilation != 1 || axis.before > axis.kernel || axis.after > axis.kernel || reach > 1 << 30 {
             return Err(DecodeError::Window { operator });
         }
-        if axis.output + axis.before > reach + axis.stride {
+        if u64::from(axis.output + axis.before) > reach + u64::from(axis.stride) {
             return Err(DecodeError::Shape { operator });
         }
     }

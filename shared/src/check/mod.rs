@@ -39,6 +39,8 @@ pub(crate) fn model(model: &Model<'_>) -> Result<(), DecodeError> {
 }
 
 /// Checks that a tensor has elements and a scale, and lies inside the arena.
+// Once in an image, as some others: the compiler would have each where it is called.
+#[inline(never)]
 fn tensor(model: &Model<'_>, place: Place, tensor: &Tensor) -> Result<(), DecodeError> {
     let shape = tensor.shape;
     if shape.height == 0 || shape.width == 0 || shape.channels == 0 {
@@ -64,6 +66,7 @@ fn tensor(model: &Model<'_>, place: Place, tensor: &Tensor) -> Result<(), Decode
 
 /// Checks that a constant lies in its section, begins at a multiple of 16 and has `needed` bytes; `None` is more than
 /// 64 bits can say.
+#[inline(never)]
 fn constant(model: &Model<'_>, place: Place, constant: Constant, needed: Option<u64>) -> Result<(), DecodeError> {
     let Constant { offset, bytes } = constant;
     let end = u64::from(offset) + u64::from(bytes);

@@ -136,8 +136,8 @@ fn accumulators(
     let multipliers = model.constant_i32(multiplier).iter().zip(model.constant_i8(shift));
     for (channel, (&multiplier, &shift)) in (0_u32..).zip(multipliers) {
         let magnitude = match order {
-            Order::ChannelFirst => magnitude(weights.iter().skip(channel as usize * each).take(each)),
-            Order::ChannelLast => magnitude(weights.iter().skip(channel as usize).step_by(count)),
+            Order::ChannelFirst => magnitude(weights, channel as usize * each, 1, each),
+            Order::ChannelLast => magnitude(weights, channel as usize, count, each),
             Order::Pairs(depth) => {
                 magnitude_of_pairs(halfwords, channel, depth).ok_or(DecodeError::Packing { operator, channel })?
             }
@@ -172,9 +172,16 @@ fn magnitude_of_pairs(halfwords: &[i16], channel: u32, depth: usize) -> Option<u
     Some(sum)
 }
 
-/// `sum |weight|`; below 2^40 for any constant of 32-bit length.
-fn magnitude<'w>(weights: impl Iterator<Item = &'w i8>) -> u64 {
-    weights.map(|weight| u64::from(weight.unsigned_abs())).sum()
+/// `sum |weight|` over `count` weights from `start` on, `step` apart; below 2^40 for any constant of 32-bit length.
+#[inline(never)]
+fn magnitude(weights: &[i8], start: usize, step: usize, count: usize) -> u64 {
+    let mut sum = 0;
+    let mut at = start;
+    for _ in 0..count {
+        sum += u64::from(weights.get(at).map_or(0, |weight| weight.unsigned_abs()));
+        at = at.wrapping_add(step);
+    }
+    sum
 }
 
 fn conv2d(model: &Model<'_>, index: u16, conv: &Conv2d) -> Checked {

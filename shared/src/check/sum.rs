@@ -35,12 +35,14 @@ pub(super) fn check_wide(
 }
 
 /// Whether a sum of at most `magnitude` can be requantized by `multiplier` without an overflow.
+#[inline(never)]
 pub(super) fn fits(magnitude: u64, multiplier: Multiplier) -> bool {
     // The magnitude is compared first, so that the shift (at most 30) cannot push bits out.
     magnitude <= LIMIT && magnitude << multiplier.shift.max(0) <= LIMIT
 }
 
 /// Checks a multiplier and that a sum of at most `magnitude` can be requantized by it.
+#[inline(never)]
 pub(super) fn check(operator: u16, channel: u32, magnitude: u64, multiplier: Multiplier) -> Result<(), DecodeError> {
     if !is_normal(multiplier) {
         return Err(DecodeError::Multiplier { operator, channel });
