@@ -270,7 +270,8 @@ mod tests {
     use std::path::Path;
 
     use neji_format::{
-        Aggregate, Conv2d, Decision, Detector, FrontEnd, FullyConnected, Metrics, Multiplier, Plan, Provenance, Shape, Window,
+        Aggregate, Conv2d, Decision, Detector, FrontEnd, FullyConnected, Metrics, Multiplier, Plan, Provenance, Shape,
+        Window,
     };
 
     use super::*;

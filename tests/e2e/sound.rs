@@ -2,15 +2,20 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
 
 use neji::dataset::{Dataset, Options};
 use neji::experiment::Experiment;
+use neji::quantize;
 use neji::report::scores;
-use neji::simulate::{Frame, image_files, read_frame};
+use neji::run::Run;
+use neji::simulate::{Frame, image_files, on_host, read_frame};
 use neji::tflite::{FrontEndKind, Request, to_monitor};
+use neji_app::Outcome;
 use neji_format::{AlignedBytes, Model};
 use neji_machine::Board;
-use neji_tests::{blob, clips, models, root};
+use neji_tests::{blob, clips, models, root, train_into};
+use tempfile::TempDir;
 
 use crate::boards::{boards, same_everywhere};
 
@@ -53,6 +58,55 @@ fn a_stream_of_sound_in_int16_and_through_convolutions() {
         let frames = stream(&Model::parse(bytes.as_slice()).expect("a model"));
         same_everywhere(&bytes, &frames, &larger);
     }
+}
+
+/// The clips as two classes to learn, `normal` and `faulty`.
+fn labelled() -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (number, file) in image_files(&[clips()]).expect("clips").into_iter().enumerate() {
+        let normal = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("normal"));
+        let part = if number % 2 == 0 { "train" } else { "test" };
+        let class = folder.path().join(part).join(if normal { "normal" } else { "faulty" });
+        fs::create_dir_all(&class).expect("a folder");
+        fs::copy(&file, class.join(format!("{number:03}.wav"))).expect("copied");
+    }
+    folder
+}
+
+#[test]
+fn a_classifier_that_streams_says_what_the_whole_windows_say_on_all_larger_boards() {
+    const HOP: u16 = 2;
+    let toml = "name = \"stream\"\ntask = \"cnn\"\n[front_end.sound]\nfft_len = 512\nhop = 512\nmels = 16\ncontext = 16\n\
+        stride = 2\n[model]\nchannels = [4]\nconvs_per_block = 2\ndense = []\n[train]\nepochs = 2\n[decision]\nscores = 4";
+    let (data, run) = (labelled(), tempfile::tempdir().expect("a folder"));
+    train_into(run.path(), toml, data.path(), &AtomicBool::new(false)).expect("trained");
+    let run = Run::new(run.path());
+    let (whole, _) = quantize::quantize(&run).expect("a blob");
+    let request = quantize::Request { hop: Some(HOP), ..quantize::Request::default() };
+    let (streaming, _) = quantize::quantize_as(&run, &request).expect("a blob");
+    let outcomes = |bytes: &AlignedBytes| {
+        let model = Model::parse(bytes.as_slice()).expect("a model");
+        let mut outcomes = Vec::new();
+        on_host(model, &stream(&model), false, |_, verdict, _| {
+            outcomes.push(verdict.outcome);
+            Ok(())
+        })
+        .expect("runs");
+        outcomes
+    };
+    let (given, expected) = (outcomes(&streaming), outcomes(&whole));
+    // Sixteen frames, two a run: the eighth run is the first window.
+    assert!(given[..7].iter().all(|outcome| *outcome == Outcome::WindowNotFull), "{:?}", &given[..8]);
+    assert!(given[7..] == expected[..] && expected.len() > 100, "{} windows", expected.len());
+    let macs = |bytes: &AlignedBytes| {
+        let model = Model::parse(bytes.as_slice()).expect("a model");
+        let phases = model.plan().streaming.map_or(1, |streaming| u64::from(streaming.phases));
+        model.operators().map(|operator| neji::inspect::macs(&operator)).sum::<u64>() / phases
+    };
+    assert!(macs(&streaming) * 2 < macs(&whole), "{} of {} MACs", macs(&streaming), macs(&whole));
+    let frames = stream(&Model::parse(streaming.as_slice()).expect("a model"));
+    let larger: Vec<Board> = boards().into_iter().filter(|board| board.settings.ram_bytes > 64 * 1024).collect();
+    same_everywhere(&streaming, &frames, &larger);
 }
 
 /// A folder of real data beside the repository, or where a variable says.

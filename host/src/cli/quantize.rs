@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use sha2::{Digest, Sha256};
 
 use crate::experiment::ActivationsName;
-use crate::quantize::{self, Summary};
+use crate::quantize::{self, Request, Summary};
 use crate::run::{Run, hex};
 
 /// Quantize a trained run into one blob.
@@ -24,6 +24,11 @@ pub struct Args {
     /// experiment's by default.
     #[arg(long, value_name = "BYTES")]
     pub ram_budget: Option<usize>,
+    /// Take only HOP new frames of a window of sound a run, and compute only what they change, for a classifier: from the first
+    /// full window on with the scores of the whole windows. What earlier runs left is kept in the arena, which grows.
+    #[arg(long, value_name = "HOP", num_args = 0..=1, default_missing_value = "1", require_equals = true,
+        value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "ram_budget")]
+    pub streaming: Option<u16>,
     /// Print quantize.json instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -37,7 +42,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let run = Run::new(&args.run);
     run.experiment()?;
     let _lock = run.lock()?;
-    let (bytes, summary) = quantize::quantize_as(&run, args.activations, args.ram_budget)?;
+    let request = Request { activations: args.activations, ram_budget: args.ram_budget, hop: args.streaming };
+    let (bytes, summary) = quantize::quantize_as(&run, &request)?;
     let out = args.output.unwrap_or_else(|| run.blob());
     quantize::write(&run, &out, &bytes, &summary)?;
     if args.json {
@@ -66,7 +72,7 @@ fn print(summary: &Summary) {
         "\nblob {} bytes, arena {} bytes (no plan needs less than {})",
         summary.blob_bytes, summary.arena_bytes, summary.arena_lower_bound
     );
-    println!("threshold {:.4} from {} normal images", summary.threshold, summary.threshold_images);
+    println!("threshold {:.4} from {} normal samples", summary.threshold, summary.threshold_images);
     match (summary.auroc_float, summary.auroc_quantized) {
         (Some(float), Some(quantized)) => {
             println!("AUROC float {float:.4}, quantized {quantized:.4}: a difference of {:+.4}", quantized - float);

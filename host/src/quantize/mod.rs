@@ -9,7 +9,7 @@ pub mod judge;
 pub mod lower;
 pub mod scheme;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use neji_app::Rejection;
 use neji_format::{AlignedBytes, Metrics, Model, Provenance};
 use serde::{Deserialize, Serialize};
@@ -21,6 +21,7 @@ use crate::evaluate::auroc;
 use crate::experiment::{ActivationsName, CalibrationName, Experiment, Task};
 use crate::files::write_whole;
 use crate::fold::fold;
+use crate::frontend::Fitted;
 use crate::graph::Graph;
 use crate::lowered::Lowered;
 use crate::plan::bands;
@@ -69,27 +70,34 @@ pub struct Summary {
 /// # Errors
 /// The run is not trained, its data have changed or are gone, or the model can't be computed in integers.
 pub fn quantize(run: &Run) -> Result<(AlignedBytes, Summary)> {
-    quantize_as(run, None, None)
+    quantize_as(run, &Request::default())
 }
 
-/// [`quantize`] with activations and a budget of the arena other than the experiment's.
+/// What is asked for beside, or in place of, what the experiment says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Request {
+    /// What activations are.
+    pub activations: Option<ActivationsName>,
+    /// Most bytes of the arena.
+    pub ram_budget: Option<usize>,
+    /// New frames a run of a window of sound, which keeps the others.
+    pub hop: Option<u16>,
+}
+
+/// [`quantize`] other than the experiment says.
 ///
 /// # Errors
 /// As [`quantize`].
-pub fn quantize_as(
-    run: &Run,
-    activations: Option<ActivationsName>,
-    ram_budget: Option<usize>,
-) -> Result<(AlignedBytes, Summary)> {
+pub fn quantize_as(run: &Run, request: &Request) -> Result<(AlignedBytes, Summary)> {
     let mut experiment = run.experiment()?;
-    experiment.quantize.activations = activations.unwrap_or(experiment.quantize.activations);
-    experiment.quantize.ram_budget = ram_budget.or(experiment.quantize.ram_budget);
+    experiment.quantize.activations = request.activations.unwrap_or(experiment.quantize.activations);
+    experiment.quantize.ram_budget = request.ram_budget.or(experiment.quantize.ram_budget);
     let trained = run.trained()?;
     let graph = Graph::load(run.graph())?;
     let root = std::path::Path::new(&experiment.data);
     let data = Dataset::load(root, experiment.data_options()).context("the data that the run was trained on")?;
     ensure!(hex(&data.hash()) == trained.data_hash, "{} has changed since the training; train again", root.display());
-    Quantizer::new(&experiment, &trained, &data, &graph)?.run()
+    Quantizer::new(&experiment, &trained, &data, &graph)?.run(request.hop)
 }
 
 /// Writes the blob and `quantize.json`.
@@ -182,7 +190,7 @@ impl<'a> Quantizer<'a> {
         Ok(Self { experiment, data, graph, folded, lowered, banded, inputs, normal, held_out, edges })
     }
 
-    fn run(mut self) -> Result<(AlignedBytes, Summary)> {
+    fn run(mut self, hop: Option<u16>) -> Result<(AlignedBytes, Summary)> {
         let classes = self.data.classes.join("\n");
         let bare = self.assemble(&self.edges)?;
         let normalise = self.experiment.task == Task::Autoencoder && self.experiment.detector.normalise;
@@ -211,7 +219,10 @@ impl<'a> Quantizer<'a> {
         let (auroc_float, auroc_quantized) = self.auroc(accepted(&judging)?)?;
         let value = |auroc: Option<f64>| auroc.map_or(f32::NAN, |auroc| auroc as f32);
         edges.provenance.metrics = Metrics { auroc_float: value(auroc_float), auroc_quantized: value(auroc_quantized) };
-        let bytes = self.assemble(&edges)?;
+        let bytes = match hop {
+            None => self.assemble(&edges)?,
+            Some(hop) => self.streaming(&edges, hop)?,
+        };
         let lifetimes = assemble::lifetimes(&self.banded, self.experiment.task == Task::Autoencoder);
         let blob = accepted(&bytes)?;
         let summary = Summary {
@@ -233,6 +244,30 @@ impl<'a> Quantizer<'a> {
 
     fn assemble(&self, edges: &Edges<'_>) -> Result<AlignedBytes> {
         assemble(&self.banded, Memory::Planned, edges)
+    }
+
+    /// The blob whose window of sound moves on by `hop` frames a run, of which it takes no others.
+    fn streaming(&self, edges: &Edges<'_>, hop: u16) -> Result<AlignedBytes> {
+        let Fitted::Sound(sound) = &edges.front_end else {
+            bail!("a picture is no window over time: streaming needs [front_end.sound]")
+        };
+        ensure!(
+            self.experiment.task == Task::Cnn,
+            "an autoencoder's error is that of the whole window, so there is nothing to keep: streaming needs task = \"cnn\""
+        );
+        ensure!(
+            self.experiment.quantize.ram_budget.is_none(),
+            "a window that streams keeps its rows, it can't have a budget of RAM as well"
+        );
+        let mut sound = sound.clone();
+        ensure!(
+            (1..=sound.settings.context).contains(&hop),
+            "the window has {} frames; it can't move on by {hop}",
+            sound.settings.context
+        );
+        (sound.settings.context, sound.settings.stride) = (hop, hop);
+        let edges = Edges { front_end: Fitted::Sound(sound), ..edges.clone() };
+        assemble(&self.lowered, Memory::Streaming { hop: hop.into() }, &edges)
     }
 
     /// AUROC of the float graph and the blob on the test part; none where it has not both kinds.
