@@ -77,7 +77,7 @@ pub(crate) fn conv2d<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i1
                     I::expand_triples(rest, depth, offset, columns);
                     rest = rest.get(depth.wrapping_mul(3)..).unwrap_or(&[]);
                 } else if pointwise {
-                    for (pixel, input) in patches.iter_mut().zip(rest.chunks(depth)) {
+                    for (pixel, input) in patches.iter_mut().zip(rest.chunks(depth.max(1))) {
                         copy(input, pixel, 0);
                     }
                     I::expand_triples(patches.as_flattened(), DEPTH, offset, columns);
