@@ -39,12 +39,26 @@ pub(crate) struct Blocks {
     /// Rows of the output that are left.
     from: u32,
     to: u32,
+    /// Pixels that are computed together.
+    pixels: u32,
 }
 
 impl Blocks {
     pub(crate) const fn new(window: &Window, input: &Tensor, output: &Tensor) -> Self {
         let whole = Slide { input: *input, window: *window, output: *output };
-        Self { whole, from: 0, to: output.shape.height }
+        Self { whole, from: 0, to: output.shape.height, pixels: 1 }
+    }
+
+    /// With blocks of whole groups of pixels, where they have that many rows.
+    pub(crate) const fn by(self, pixels: u32) -> Self {
+        Self { pixels, ..self }
+    }
+
+    /// What of some rows makes no whole groups; nothing where there are too few.
+    fn rest(&self, rows: u32) -> u32 {
+        let whole = |rows: &u32| rows.saturating_mul(self.whole.output.shape.width).is_multiple_of(self.pixels.max(1));
+        let step = (1..self.pixels).find(whole).unwrap_or(self.pixels);
+        if rows < step { 0 } else { rows.checked_rem(step).unwrap_or(0) }
     }
 
     /// How rows must be computed where an element has `bytes` bytes.
@@ -88,13 +102,16 @@ impl Blocks {
                 // Up to where the input begins that has still to be read.
                 let room = input.offset.saturating_add(rows.first(self.from).saturating_mul(rows.input_bytes));
                 let end = room.saturating_sub(output.offset).checked_div(rows.output_bytes)?;
-                (self.from, self.to.min(end))
+                let rest = if end < self.to { self.rest(end.saturating_sub(self.from)) } else { 0 };
+                (self.from, self.to.min(end).saturating_sub(rest))
             }
             Order::Upwards => {
                 // Down to where it ends.
                 let end = rows.end(self.to.saturating_sub(1)).saturating_mul(rows.input_bytes);
                 let start = input.offset.saturating_add(end).saturating_sub(output.offset);
-                (self.from.max(start.div_ceil(rows.output_bytes.max(1))), self.to)
+                let start = start.div_ceil(rows.output_bytes.max(1));
+                let rest = if start > self.from { self.rest(self.to.saturating_sub(start)) } else { 0 };
+                (self.from.max(start).saturating_add(rest), self.to)
             }
         };
         if from >= to {
@@ -161,6 +178,37 @@ mod tests {
         // Four rows between: row 0 to 3 at first; then three, since they reach the row before.
         assert_eq!(blocks(40, 0, 1, [8, 8]), [[40, 5, 1, 0, 4], [70, 5, 0, 40, 3], [100, 2, 0, 70, 1]]);
         assert_eq!(blocks(0, 40, 1, [8, 8]), [[30, 5, 0, 80, 4], [0, 5, 0, 50, 3], [0, 2, 1, 40, 1]]);
+    }
+
+    #[test]
+    fn rows_go_by_groups_of_pixels() {
+        let tensor = |offset| Tensor { offset, shape: Shape::new(9, 6, 1), scale: 1.0, zero_point: 0 };
+        let window = Window {
+            kernel_height: 1,
+            kernel_width: 1,
+            stride_height: 1,
+            stride_width: 1,
+            dilation_height: 1,
+            dilation_width: 1,
+            padding_top: 0,
+            padding_left: 0,
+            padding_bottom: 0,
+            padding_right: 0,
+        };
+        let heights = |distance: u32, pixels: u32| -> [u32; 4] {
+            let mut down = Blocks::new(&window, &tensor(distance * 6), &tensor(0)).by(pixels);
+            let mut up = Blocks::new(&window, &tensor(0), &tensor(distance * 6)).by(pixels);
+            core::array::from_fn(|_| {
+                let [down, up] = [down.next_slide(1), up.next_slide(1)].map(|s| s.map_or(0, |s| s.output.shape.height));
+                assert_eq!(down, up);
+                down
+            })
+        };
+        // Six pixels a row: by fours, two rows; by fives, five of them.
+        assert_eq!(heights(3, 1), [3, 3, 3, 0]);
+        assert_eq!(heights(3, 4), [2, 2, 2, 3]);
+        assert_eq!(heights(3, 5), [3, 3, 3, 0]);
+        assert_eq!(heights(6, 5), [5, 4, 0, 0]);
     }
 
     #[test]

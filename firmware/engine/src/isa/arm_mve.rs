@@ -30,6 +30,7 @@ pub struct ArmMve;
 
 impl Isa for ArmMve {
     const PAIRS: bool = false;
+    const LAYERS: bool = true;
 
     #[inline(always)]
     fn expand<const STRIDE: usize>(input: &[i8], input_offset: i32, quads: &mut [Quad], first: usize) {

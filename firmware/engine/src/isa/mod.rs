@@ -313,6 +313,8 @@ pub trait Isa: Sized {
     fn multiply_pairs_column(column: &PairColumn<'_>, output: &mut [i8]) {
         portable::multiply_pairs_column(column, output);
     }
+    /// Whether some layers are taken as a whole: by [`Isa::conv_2d`] and [`Isa::depthwise_conv_2d`].
+    const LAYERS: bool = false;
 
     /// Expands a run of inputs into `words[0]`, `words[STRIDE]` and so on.
     #[inline(always)]

@@ -320,11 +320,11 @@ impl Layer<'_, '_> {
                 // Counted from the first of the padding.
                 let top = done.saturating_mul(stride);
                 let rows = height.saturating_sub(1).saturating_mul(stride).saturating_add(3);
+                let inputs = arena.get(from..).unwrap_or(&[]);
                 for (at, lines) in (top..).zip(lines.chunks_exact_mut(slot.max(1)).take(rows)) {
                     match at.checked_sub(vertical.padding) {
                         Some(at) if at < vertical.input => {
-                            let start = from.saturating_add(at.saturating_mul(row)).saturating_add(first);
-                            let input = arena.get(start..).unwrap_or(&[]);
+                            let input = inputs.get(at.saturating_mul(row).saturating_add(first)..).unwrap_or(&[]);
                             // Of these inputs alone, whatever follows.
                             let reach =
                                 horizontal.input.saturating_sub(1).saturating_mul(element).saturating_add(BLOCK);
@@ -334,10 +334,11 @@ impl Layer<'_, '_> {
                         _ => lines.fill(Pair::ZERO),
                     }
                 }
-                let start = to.saturating_add(done.saturating_mul(out_len)).saturating_add(first);
+                let start = done.saturating_mul(out_len).saturating_add(first);
                 let (lines, taps, factors, down) = (&lines[..], &taps[..], &factors[..], slot.saturating_mul(stride));
                 let squares = Squares { lines, line, slot, down, taps, factors, width, step, height, row: out_len };
-                let out = arena.get_mut(start..).unwrap_or(&mut []);
+                let outputs = arena.get_mut(to..).unwrap_or(&mut []);
+                let out = outputs.get_mut(start..).unwrap_or(&mut []);
                 match horizontal.stride {
                     1 => I::squares::<1>(&squares, out),
                     _ => I::squares::<2>(&squares, out),

@@ -1,6 +1,8 @@
 //! Convolution and dense layers of int8 for cores that multiply one by one: inputs are expanded to int32 once, and each
 //! weight that is loaded serves five pixels, or each input four rows of weights.
 
+use neji_format::Shape;
+
 use crate::blocks::{Block, Blocks, Slide};
 use crate::isa::{Five, Fives, Isa, Scale};
 use crate::kernels::Channels;
@@ -56,54 +58,75 @@ fn add_rows<I: Isa>(columns: &[Five], weights: &[i8], stride: usize, sums: &mut 
     }
 }
 
+/// What is prepared for a layer, and room for what its pixels meet.
+struct Room<'r> {
+    columns: &'r mut [Five; DEPTH],
+    scales: &'r mut [Scale; CHANNELS],
+    prepared: &'r mut Option<usize>,
+}
+
 /// Five pixels at a time.
 #[inline(never)]
 fn convolve<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i8], channels: &Channels<'_>) {
-    let Slide { input, window, output } = blocks.whole;
-    let input_offset = i32::from(input.zero_point).wrapping_neg();
-    let depth = input.shape.channels as usize;
-    let taps = usize::from(window.kernel_height).saturating_mul(window.kernel_width.into());
-    let kernel_len = taps.saturating_mul(depth).max(1);
-    let channels_out = (output.shape.channels as usize).max(1);
-    let direct = kernel_len <= DEPTH && channels.full();
-    let zero_point = channels.zero_point;
+    let input_offset = i32::from(blocks.whole.input.zero_point).wrapping_neg();
     let mut columns = [[0; PIXELS]; DEPTH];
     let mut scales = [Scale::NONE; CHANNELS];
-    let mut spare = [0; BLOCK * PIXELS];
     // The first of the channels whose scales are there.
     let mut prepared = None;
     while let Some(Block { input, input_shape, window, output, output_shape }) = blocks.next(arena) {
         let (vertical, horizontal) = axes(&window, input_shape);
         let view = View::new(input, input_shape, vertical, horizontal);
+        let room = Room { columns: &mut columns, scales: &mut scales, prepared: &mut prepared };
+        view.convolve::<I>(input_offset, weights, channels, room, output, output_shape);
+    }
+}
+
+impl View<'_, i8> {
+    #[inline(never)]
+    fn convolve<I: Isa>(
+        &self,
+        input_offset: i32,
+        weights: &[i8],
+        channels: &Channels<'_>,
+        room: Room<'_>,
+        output: &mut [i8],
+        output_shape: Shape,
+    ) {
+        let kernel_len = self.vertical.kernel.saturating_mul(self.horizontal.kernel).saturating_mul(self.depth).max(1);
+        let channels_out = (output_shape.channels as usize).max(1);
+        let direct = kernel_len <= DEPTH && channels.full();
+        let zero_point = channels.zero_point;
+        let Room { columns, scales: all_scales, prepared } = room;
+        let mut spare = [0; BLOCK * PIXELS];
         // Neighbouring pixels of the input are the columns.
         let is_identity = |axis: Axis, output: u32| {
             (axis.kernel, axis.stride, axis.padding) == (1, 1, 0) && axis.input == output as usize
         };
         let pointwise = direct
-            && is_identity(view.vertical, output_shape.height)
-            && is_identity(view.horizontal, output_shape.width);
+            && is_identity(self.vertical, output_shape.height)
+            && is_identity(self.horizontal, output_shape.width);
         let mut first = 0_usize;
         while first < channels_out {
             let count = channels_out.saturating_sub(first).min(CHANNELS);
-            let scales = scales.get_mut(..count).unwrap_or(&mut []);
-            if prepared != Some(first) {
+            let scales = all_scales.get_mut(..count).unwrap_or(&mut []);
+            if *prepared != Some(first) {
                 channels.scales(first, kernel_len, scales);
-                prepared = Some(first);
+                *prepared = Some(first);
             }
             let begin = first.saturating_mul(kernel_len);
             let (mut y, mut x) = (0_usize, 0_usize);
-            let mut inputs = input.chunks(depth.saturating_mul(PIXELS).max(1));
+            let mut inputs = self.input.chunks(self.depth.saturating_mul(PIXELS).max(1));
             for out in output.chunks_mut(channels_out.saturating_mul(PIXELS)) {
                 let mut pixels = Pixels { spans: [(Span::NONE, Span::NONE); PIXELS], count: 0 };
                 if pointwise {
                     let words = columns.as_flattened_mut();
-                    for (pixel, input) in inputs.next().unwrap_or(&[]).chunks_exact(depth.max(1)).enumerate() {
+                    for (pixel, input) in inputs.next().unwrap_or(&[]).chunks_exact(self.depth.max(1)).enumerate() {
                         I::expand_words::<PIXELS>(input, input_offset, words.get_mut(pixel..).unwrap_or(&mut []));
                         pixels.count = pixels.count.wrapping_add(1);
                     }
                 } else {
                     for (span, _) in pixels.spans.iter_mut().zip(out.chunks_exact(channels_out)) {
-                        *span = (view.vertical.clip(y), view.horizontal.clip(x));
+                        *span = (self.vertical.clip(y), self.horizontal.clip(x));
                         pixels.count = pixels.count.wrapping_add(1);
                         x = x.wrapping_add(1);
                         if x == output_shape.width as usize {
@@ -111,7 +134,7 @@ fn convolve<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i8], channe
                         }
                     }
                     if direct {
-                        view.expand_words::<I>(&pixels, input_offset, 0, kernel_len, &mut columns);
+                        self.expand_words::<I>(&pixels, input_offset, 0, kernel_len, columns);
                     }
                 }
                 // Sums that are requantized later lie where columns end.
@@ -122,7 +145,7 @@ fn convolve<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i8], channe
                     let mut start = 0_usize;
                     while start < kernel_len {
                         let len = kernel_len.saturating_sub(start).min(PIECE);
-                        view.expand_words::<I>(&pixels, input_offset, start, len, pieces);
+                        self.expand_words::<I>(&pixels, input_offset, start, len, pieces);
                         let piece = pieces.get(..len).unwrap_or(&[]);
                         let weights = weights.get(begin.saturating_add(start)..).unwrap_or(&[]);
                         add_rows::<I>(piece, weights, kernel_len, sums);
@@ -159,9 +182,7 @@ fn convolve<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i8], channe
             first = first.saturating_add(count);
         }
     }
-}
 
-impl View<'_, i8> {
     /// Expands `[start, start + len)` of what lies under the kernel of each pixel.
     #[inline(never)]
     fn expand_words<I: Isa>(&self, pixels: &Pixels, offset: i32, start: usize, len: usize, columns: &mut [Five]) {

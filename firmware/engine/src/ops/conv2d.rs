@@ -11,18 +11,20 @@ use crate::kernels::{columns, conv, pairs, words};
 pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i8]) {
     let channels = super::channels::<i8>(model, &op.requantization, &op.output);
     let mut blocks = Blocks::new(&op.window, &op.input, &op.output);
-    loop {
-        let left = blocks;
-        let Some(block) = blocks.next(arena) else { return };
-        let layer = super::layer(model, block.input, op.input.zero_point, op.weights, &channels);
-        let (input_shape, output_shape) = (block.input_shape, block.output_shape);
-        if !I::conv_2d(&Sliding { layer, input_shape, window: &block.window, output_shape }, block.output) {
-            blocks = left;
-            break;
+    if I::LAYERS {
+        loop {
+            let left = blocks;
+            let Some(block) = blocks.next(arena) else { return };
+            let layer = super::layer(model, block.input, op.input.zero_point, op.weights, &channels);
+            let (input_shape, output_shape) = (block.input_shape, block.output_shape);
+            if !I::conv_2d(&Sliding { layer, input_shape, window: &block.window, output_shape }, block.output) {
+                blocks = left;
+                break;
+            }
         }
     }
     let kernel = if I::WORDS { words::conv2d::<I> } else { columns::conv2d::<I> };
-    kernel(blocks, arena, model.constant_i8(op.weights), &channels);
+    kernel(blocks.by(if I::WORDS { 5 } else { 4 }), arena, model.constant_i8(op.weights), &channels);
 }
 
 /// With weights in pairs of rows.

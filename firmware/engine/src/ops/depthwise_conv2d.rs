@@ -11,14 +11,17 @@ use crate::kernels::{Channels, depthwise, taps};
 pub(super) fn run_taps<I: Isa>(model: &Model<'_>, op: &DepthwiseConv2d, arena: &mut [i8]) {
     let channels = super::channels::<i8>(model, &op.requantization, &op.output);
     let mut blocks = Blocks::new(&op.window, &op.input, &op.output);
-    loop {
-        let left = blocks;
-        let Some(block) = blocks.next(arena) else { return };
-        let layer = super::layer(model, block.input, op.input.zero_point, op.weights, &channels);
-        let (input_shape, output_shape) = (block.input_shape, block.output_shape);
-        if !I::depthwise_conv_2d(&Sliding { layer, input_shape, window: &block.window, output_shape }, block.output) {
-            blocks = left;
-            break;
+    if I::LAYERS {
+        loop {
+            let left = blocks;
+            let Some(block) = blocks.next(arena) else { return };
+            let layer = super::layer(model, block.input, op.input.zero_point, op.weights, &channels);
+            let (input_shape, output_shape) = (block.input_shape, block.output_shape);
+            if !I::depthwise_conv_2d(&Sliding { layer, input_shape, window: &block.window, output_shape }, block.output)
+            {
+                blocks = left;
+                break;
+            }
         }
     }
     if !taps::depthwise_conv2d::<I>(blocks, arena, model.constant_i8(op.weights), &channels) {
