@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use neji_app::Monitor;
-use neji_engine::Portable;
+use neji_engine::Host;
 use neji_format::{AlignedBytes, Element};
 use neji_machine::{Board, Options};
 
@@ -95,7 +95,7 @@ impl Case {
     pub fn fits(&self, board: &Board) -> bool {
         let Ok(blob) = self.packed(board) else { return false };
         // Beside the monitor's memory there is the stack.
-        let memory = accepted(&blob).map_or(usize::MAX, |model| Monitor::<Portable>::memory_bytes(&model));
+        let memory = accepted(&blob).map_or(usize::MAX, |model| Monitor::<Host>::memory_bytes(&model));
         (self.element == Element::I8 || board.settings.int16)
             && memory as u64 <= board.settings.memory_bytes
             && blob.as_slice().len() as u64 <= board.settings.model_bytes

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use neji_app::Monitor;
-use neji_engine::{Portable, features};
+use neji_engine::{Host, features};
 use neji_format::{
     Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Element, FrontEnd, LogMelFrontEnd,
     MaskThreshold, Model, Operator, Packing, Photometric, Requantization, Shape,
@@ -189,7 +189,7 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
         constant_bytes: model.header().constants_bytes,
         arena_bytes: model.arena_bytes(),
         arena_lower_bound: lower_bound(model),
-        memory_bytes: Monitor::<Portable>::memory_bytes(model),
+        memory_bytes: Monitor::<Host>::memory_bytes(model),
         streaming,
         arena: blocks(model),
         front_end: front_end(&plan.front_end),

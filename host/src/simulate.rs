@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use neji_app::{Monitor, Outcome, Report, SensorFault, Verdict};
-use neji_engine::Portable;
+use neji_engine::Host;
 use neji_format::{AlignedBytes, Blob, Detector, FrontEnd, Model, PixelFormat, Plan};
 use neji_machine::{Board, Options, Run};
 
@@ -228,10 +228,10 @@ pub fn on_host(
     model: Model<'_>,
     frames: &[Frame],
     alone: bool,
-    mut look: impl FnMut(usize, Verdict, &Monitor<'_, Portable>) -> anyhow::Result<()>,
+    mut look: impl FnMut(usize, Verdict, &Monitor<'_, Host>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let mut memory = vec![0; Monitor::<Portable>::memory_bytes(&model)];
-    let mut monitor = Monitor::<Portable>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    let mut memory = vec![0; Monitor::<Host>::memory_bytes(&model)];
+    let mut monitor = Monitor::<Host>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let sound = matches!(model.plan().front_end, FrontEnd::LogMel(_));
     for (index, frame) in frames.iter().enumerate() {
         if alone {

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 use ndarray::{ArrayD, IxDyn};
 use ndarray_npy::{ReadNpyExt, WriteNpyExt};
-use neji_engine::{Engine, Portable};
+use neji_engine::{Engine, Host};
 use neji_format::{Element, Model, Shape};
 use rayon::prelude::*;
 
@@ -81,7 +81,7 @@ pub fn run(model: Model<'_>, inputs: &[Vec<i8>]) -> Vec<Vec<i8>> {
     if model.plan().streaming.is_some() {
         return run_in_turn(model, inputs);
     }
-    let engine = Engine::<Portable>::new(model);
+    let engine = Engine::<Host>::new(model);
     let one = |arena: &mut ArenaBuffer, input: &Vec<i8>| {
         let arena = arena.bytes();
         engine.input_mut(arena).copy_from_slice(input);
@@ -96,7 +96,7 @@ fn run_in_turn(model: Model<'_>, inputs: &[Vec<i8>]) -> Vec<Vec<i8>> {
     let mut buffer = ArenaBuffer::new(&model);
     let arena = buffer.bytes();
     let hop = |(run, input): (u32, &Vec<i8>)| {
-        let engine = Engine::<Portable>::new(model.phase(run));
+        let engine = Engine::<Host>::new(model.phase(run));
         engine.input_mut(arena).copy_from_slice(input);
         engine.run(arena).expect("the arena is as long as the model asks");
         engine.output(arena).to_vec()

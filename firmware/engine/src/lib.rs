@@ -27,6 +27,8 @@ pub mod requantize;
 
 pub use engine::Engine;
 pub use error::RunError;
+#[cfg(not(target_arch = "arm"))]
+pub use isa::Host;
 #[cfg(target_arch = "arm")]
 pub use isa::{ArmDsp, ArmMve, ArmV7m};
 pub use isa::{Int8Only, Isa, Portable};

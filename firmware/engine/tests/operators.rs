@@ -1,6 +1,6 @@
 //! Every operator on random shapes against the naive oracle, through a whole blob: encoded, parsed, run.
 
-use neji_engine::{Engine, Int8Only, Isa, Portable, RunError};
+use neji_engine::{Engine, Host, Int8Only, Isa, Portable, RunError};
 use neji_format::{AlignedBytes, Model};
 use neji_oracle::{Case, kinds};
 use proptest::prop_assert_eq;
@@ -41,6 +41,7 @@ fn every_operator_gives_what_its_oracle_gives() {
         let config = Config { cases, failure_persistence: None, ..Config::default() };
         let compare = |case: Case| {
             prop_assert_eq!(run::<Portable>(&case), &case.expected[..], "{:?}", case.operators);
+            prop_assert_eq!(run::<Host>(&case), &case.expected[..], "host: {:?}", case.operators);
             prop_assert_eq!(run::<Words>(&case), &case.expected[..], "words: {:?}", case.operators);
             Ok(())
         };

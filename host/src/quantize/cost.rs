@@ -1,7 +1,7 @@
 //! What quantization cost: the float graph's values against the int8 engine's, tensor by tensor.
 
 use anyhow::{Context, Result, ensure};
-use neji_engine::{Engine, Portable};
+use neji_engine::{Engine, Host};
 use neji_format::Model;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -40,7 +40,7 @@ type Energies = Vec<(f64, f64)>;
 /// No inputs, or the blob is not the graph's.
 pub fn costs(graph: &Graph, lowered: &Lowered, separate: Model<'_>, inputs: &[Vec<f32>]) -> Result<Vec<LayerCost>> {
     ensure!(!inputs.is_empty(), "no images to compare float and int8 on");
-    let engine = Engine::<Portable>::new(separate);
+    let engine = Engine::<Host>::new(separate);
     let (element, input) = (separate.plan().element, separate.plan().input);
     let scheme = Scheme { scale: input.scale, zero_point: input.zero_point };
     let outputs: Vec<_> = separate.operators().map(|operator| *operator.output()).collect();

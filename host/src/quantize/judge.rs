@@ -2,7 +2,7 @@
 
 use anyhow::{Result, ensure};
 use neji_app::score;
-use neji_engine::{Engine, Portable};
+use neji_engine::{Engine, Host};
 use neji_format::{Decision, Detector, Element, Model};
 use rayon::prelude::*;
 
@@ -24,7 +24,7 @@ pub fn residual_weights(model: &Model<'_>, normal: &[Vec<i8>]) -> Result<Vec<u16
     let plan = model.plan();
     let Detector::Reconstruction(params) = plan.detector else { anyhow::bail!("the model reconstructs nothing") };
     ensure!(!normal.is_empty(), "no normal samples to weigh residuals on");
-    let engine = Engine::<Portable>::new(*model);
+    let engine = Engine::<Host>::new(*model);
     let squares = |image: &Vec<i8>| -> Vec<u64> {
         let mut arena = ArenaBuffer::new(model);
         let arena = arena.bytes();

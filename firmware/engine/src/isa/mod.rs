@@ -10,6 +10,8 @@ mod arm_dsp;
 mod arm_mve;
 #[cfg(target_arch = "arm")]
 mod armv7m;
+#[cfg(not(target_arch = "arm"))]
+mod host;
 #[cfg(target_arch = "arm")]
 mod pairs;
 mod portable;
@@ -21,6 +23,8 @@ pub use arm_dsp::ArmDsp;
 pub use arm_mve::ArmMve;
 #[cfg(target_arch = "arm")]
 pub use armv7m::ArmV7m;
+#[cfg(not(target_arch = "arm"))]
+pub use host::Host;
 pub use portable::Portable;
 pub(crate) use scratch::Scratch;
 
@@ -41,7 +45,6 @@ impl Quad {
 
 /// A layer of int8, its output apart.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(target_arch = "arm"), expect(dead_code, reason = "what takes whole layers is for Arm"))]
 pub struct Layer<'a> {
     pub(crate) input: &'a [i8],
     pub(crate) zero_point: i8,
@@ -51,7 +54,6 @@ pub struct Layer<'a> {
 
 /// A layer whose window slides over the input.
 #[derive(Debug, Clone, Copy)]
-#[cfg_attr(not(target_arch = "arm"), expect(dead_code, reason = "what takes whole layers is for Arm"))]
 pub struct Sliding<'a> {
     pub(crate) layer: Layer<'a>,
     pub(crate) input_shape: Shape,
