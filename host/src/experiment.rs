@@ -335,7 +335,8 @@ pub struct QuantizeSettings {
     pub calibration: CalibrationName,
     /// What activations are.
     pub activations: ActivationsName,
-    /// Most bytes of the arena: where the model needs more, its first layers are computed in bands of rows.
+    /// Most bytes of the arena: where the model needs more, outputs lie closer to their inputs, and its first
+    /// layers are computed in bands of rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ram_budget: Option<usize>,
 }

@@ -11,7 +11,7 @@ use neji_format::{
 };
 use serde::Serialize;
 
-use crate::report::arena::{Block, blocks, lower_bound};
+use crate::report::arena::{Block, blocks, lower_bound, shared};
 use crate::run::hex;
 
 /// An operator.
@@ -27,6 +27,8 @@ pub struct OperatorRow {
     pub constant_bytes: u64,
     /// How weights lie.
     pub packing: &'static str,
+    /// Bytes of the output that lie over inputs.
+    pub over_bytes: u32,
 }
 
 /// How a blob streams.
@@ -171,6 +173,11 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
                 Packing::Rows => "rows",
                 Packing::Pairs => "pairs",
             },
+            over_bytes: operator
+                .inputs()
+                .map(|input| shared(plan.element, input, operator.output()))
+                .max()
+                .unwrap_or(0),
         })
         .collect();
     let decision = plan.decision;
@@ -292,19 +299,25 @@ fn detector(detector: &Detector) -> String {
 /// The figures for a terminal.
 pub fn text(found: &Inspection) -> String {
     let mut out = format!("{} (written by neji {}, checksum {})\n\n", found.name, found.neji_version, found.crc32);
-    let _ = writeln!(out, "  #  {:<16} {:>14} {:>12} {:>12}", "operator", "output", "MACs", "constants");
+    let _ = writeln!(
+        out,
+        "  #  {:<16} {:>14} {:>10} {:>12} {:>12}",
+        "operator", "output", "over input", "MACs", "constants"
+    );
     for (index, row) in found.operators.iter().enumerate() {
         let _ = writeln!(
             out,
-            "{index:>3}  {:<16} {:>14} {:>12} {:>12}{}",
+            "{index:>3}  {:<16} {:>14} {:>10} {:>12} {:>12}{}",
             row.operator,
             row.output,
+            row.over_bytes,
             row.macs,
             row.constant_bytes,
             if row.packing == "rows" { "" } else { "  pairs" }
         );
     }
-    let _ = writeln!(out, "     {:<16} {:>14} {:>12} {:>12}\n", "in all", "", found.macs, found.constant_bytes);
+    let _ =
+        writeln!(out, "     {:<16} {:>14} {:>10} {:>12} {:>12}\n", "in all", "", "", found.macs, found.constant_bytes);
     out.push_str(&arena_text(found));
     let auroc = |value: Option<f32>| value.map_or("not measured".to_owned(), |value| format!("{value:.4}"));
     let streaming = found.streaming.map_or("all of it for each run".to_owned(), |streaming| {

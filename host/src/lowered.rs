@@ -94,7 +94,7 @@ impl Lowered {
         let index = |tensor: &Tensor| tensor.offset as usize;
         let in_place = operator.in_place();
         let inputs = operator.inputs().map(index).collect();
-        let tensors = Use { inputs, output: index(operator.output()), in_place };
+        let tensors = Use { inputs, output: index(operator.output()), in_place, over: None };
         self.steps.push(Step { operator, tensors, name: name.to_owned() });
     }
 

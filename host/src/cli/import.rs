@@ -52,8 +52,8 @@ pub struct Args {
     #[arg(long, value_name = "HOP", num_args = 0..=1, default_missing_value = "1", require_equals = true,
         value_parser = clap::value_parser!(u32).range(1..))]
     pub streaming: Option<u32>,
-    /// Most bytes of the arena: where the model needs more, its first layers are computed in bands of rows, which gives the
-    /// same bytes and takes more multiplications.
+    /// Most bytes of the arena: where the model needs more, outputs lie closer to their inputs, and where that is not enough, its
+    /// first layers are computed in bands of rows; that gives the same bytes and takes more instructions.
     #[arg(long, value_name = "BYTES", conflicts_with = "streaming")]
     pub ram_budget: Option<usize>,
     /// Names of a classifier's classes, the normal one first.

@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::lifetime::Lifetime;
+use super::over::Over;
 
 /// Alignment of tensors in bytes.
 pub const ALIGNMENT: usize = 4;
@@ -22,11 +23,35 @@ pub struct Layout {
     pub bytes: usize,
 }
 
-/// The most bytes alive at one time: no layout needs less. A tensor computed in place counts once.
+/// The most bytes alive at one time: no layout needs less. A tensor computed in place counts once, what may lie over another
+/// only as far as it can't.
 pub fn lower_bound(lifetimes: &[Lifetime]) -> usize {
     let groups = groups(lifetimes);
     let end = lifetimes.iter().map(|l| l.last).max().unwrap_or(0);
-    (0..=end).map(|t| groups.iter().filter(|g| g.first <= t && t <= g.last).map(|g| g.bytes).sum()).max().unwrap_or(0)
+    (0..=end).map(|time| needed(&groups, time)).max().unwrap_or(0)
+}
+
+/// The bytes alive at a time, as in [`lower_bound`].
+pub fn needed_at(lifetimes: &[Lifetime], time: usize) -> usize {
+    needed(&groups(lifetimes), time)
+}
+
+fn needed(groups: &[Group], time: usize) -> usize {
+    let alive = groups.iter().filter(|g| g.first <= time && time <= g.last);
+    alive
+        .map(|group| {
+            let saved = match &group.over {
+                Some(over) if group.first == time => {
+                    let input = groups[over.input].bytes;
+                    let below = group.bytes.max(over.below + input);
+                    let above = input.max(over.above + group.bytes);
+                    (input + group.bytes).saturating_sub(below.min(above))
+                }
+                _ => 0,
+            };
+            group.bytes - saved
+        })
+        .sum()
 }
 
 /// A run of tensors in the same memory.
@@ -35,6 +60,14 @@ struct Group {
     bytes: usize,
     first: usize,
     last: usize,
+    over: Option<GroupOver>,
+}
+
+/// What a group may lie over when it begins, and how far apart they are then.
+struct GroupOver {
+    input: usize,
+    below: usize,
+    above: usize,
 }
 
 fn groups(lifetimes: &[Lifetime]) -> Vec<Group> {
@@ -52,7 +85,12 @@ fn groups(lifetimes: &[Lifetime]) -> Vec<Group> {
         } else {
             group_of[tensor] = groups.len();
             let bytes = l.bytes.next_multiple_of(ALIGNMENT);
-            groups.push(Group { members: vec![tensor], bytes, first: l.first, last: l.last });
+            let over = l.over.map(|(input, Over { below, above })| GroupOver {
+                input: group_of[input],
+                below: below.next_multiple_of(ALIGNMENT).min(bytes),
+                above: above.next_multiple_of(ALIGNMENT).min(groups[group_of[input]].bytes),
+            });
+            groups.push(Group { members: vec![tensor], bytes, first: l.first, last: l.last, over });
         }
     }
     groups
@@ -61,8 +99,13 @@ fn groups(lifetimes: &[Lifetime]) -> Vec<Group> {
 /// Places the tensors: in several orders, and where none of them needs as little as the lower bound, in orders that a
 /// search finds from the best of them. The same tensors always get the same offsets.
 pub fn lay_out(lifetimes: &[Lifetime]) -> Layout {
+    lay_out_within(lifetimes, 0)
+}
+
+/// [`lay_out`] that searches no more when the arena has at most `enough` bytes.
+pub fn lay_out_within(lifetimes: &[Lifetime], enough: usize) -> Layout {
     let groups = groups(lifetimes);
-    let bound = lower_bound(lifetimes);
+    let bound = lower_bound(lifetimes).max(enough);
     let place = |order: &[usize]| [Gap::Tightest, Gap::Lowest].map(|gap| place(&groups, order, gap));
 
     let sorted = |key: &dyn Fn(&Group) -> (std::cmp::Reverse<usize>, usize)| {
@@ -140,30 +183,41 @@ struct Placement {
     bytes: usize,
 }
 
+/// From the offset of one group to that of another that is alive at the same time and begins behind it, at least.
+fn apart(groups: &[Group], lower: usize, upper: usize) -> usize {
+    match (&groups[lower].over, &groups[upper].over) {
+        (Some(over), _) if over.input == upper => over.below,
+        (_, Some(over)) if over.input == lower => over.above,
+        _ => groups[lower].bytes,
+    }
+}
+
 /// Places the groups one after the other, in `order`.
 fn place(groups: &[Group], order: &[usize], gap: Gap) -> Placement {
     let mut placement = Placement { offsets: vec![0; groups.len()], bytes: 0 };
-    // The groups that were placed, by offset.
-    let mut placed: Vec<(usize, usize)> = Vec::with_capacity(groups.len());
-    for &index in order {
+    for (count, &index) in order.iter().enumerate() {
         let group = &groups[index];
+        // Where it can't begin, because of those that were placed.
+        let mut taken: Vec<(usize, usize)> = order[..count]
+            .iter()
+            .filter(|&&other| groups[other].first <= group.last && group.first <= groups[other].last)
+            .map(|&other| {
+                let at = placement.offsets[other];
+                ((at + 1).saturating_sub(apart(groups, index, other)), at + apart(groups, other, index))
+            })
+            .collect();
+        taken.sort_unstable();
         let (mut end, mut best) = (0, None::<(usize, usize)>);
-        for &(from, other) in &placed {
-            let other = &groups[other];
-            if other.first > group.last || group.first > other.last {
-                continue;
-            }
-            if from >= end + group.bytes && best.is_none_or(|(gap, _)| from - end < gap) {
+        for (from, to) in taken {
+            if from > end && best.is_none_or(|(gap, _)| from - end < gap) {
                 best = Some((from - end, end));
                 if matches!(gap, Gap::Lowest) {
                     break;
                 }
             }
-            end = end.max(from + other.bytes);
+            end = end.max(to);
         }
         let offset = best.map_or(end, |(_, offset)| offset);
-        let at = placed.partition_point(|&(other, _)| other <= offset);
-        placed.insert(at, (offset, index));
         placement.offsets[index] = offset;
         placement.bytes = placement.bytes.max(offset + group.bytes);
     }
@@ -177,7 +231,8 @@ mod tests {
 
     #[test]
     fn a_chain_needs_its_two_largest_neighbours() {
-        let uses: Vec<Use> = (0..3).map(|t| Use { inputs: vec![t], output: t + 1, in_place: false }).collect();
+        let uses: Vec<Use> =
+            (0..3).map(|t| Use { inputs: vec![t], output: t + 1, in_place: false, over: None }).collect();
         let alive = lifetimes(&[16, 64, 32, 8], &uses, 0, 3, false);
         let layout = lay_out(&alive);
         assert_eq!((layout.bytes, lower_bound(&alive)), (96, 96));
@@ -187,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_elementwise_operator_needs_no_memory() {
-        let uses = [Use { inputs: vec![0], output: 1, in_place: true }];
+        let uses = [Use { inputs: vec![0], output: 1, in_place: true, over: None }];
         assert_eq!(lay_out(&lifetimes(&[64, 64], &uses, 0, 1, false)).bytes, 64);
         assert_eq!(lay_out(&lifetimes(&[64, 64], &uses, 0, 1, true)).bytes, 128);
     }
@@ -198,7 +253,7 @@ mod tests {
         // the strided layer lies between what the layers before and after it leave free.
         let sizes: Vec<usize> = [12, 8, 8, 16, 4, 8, 8, 8, 2, 4, 4, 4, 1].iter().map(|size| size * 2304).collect();
         let uses: Vec<Use> =
-            (0..sizes.len() - 1).map(|t| Use { inputs: vec![t], output: t + 1, in_place: false }).collect();
+            (0..sizes.len() - 1).map(|t| Use { inputs: vec![t], output: t + 1, in_place: false, over: None }).collect();
         let alive = lifetimes(&sizes, &uses, 0, sizes.len() - 1, false);
         let layout = lay_out(&alive);
         assert_eq!((layout.bytes, lower_bound(&alive)), (55_296, 55_296));
@@ -216,6 +271,7 @@ mod tests {
                     inputs: (0..random.random_range(1..3_usize)).map(|_| random.random_range(0..output)).collect(),
                     output,
                     in_place: random.random(),
+                    over: None,
                 })
                 .collect();
             let alive = lifetimes(&sizes, &uses, 0, count - 1, random.random());

@@ -11,7 +11,8 @@ use std::ops::Range;
 use anyhow::{Result, bail, ensure};
 use neji_format::{Operator, Shape, Window};
 
-use super::{lay_out, lower_bound};
+use super::over::closest;
+use super::{Effort, lay_out, lower_bound, over};
 use crate::inspect::macs;
 use crate::lowered::{Lowered, Part, Step};
 use crate::quantize::assemble::lifetimes;
@@ -19,17 +20,22 @@ use crate::quantize::assemble::lifetimes;
 /// Most operators of a model in bands: each takes flash, and time when the model is checked.
 const OPERATORS_MAX: usize = 400;
 
-/// The model as it is where its arena has at most `budget` bytes, or else with its first layers in bands of rows so that it
-/// has: of all numbers of layers and heights of bands what takes the fewest multiplications.
+/// The model with its outputs over its inputs where that makes the arena smaller and takes hardly more instructions; with a
+/// budget only as far as the arena has to have at most `budget` bytes, then whatever that takes, then with its first layers in
+/// bands of rows: of all numbers of layers and heights of bands what takes the fewest multiplications.
 ///
 /// # Errors
 /// No bands are small enough: names the smallest arena that was found.
 pub fn within(lowered: Lowered, budget: Option<usize>, keep_input: bool) -> Result<Lowered> {
-    let Some(budget) = budget else { return Ok(lowered) };
+    let Some(budget) = budget else { return Ok(over(lowered, keep_input, Effort::Little, 0)) };
     let arena = |lowered: &Lowered| lay_out(&lifetimes(lowered, keep_input)).bytes;
-    let whole = arena(&lowered);
-    if whole <= budget {
-        return Ok(lowered);
+    let mut whole = usize::MAX;
+    for effort in [Effort::Little, Effort::Any] {
+        let found = over(lowered.clone(), keep_input, effort, budget);
+        whole = arena(&found);
+        if whole <= budget {
+            return Ok(found);
+        }
     }
     let mut candidates = Vec::new();
     for steps in 1..lowered.steps.len() {
@@ -44,12 +50,13 @@ pub fn within(lowered: Lowered, budget: Option<usize>, keep_input: bool) -> Resu
                 continue;
             }
             let Some(banded) = banded(&lowered, steps, height) else { continue };
+            let banded = closest(banded);
             let cost: u64 = banded.steps.iter().map(|step| macs(&step.operator)).sum();
             candidates.push((cost, lower_bound(&lifetimes(&banded, keep_input)), steps, height));
         }
     }
     candidates.sort_unstable();
-    let chosen = |steps, height| banded(&lowered, steps, height).expect("a candidate");
+    let chosen = |steps, height| closest(banded(&lowered, steps, height).expect("a candidate"));
     for &(_, bound, steps, height) in &candidates {
         if bound > budget {
             continue;
@@ -57,7 +64,7 @@ pub fn within(lowered: Lowered, budget: Option<usize>, keep_input: bool) -> Resu
         let mut banded = chosen(steps, height);
         if arena(&banded) <= budget {
             banded.constants = lowered.constants;
-            return Ok(banded);
+            return Ok(over(banded, keep_input, Effort::Any, budget));
         }
     }
     candidates.sort_unstable_by_key(|&(_, bound, ..)| bound);
@@ -172,7 +179,7 @@ fn banded(lowered: &Lowered, steps: usize, height: u32) -> Option<Lowered> {
                     out.tensors.get(tensor.offset as usize).is_some_and(|whole| whole.shape == tensor.shape)
                 });
             let output = uses.pop()?;
-            let tensors = super::Use { inputs: uses, output, in_place };
+            let tensors = super::Use { inputs: uses, output, in_place, over: None };
             out.steps.push(Step { operator, tensors, name: step.name.clone() });
         }
     }
@@ -188,7 +195,7 @@ fn banded(lowered: &Lowered, steps: usize, height: u32) -> Option<Lowered> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use neji_format::{
         AlignedBytes, Conv2d, Decision, DepthwiseConv2d, LutFunction, Metrics, Model, Multiplier, Packing, Pool2d,
         PoolKind, Provenance, Requantization, push_constant,
@@ -217,7 +224,7 @@ mod tests {
     }
 
     /// A network of convolutions, depthwise convolutions, pools, tables and sums, padded or not, strided or not.
-    fn network(random: &mut ChaCha8Rng) -> Lowered {
+    pub(in crate::plan) fn network(random: &mut ChaCha8Rng) -> Lowered {
         let mut lowered = Lowered::default();
         let size = |random: &mut ChaCha8Rng| random.random_range(12..24_u32);
         let shape = Shape::new(size(random), size(random), random.random_range(1..4));
@@ -281,6 +288,10 @@ mod tests {
     }
 
     fn blob(lowered: &Lowered) -> AlignedBytes {
+        blob_in(lowered, Memory::Planned)
+    }
+
+    pub(in crate::plan) fn blob_in(lowered: &Lowered, memory: Memory) -> AlignedBytes {
         let metrics = Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN };
         let edges = Edges {
             front_end: crate::frontend::Fitted::Raw,
@@ -298,10 +309,10 @@ mod tests {
                 metrics,
             },
         };
-        assemble(lowered, Memory::Planned, &edges).expect("a model")
+        assemble(lowered, memory, &edges).expect("a model")
     }
 
-    fn run(bytes: &AlignedBytes, input: &[i8]) -> Vec<Vec<i8>> {
+    pub(in crate::plan) fn run(bytes: &AlignedBytes, input: &[i8]) -> Vec<Vec<i8>> {
         let model: Model<'_> = accepted(bytes).expect("a model");
         tensor_file::run(model, &[input.to_vec()])
     }
@@ -334,13 +345,16 @@ mod tests {
         for _ in 0..20 {
             let lowered = network(&mut random);
             let whole = arena(&lowered);
-            assert_eq!(within(lowered.clone(), Some(whole), false).expect("no bands").steps, lowered.steps);
-            match within(lowered.clone(), Some(whole - 1), false) {
+            assert_eq!(within(lowered.clone(), Some(whole), false).expect("nothing over another").steps, lowered.steps);
+            let close = arena(&closest(lowered.clone()));
+            let found = within(lowered.clone(), Some(close), false).expect("nothing in bands");
+            assert!(arena(&found) <= close && found.steps.len() == lowered.steps.len());
+            match within(lowered.clone(), Some(close - 1), false) {
                 Ok(found) => {
-                    assert!(arena(&found) < whole && found.steps.len() > lowered.steps.len());
+                    assert!(arena(&found) < close && found.steps.len() > lowered.steps.len());
                     banded += 1;
                 }
-                Err(error) => assert!(error.to_string().contains(&whole.to_string()), "{error}"),
+                Err(error) => assert!(error.to_string().contains(&close.to_string()), "{error}"),
             }
             let error = within(lowered, Some(1), false).expect_err("an arena of a byte").to_string();
             assert!(error.contains("more than 1"), "{error}");

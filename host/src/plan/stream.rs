@@ -269,6 +269,7 @@ pub fn stream(lowered: &Lowered, hop: u32) -> Result<Streamed> {
             first: end,
             last: 0,
             shares: None,
+            over: None,
         })
         .collect();
     for (time, step) in lowered.steps.iter().enumerate().map(|(index, step)| (index + 1, step)) {
@@ -279,9 +280,9 @@ pub fn stream(lowered: &Lowered, hop: u32) -> Result<Streamed> {
     }
     let output = lowered.output;
     alive[output].last = end;
-    alive.push(Lifetime { bytes: element.bytes_of(&new_rows), first: 0, last: 0, shares: None });
+    alive.push(Lifetime { bytes: element.bytes_of(&new_rows), first: 0, last: 0, shares: None, over: None });
     let copied = if is_state[output] { bytes(output) } else { 0 };
-    alive.push(Lifetime { bytes: copied, first: end, last: end, shares: None });
+    alive.push(Lifetime { bytes: copied, first: end, last: end, shares: None, over: None });
     let layout = lay_out(&alive);
     let run: Vec<usize> = layout.offsets.iter().map(|offset| state_bytes + offset).collect();
     let new_rows = Tensor { offset: run[lowered.tensors.len()] as u32, ..new_rows };

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 
-use neji_format::{Detector, Element, Model, Tensor};
+use neji_format::{Detector, Element, Model, Operator, Tensor};
 use serde::Serialize;
 
 use super::html::escape;
+use crate::plan::Over;
 
 /// An activation's place in the arena and its time, in operators.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -64,7 +65,8 @@ fn read(blocks: &mut [Block], element: Element, tensor: &Tensor, time: usize) {
     }
 }
 
-/// The most bytes alive at one time, those of an operator in place once: what no arena for these operators goes below.
+/// The most bytes alive at one time, those of an operator in place once, and of an output that may lie over its input what
+/// it needs beside it: what no arena for these operators goes below.
 pub fn lower_bound(model: &Model<'_>) -> usize {
     let blocks = blocks(model);
     let alive = |time: usize| {
@@ -78,7 +80,31 @@ pub fn lower_bound(model: &Model<'_>) -> usize {
         }
         bytes as usize
     };
-    (0..=blocks.len()).map(alive).max().unwrap_or(0).next_multiple_of(crate::plan::arena::ALIGNMENT)
+    let most = |time: usize| {
+        let operator = time.checked_sub(1).and_then(|index| model.operators().nth(index));
+        alive(time) - operator.map_or(0, |operator| spared(model, &blocks, &operator, time))
+    };
+    (0..=blocks.len()).map(most).max().unwrap_or(0).next_multiple_of(crate::plan::arena::ALIGNMENT)
+}
+
+/// Bytes that an operator's output could lie over of the input, beside those that it does.
+fn spared(model: &Model<'_>, blocks: &[Block], operator: &Operator, time: usize) -> usize {
+    let element = model.plan().element;
+    let (Some(rows), Some(input)) = (operator.rows(element), operator.inputs().next()) else { return 0 };
+    let Some(Over { below, above }) = Over::of(&rows, 1) else { return 0 };
+    let [from, to] = [input, operator.output()].map(|tensor| element.bytes_of(tensor));
+    let last = blocks.iter().rev().find(|block| block.first < time && block.offset == input.offset);
+    if last.is_none_or(|block| block.last > time || block.bytes as usize != from) {
+        return 0;
+    }
+    let least = to.max(below + from).min(from.max(above + to));
+    (from + to - shared(element, input, operator.output()) as usize).saturating_sub(least)
+}
+
+/// Bytes that two tensors have in common.
+pub fn shared(element: Element, a: &Tensor, b: &Tensor) -> u32 {
+    let end = |tensor: &Tensor| tensor.offset + element.bytes_of(tensor) as u32;
+    end(a).min(end(b)).saturating_sub(a.offset.max(b.offset))
 }
 
 /// The map as inline SVG: time to the right, addresses upward, one rectangle an activation.
@@ -109,7 +135,7 @@ pub fn map(model: &Model<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use neji_format::{AlignedBytes, Blob, Decision, FrontEnd, Metrics, Operator, Plan, Provenance, Reshape, Shape};
+    use neji_format::{AlignedBytes, Blob, Decision, FrontEnd, Metrics, Plan, Provenance, Reshape, Shape};
 
     use super::*;
 
