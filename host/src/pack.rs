@@ -285,7 +285,8 @@ mod tests {
         let mut constants = Vec::new();
         let mut layer = |rows: usize, depth: usize, dead: Option<usize>| {
             let small = |row| if Some(row) == dead { 0 } else { 1 };
-            let weights: Vec<u8> = (0..rows * depth).map(|i| (i * 37 % 255) as u8 * small(i / depth)).collect();
+            let weights: Vec<u8> =
+                (0..rows * depth).map(|i| ((i * 37 % 255) as i32 - 127) as u8 * small(i / depth)).collect();
             let words = |value: &dyn Fn(usize) -> i32| (0..rows).flat_map(|row| value(row).to_le_bytes()).collect();
             let bias: Vec<u8> = words(&|row| if Some(row) == dead { 1 << 30 } else { 100 * row as i32 });
             let multiplier: Vec<u8> = words(&|row| (1 << 30) + row as i32);
