@@ -19,6 +19,8 @@ fn first<E>(tensor: &Tensor) -> usize {
 }
 
 /// Cuts `arena` at `output`. The slice is empty where the tensor lies outside, which the parser excludes.
+// Once in an image, as the input: every operator has them.
+#[inline(never)]
 pub(crate) fn split<'m, E>(arena: &'m mut [E], output: &Tensor) -> Split<'m, E> {
     let start = first::<E>(output);
     let Some((before, rest)) = arena.split_at_mut_checked(start) else {
@@ -32,6 +34,7 @@ pub(crate) fn split<'m, E>(arena: &'m mut [E], output: &Tensor) -> Split<'m, E> 
 
 impl<'m, E> Split<'m, E> {
     /// A tensor beside the output; empty where it overlaps it or lies outside.
+    #[inline(never)]
     pub(crate) fn input(&self, tensor: &Tensor) -> &'m [E] {
         let len = tensor.shape.len();
         let offset = first::<E>(tensor);

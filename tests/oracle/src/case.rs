@@ -50,6 +50,15 @@ impl Constants {
             activation_max: finish.activation.1,
         }
     }
+
+    /// A layer's weights and requantization. Weights lie behind the others in some cases, where nothing follows them.
+    pub(crate) fn layer(&mut self, weights: &[i8], finish: &Finish) -> (Constant, Requantization) {
+        if weights.len() & 16 == 0 {
+            let requantization = self.requantization(finish);
+            return (self.i8(weights), requantization);
+        }
+        (self.i8(weights), self.requantization(finish))
+    }
 }
 
 /// The little-endian bytes of values.

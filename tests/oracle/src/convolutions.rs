@@ -145,11 +145,11 @@ fn case(element: Element, drawn: &Drawn, kind: Kind, packing: Packing, place: Pl
     let input = tensor(input_offset, input_shape, image.zero_point);
     let output = tensor(output_offset, output_shape, finish.zero_point);
     let mut constants = Constants::default();
-    let weights = match packing {
-        Packing::Rows => constants.i8(values),
-        Packing::Pairs => constants.i8(&paired(values, values.len() / size[2] as usize)),
+    let paired = match packing {
+        Packing::Rows => None,
+        Packing::Pairs => Some(paired(values, values.len() / size[2] as usize)),
     };
-    let requantization = constants.requantization(finish);
+    let (weights, requantization) = constants.layer(paired.as_deref().unwrap_or(values), finish);
     let operator = match kind {
         Kind::Full => Operator::Conv2d(Conv2d { input, output, window, weights, packing, requantization }),
         Kind::Depthwise | Kind::Square => {
@@ -209,11 +209,11 @@ fn fully_connected(element: Element, packing: Packing) -> impl Strategy<Value = 
             let to_shape = shape([1, 1, finish.channels.len() as i64]);
             let to = tensor(bytes_of(element, from.shape), to_shape, zero_points[1]);
             let mut constants = Constants::default();
-            let weights = match packing {
-                Packing::Rows => constants.i8(&weights),
-                Packing::Pairs => constants.i8(&paired(&weights, input.len())),
+            let values = match packing {
+                Packing::Rows => weights,
+                Packing::Pairs => paired(&weights, input.len()),
             };
-            let requantization = constants.requantization(&finish);
+            let (weights, requantization) = constants.layer(&values, &finish);
             let operator = FullyConnected { input: from, output: to, weights, packing, requantization };
             Case::new(element, vec![Operator::FullyConnected(operator)], constants, from, to, &input, &expected)
         },

@@ -8,6 +8,8 @@
 use core::arch::asm;
 
 use super::{Factor, Four, Isa, Pair, PairColumn, PairRows, Quad, Rows, Square, Triple, pairs, portable};
+use crate::kernels::columns::DEPTH;
+use crate::kernels::finish::rounded;
 
 /// Cores with `smlad` and its kin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +38,9 @@ impl Isa for ArmDsp {
     #[inline(always)]
     fn expand_pixels(input: &[i8], step: usize, input_offset: i32, columns: &mut [[Quad; 4]]) {
         let reach = step.saturating_mul(3).saturating_add(columns.len().saturating_mul(4));
-        if reach > input.len() || columns.is_empty() {
-            return portable::expand_pixels::<Self>(input, step, input_offset, columns);
+        if reach <= input.len() && !columns.is_empty() {
+            pixels_whole(input, step, halves(input_offset), columns);
         }
-        pixels_whole(input, step, halves(input_offset), columns);
     }
 
     #[inline(always)]
@@ -47,60 +48,31 @@ impl Isa for ArmDsp {
         let Some(more) = count.checked_sub(1) else { return };
         // Words make products of two.
         let reach = steps.map(|step| (step as u64).wrapping_mul(more as u64).wrapping_add(len as u64));
-        if len == 0 || reach[0] > source.len() as u64 || reach[1] > target.len() as u64 {
-            return portable::copy_runs(source, target, steps, len, count);
+        if len > 0 && reach[0] <= source.len() as u64 && reach[1] <= target.len() as u64 {
+            runs(source, target, steps, len, count);
         }
-        runs(source, target, steps, len, count);
     }
 
     #[inline(always)]
-    fn dot_columns(acc: [i32; 4], columns: &[[Quad; 4]], weights: &[i8]) -> [i32; 4] {
-        let whole = weights.len() / 4;
-        if whole >= columns.len() {
-            return columns_whole(acc, columns, weights);
-        }
-        let (weights, rest) = weights.split_at_checked(whole.wrapping_mul(4)).unwrap_or((&[], &[]));
-        let (columns, last) = columns.split_at_checked(whole).unwrap_or((&[], &[]));
-        let acc = columns_whole(acc, columns, weights);
-        columns_whole(acc, last.get(..1).unwrap_or(&[]), &portable::padded(rest))
+    fn add_rows(rows: &Rows<'_>, sums: &mut [[i32; 4]]) {
+        add_rows_apart::<Self>(rows, sums);
     }
 
     #[inline(always)]
     fn multiply_rows(rows: &Rows<'_>, output: &mut [i8], stride: usize) {
-        let count = rows.factors.len();
-        let read = rows.columns.len().saturating_mul(4);
-        // As many rows as end before the weights do, when whole words are read.
-        let mut whole = count;
-        if count.saturating_sub(1).saturating_mul(rows.stride).saturating_add(read) > rows.weights.len() {
-            whole = count.saturating_sub(1);
-            if count.saturating_sub(2).saturating_mul(rows.stride).saturating_add(read) > rows.weights.len() {
-                whole = 0;
-            }
-        }
-        if !output.is_empty() && stride.saturating_mul(3).saturating_add(count) > output.len() {
-            whole = 0;
-        }
-        let (factors, rest) = rows.factors.split_at_checked(whole).unwrap_or((&[], &[]));
-        if !factors.is_empty() && !rows.columns.is_empty() {
-            rows_of_columns(rows, factors, output, stride);
-        }
-        if !rest.is_empty() {
-            let weights = rows.weights.get(whole.saturating_mul(rows.stride)..).unwrap_or(&[]);
-            let rest = Rows { factors: rest, weights, ..*rows };
-            portable::multiply_rows::<Self>(&rest, output.get_mut(whole..).unwrap_or(&mut []), stride);
-        }
+        rows_apart::<Self>(rows, output, stride);
     }
 
     #[inline(always)]
     fn dot_rows(mut acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> [i32; 4] {
         let needed = stride.saturating_mul(3).saturating_add(column.len().saturating_mul(4));
-        if needed <= weights.len() {
+        if needed <= weights.len() && !column.is_empty() {
             return rows_whole(acc, column, weights, stride);
         }
         let mut start = 0_usize;
         for acc in &mut acc {
             let row = weights.get(start..).unwrap_or(&[]);
-            *acc = dot_row(*acc, column, row);
+            *acc = dot_row::<Self>(*acc, column, row);
             start = start.saturating_add(stride);
         }
         acc
@@ -150,17 +122,15 @@ impl Isa for ArmDsp {
         let reach =
             square.slot.saturating_mul(2).saturating_add(below.saturating_mul(square.down)).saturating_add(line);
         let last = right.saturating_mul(square.step).saturating_add(below.saturating_mul(square.row));
-        if reach > square.lines.len() || last >= output.len() || !matches!(STRIDE, 1 | 2) {
-            return portable::square::<STRIDE>(square, output);
+        if reach > square.lines.len() || last >= output.len() {
+            return;
         }
         if STRIDE == 1 { squares(square, output) } else { squares_by_two(square, output) }
     }
 
     #[inline(always)]
     fn four(four: &Four<'_>, output: &mut [i8]) {
-        let (Some(tap), Some(last)) = (four.taps.checked_sub(1), four.count.checked_sub(1)) else {
-            return portable::four(four, output);
-        };
+        let (Some(tap), Some(last)) = (four.taps.checked_sub(1), four.count.checked_sub(1)) else { return };
         // Words make products of two, and sums of two of them are below 2^64 where each keeps within a slice.
         let at = |step: usize, index: usize| (step as u64).wrapping_mul(index as u64);
         let fits = |start: u64, len: usize| start <= len as u64;
@@ -173,14 +143,16 @@ impl Isa for ArmDsp {
             && fits(inputs.wrapping_add(taps).wrapping_add(4), four.input.len())
             && fits(outputs, output.len().saturating_sub(4))
             && output.len() >= 4;
-        if there { line_of_four(four, tap.wrapping_mul(four.tap), output) } else { portable::four(four, output) }
+        if there {
+            line_of_four(four, tap.wrapping_mul(four.tap), output);
+        }
     }
 
     #[inline(always)]
     fn add_taps(sums: &mut [i32], line: &[Pair], stride: usize, taps: &[Pair]) {
         let reach = sums.len().saturating_mul(stride).saturating_add(taps.len().saturating_mul(2));
         if sums.is_empty() || reach > line.len().saturating_mul(2) {
-            return portable::add_taps(sums, line, stride, taps);
+            return;
         }
         match taps {
             [Pair([a, b]), Pair([c, 0])] if stride == 1 && sums.len().is_multiple_of(2) => {
@@ -193,7 +165,62 @@ impl Isa for ArmDsp {
     }
 }
 
-/// [`Isa::multiply_column`], once in an image. Generic, so that cores without these instructions need not assemble it.
+/// [`Isa::add_rows`]. Generic, as what follows, so that cores without these instructions need not assemble it.
+#[inline(never)]
+#[expect(clippy::extra_unused_type_parameters, reason = "assembled where it is used, since it is generic")]
+fn add_rows_apart<I: Isa>(rows: &Rows<'_>, sums: &mut [[i32; 4]]) {
+    let read = rows.columns.len().saturating_mul(4);
+    let mut last = None;
+    for (index, sums) in sums.iter_mut().enumerate() {
+        let row = rows.row(index);
+        let row = if read <= row.len() { row } else { in_words(row, &mut last) };
+        if read <= row.len() {
+            *sums = columns_whole(*sums, rows.columns, row);
+        }
+    }
+}
+
+/// [`Isa::multiply_rows`].
+#[inline(never)]
+#[expect(clippy::extra_unused_type_parameters, reason = "assembled where it is used, since it is generic")]
+fn rows_apart<I: Isa>(rows: &Rows<'_>, output: &mut [i8], stride: usize) {
+    let read = rows.columns.len().saturating_mul(4);
+    let (mut factors, mut output) = (rows.factors, output);
+    if read == 0 || stride.saturating_mul(3).saturating_add(factors.len()) > output.len() {
+        return;
+    }
+    let (mut weights, mut last) = (rows.weights, None);
+    while !factors.is_empty() {
+        // As many rows as end before the weights do, when whole words are read.
+        let ends = |before: usize| before.saturating_mul(rows.stride).saturating_add(read) <= weights.len();
+        let before = factors.len().saturating_sub(1);
+        let (from, count) = if ends(before) {
+            (weights, factors.len())
+        } else if before > 0 && ends(before.saturating_sub(1)) {
+            (weights, before)
+        } else {
+            (in_words(weights, &mut last), 1)
+        };
+        let (now, rest) = factors.split_at_checked(count).unwrap_or((factors, &[]));
+        if read > from.len() {
+            return;
+        }
+        rows_of_columns(rows, from, now, output, stride);
+        factors = rest;
+        weights = weights.get(count.saturating_mul(rows.stride)..).unwrap_or(&[]);
+        output = output.get_mut(count..).unwrap_or(&mut []);
+    }
+}
+
+/// The last weights, and zeros, so that they can be read by words.
+#[inline(never)]
+fn in_words<'l>(weights: &[i8], last: &'l mut Option<[i8; DEPTH]>) -> &'l [i8] {
+    let last = last.insert([0; DEPTH]);
+    last.iter_mut().zip(weights).for_each(|(last, &weight)| *last = weight);
+    last
+}
+
+/// [`Isa::multiply_column`].
 #[inline(never)]
 fn column_apart<I: Isa>(column: &[Quad], weights: &[i8], stride: usize, factors: &[Factor], output: &mut [i8]) {
     // As many rows by fours as end before the weights do, when whole words are read.
@@ -205,10 +232,11 @@ fn column_apart<I: Isa>(column: &[Quad], weights: &[i8], stride: usize, factors:
     if fours > 0 && !column.is_empty() {
         rows_of_column(column, weights, stride, factors, output, fours);
     }
-    if rows < factors.len() {
-        let weights = weights.get(rows.saturating_mul(stride)..).unwrap_or(&[]);
-        let (factors, output) = (factors.get(rows..).unwrap_or(&[]), output.get_mut(rows..).unwrap_or(&mut []));
-        portable::multiply_column::<I>(column, weights, stride, factors, output);
+    let mut weights = weights.get(rows.saturating_mul(stride)..).unwrap_or(&[]);
+    for (out, factor) in output.iter_mut().zip(factors).skip(rows) {
+        let sum = dot_row::<I>(factor.bias, column, weights);
+        *out = rounded(sum, factor.multiplier, factor.right.wrapping_neg(), factor.half).clamp(-128, 127) as i8;
+        weights = weights.get(stride..).unwrap_or(&[]);
     }
 }
 
@@ -786,7 +814,7 @@ struct Frame {
 /// Outputs of `factors`, of which there is one at least, as of `columns`. Each row must have four weights for each column,
 /// and `output` room for four pixels.
 #[inline(always)]
-fn rows_of_columns(rows: &Rows<'_>, factors: &[Factor], output: &mut [i8], stride: usize) {
+fn rows_of_columns(rows: &Rows<'_>, weights: &[i8], factors: &[Factor], output: &mut [i8], stride: usize) {
     let ends = factors.as_ptr_range();
     let frame = Frame {
         columns: rows.columns.as_ptr(),
@@ -873,7 +901,7 @@ fn rows_of_columns(rows: &Rows<'_>, factors: &[Factor], output: &mut [i8], strid
             "bne 2b",
             "add sp, sp, #32",
             a = inout(reg) (&raw const frame).wrapping_add(1) => _,
-            weights = inout(reg) rows.weights.as_ptr() => _,
+            weights = inout(reg) weights.as_ptr() => _,
             columns = out(reg) _,
             n = out(reg) _,
             p = out(reg) _,
@@ -1102,7 +1130,8 @@ fn rows_of_column(column: &[Quad], weights: &[i8], stride: usize, factors: &[Fac
     }
 }
 
-/// Four sums; each of four rows of `weights`, `stride` apart, must have four for each of `column`.
+/// Four sums; each of four rows of `weights`, `stride` apart, must have four for each of `column`, of which there is one at
+/// least.
 #[inline(always)]
 fn rows_whole(acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> [i32; 4] {
     let [mut p, mut q, mut r, mut s] = acc;
@@ -1111,23 +1140,10 @@ fn rows_whole(acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> 
     // row, which the caller has seen to be there.
     unsafe {
         asm!(
-            "subs {n}, {n}, #4",
-            "blt 3f",
             "2:",
             turn_of_rows!(),
-            turn_of_rows!(),
-            turn_of_rows!(),
-            turn_of_rows!(),
-            "subs {n}, {n}, #4",
-            "bge 2b",
-            "3:",
-            "adds {n}, {n}, #4",
-            "beq 5f",
-            "4:",
-            turn_of_rows!(),
             "subs {n}, {n}, #1",
-            "bne 4b",
-            "5:",
+            "bne 2b",
             column = inout(reg) column.as_ptr() => _,
             weights = inout(reg) weights.as_ptr() => _,
             last = inout(reg) last.as_ptr() => _,
@@ -1149,14 +1165,37 @@ fn rows_whole(acc: [i32; 4], column: &[Quad], weights: &[i8], stride: usize) -> 
 
 /// One sum, for what is left of the rows.
 #[inline(never)]
-fn dot_row(acc: i32, column: &[Quad], weights: &[i8]) -> i32 {
+#[expect(clippy::extra_unused_type_parameters, reason = "assembled where it is used, since it is generic")]
+fn dot_row<I: Isa>(acc: i32, column: &[Quad], weights: &[i8]) -> i32 {
     let (whole, rest) = weights.as_chunks::<4>();
-    let rest = [portable::padded(rest)];
-    column.iter().zip(whole.iter().chain(&rest)).fold(acc, |acc, (quad, weights)| {
-        let [a, c, b, d] = quad.0;
-        [a, b, c, d]
-            .iter()
-            .zip(weights)
-            .fold(acc, |acc, (&x, &weight)| acc.wrapping_add(i32::from(x).wrapping_mul(weight.into())))
-    })
+    let mut acc = acc;
+    for (at, quad) in column.iter().enumerate() {
+        let weights = whole.get(at).copied().unwrap_or_else(|| portable::padded(rest));
+        acc = dot_quad(acc, quad, weights);
+    }
+    acc
+}
+
+/// Four products.
+#[inline(always)]
+fn dot_quad(acc: i32, quad: &Quad, weights: [i8; 4]) -> i32 {
+    let mut acc = acc;
+    let weights = i32::from_le_bytes(weights.map(i8::cast_unsigned));
+    let [a, c, b, d] = quad.0;
+    // SAFETY: touches registers alone.
+    unsafe {
+        asm!(
+            "sxtb16 {x}, {w}",
+            "sxtb16 {w}, {w}, ror #8",
+            "smlad {acc}, {p}, {x}, {acc}",
+            "smlad {acc}, {q}, {w}, {acc}",
+            acc = inout(reg) acc,
+            w = inout(reg) weights => _,
+            x = out(reg) _,
+            p = in(reg) word([a, c]),
+            q = in(reg) word([b, d]),
+            options(pure, nomem, nostack),
+        );
+    }
+    acc
 }

@@ -38,8 +38,8 @@ impl Isa for ArmMve {
     }
 
     #[inline(always)]
-    fn dot_columns(acc: [i32; 4], columns: &[[Quad; 4]], weights: &[i8]) -> [i32; 4] {
-        ArmDsp::dot_columns(acc, columns, weights)
+    fn add_rows(rows: &Rows<'_>, sums: &mut [[i32; 4]]) {
+        ArmDsp::add_rows(rows, sums);
     }
 
     #[inline(always)]

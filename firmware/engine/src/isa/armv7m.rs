@@ -40,23 +40,19 @@ impl Isa for ArmV7m {
         let count = fives.scales.len();
         let needed = count.saturating_mul(fives.columns.len());
         let reach = stride.saturating_mul(4).saturating_add(count);
-        if needed == 0 || needed > fives.weights.len() || reach > output.len() {
-            return portable::multiply_fives::<Self>(fives, output, stride);
+        if needed > 0 && needed <= fives.weights.len() && reach <= output.len() {
+            rows_of_fives(fives, output, stride);
         }
-        rows_of_fives(fives, output, stride);
     }
 
     #[inline(always)]
     fn dot_rows_words(acc: [i32; 4], column: &[i32], weights: &[i8], stride: usize) -> [i32; 4] {
         let needed = stride.saturating_mul(3).saturating_add(column.len());
-        let (whole, rest) = column.as_chunks::<4>();
-        if needed > weights.len() || whole.is_empty() {
-            return portable::dot_rows_words(acc, column, weights, stride);
+        let (mut whole, mut rest) = column.as_chunks::<4>();
+        if needed > weights.len() {
+            (whole, rest) = (&[], column);
         }
-        let acc = four_rows::<Self>(acc, whole, weights, stride);
-        if rest.is_empty() {
-            return acc;
-        }
+        let acc = if whole.is_empty() { acc } else { four_rows::<Self>(acc, whole, weights, stride) };
         let weights = weights.get(whole.len().wrapping_mul(4)..).unwrap_or(&[]);
         portable::dot_rows_words(acc, rest, weights, stride)
     }

@@ -48,6 +48,7 @@ impl Quad {
 pub struct Layer<'a> {
     pub(crate) input: &'a [i8],
     pub(crate) zero_point: i8,
+    /// All of them, and up to three bytes more.
     pub(crate) weights: &'a [i8],
     pub(crate) channels: &'a Channels<'a>,
 }
@@ -257,7 +258,7 @@ pub struct Scale {
 
 impl Scale {
     /// Makes every sum 0.
-    pub const NONE: Self = Self { bias: 0, multiplier: 0, shift: 1, reach: Reach::Small };
+    pub const NONE: Self = Self { bias: 0, multiplier: 0, shift: 0, reach: Reach::Small };
 
     /// The shift to the left.
     pub(crate) fn left(&self) -> i32 {

@@ -5,12 +5,11 @@ use crate::blocks::{Block, Blocks, Slide};
 use crate::isa::{Factor, Isa, Quad, Rows};
 use crate::kernels::Channels;
 use crate::kernels::conv::{View, axes};
-use crate::kernels::finish::Finish;
 use crate::kernels::movement::copy;
 use crate::kernels::window::Span;
 
 /// Inputs of a pixel that are expanded at once.
-const DEPTH: usize = 288;
+pub(crate) const DEPTH: usize = 288;
 /// Output channels whose sums and factors are kept.
 const CHANNELS: usize = 64;
 /// The shape of the buffer: quads of four pixels.
@@ -25,7 +24,7 @@ struct Pixels {
 }
 
 /// What lies under the kernel of each of four pixels.
-type Patches = [[i8; DEPTH]; 4];
+type Patches = [i8; DEPTH * 4];
 
 /// Convolves int8; padding counts as zero point, which adds nothing.
 ///
@@ -39,13 +38,15 @@ pub(crate) fn conv2d<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i8
     let kernel_len = taps.saturating_mul(depth).max(1);
     let channels_out = (output.shape.channels as usize).max(1);
     let quick = channels.quick_rows(weights, kernel_len);
+    let direct = quick && kernel_len <= DEPTH;
     // The first of the channels whose factors are there.
     let mut prepared = None;
-    let mut columns = [[Quad::ZERO; 4]; QUADS];
-    let mut factors = [Factor::NONE; CHANNELS];
-    let mut sums = [[0; 4]; CHANNELS];
+    // Constants are cleared by a call; other arrays of arrays, element by element.
+    let mut columns = const { [[Quad::ZERO; 4]; QUADS] };
+    let mut factors = const { [Factor::NONE; CHANNELS] };
+    let mut sums = const { [[0; 4]; CHANNELS] };
     let mut spare = [0; CHANNELS * 4];
-    let mut patches = [[zero_point; DEPTH]; 4];
+    let mut patches = [zero_point; DEPTH * 4];
     let mut pixels = Pixels { spans: [(Span::NONE, Span::NONE); 4], count: 0, step: None };
     while let Some(Block { input, input_shape, window, output, output_shape }) = blocks.next(arena) {
         let (vertical, horizontal) = axes(&window, input_shape);
@@ -89,16 +90,24 @@ pub(crate) fn conv2d<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i8
                     }
                     pixels.step = view.step(&pixels);
                 }
-                if pixels.count == 1 && kernel_len <= DEPTH && quick && channels.full() {
+                if pixels.count == 1 && direct {
                     view.patches::<I>(&pixels, zero_point, 0, kernel_len, &mut patches);
-                    let patch = patches.as_flattened().get(..kernel_len).unwrap_or(&[]);
-                    let column = columns.as_flattened_mut();
-                    I::expand::<1>(patch, i32::from(zero_point).wrapping_neg(), column, 0);
-                    let column = column.get(..kernel_len.div_ceil(4)).unwrap_or(&[]);
+                    let patch = patches.get(..kernel_len).unwrap_or(&[]);
+                    let column = expand::<I>(patch, i32::from(zero_point).wrapping_neg(), columns.as_flattened_mut());
                     let weights = weights.get(first.saturating_mul(kernel_len)..).unwrap_or(&[]);
                     let out = out.get_mut(first..).unwrap_or(&mut []);
                     I::multiply_column(column, weights, kernel_len, factors, out);
                     continue;
+                }
+                // What is beyond the output's end is computed beside it.
+                let whole = pixels.count == 4;
+                let (target, stride) = match out.get_mut(first..) {
+                    Some(out) if whole => (out, channels_out),
+                    _ => (&mut spare[..], count),
+                };
+                let sums = sums.get_mut(..count).unwrap_or(&mut []);
+                if !direct {
+                    sums.iter_mut().zip(&*factors).for_each(|(sums, factor)| *sums = [factor.bias; 4]);
                 }
                 let mut start = 0_usize;
                 while start < kernel_len {
@@ -111,42 +120,35 @@ pub(crate) fn conv2d<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i8
                         stride: kernel_len,
                         factors,
                     };
-                    let sums = sums.get_mut(..count).unwrap_or(&mut []);
-                    if kernel_len > DEPTH {
-                        if start == 0 {
-                            sums.iter_mut().zip(&*factors).for_each(|(sums, factor)| *sums = [factor.bias; 4]);
-                        }
+                    if direct {
+                        I::multiply_rows(&rows, target, stride);
+                    } else {
                         I::add_rows(&rows, sums);
                     }
                     start = start.saturating_add(len);
-                    if start < kernel_len {
-                        continue;
-                    }
-                    // What is beyond the output's end is computed beside it.
-                    let whole = pixels.count == 4;
-                    let (target, stride) = match out.get_mut(first..) {
-                        Some(out) if whole => (out, channels_out),
-                        _ => (&mut spare[..], count),
-                    };
-                    if kernel_len > DEPTH {
-                        channels.outputs_of(sums, factors, quick, target, stride);
-                    } else if quick && channels.full() {
-                        I::multiply_rows(&rows, target, stride);
-                    } else {
-                        sums.iter_mut().zip(&*factors).for_each(|(sums, factor)| *sums = [factor.bias; 4]);
-                        I::add_rows(&rows, sums);
-                        channels.outputs_of(sums, factors, quick, target, stride);
-                    }
-                    if !whole {
-                        for (out, from) in out.chunks_exact_mut(channels_out).zip(spare.chunks_exact(count)) {
-                            copy(from, out, first);
-                        }
+                }
+                if !direct {
+                    channels.outputs_of(sums, factors, quick, target, stride);
+                }
+                if !whole {
+                    for (out, from) in out.chunks_exact_mut(channels_out).zip(spare.chunks_exact(count)) {
+                        copy(from, out, first);
                     }
                 }
             }
             first = first.saturating_add(count);
         }
+        if direct {
+            channels.clamp(output);
+        }
     }
+}
+
+/// Expands a run of inputs, what is left of its last quad 0; the quads.
+#[inline(never)]
+fn expand<'q, I: Isa>(input: &[i8], input_offset: i32, quads: &'q mut [Quad]) -> &'q [Quad] {
+    I::expand::<1>(input, input_offset, quads, 0);
+    quads.get(..input.len().div_ceil(4)).unwrap_or(&[])
 }
 
 impl View<'_, i8> {
@@ -178,7 +180,7 @@ impl View<'_, i8> {
         if !self.depth.is_multiple_of(4) {
             self.patches::<I>(pixels, zero_point, start, end, patches);
             let columns = columns.get_mut(..len.div_ceil(4)).unwrap_or(&mut []);
-            return I::expand_pixels(patches.as_flattened(), DEPTH, offset, columns);
+            return I::expand_pixels(patches, DEPTH, offset, columns);
         }
         if let Some(step) = pixels.step {
             let [(rows, taps), ..] = pixels.spans;
@@ -211,7 +213,7 @@ impl View<'_, i8> {
 
     /// Copies `[start, end)` of what lies under the kernel of each pixel, zero points where that is padding and after it.
     fn patches<I: Isa>(&self, pixels: &Pixels, zero_point: i8, start: usize, end: usize, patches: &mut Patches) {
-        for (&span, patch) in pixels.spans.iter().take(pixels.count).zip(patches) {
+        for (&span, patch) in pixels.spans.iter().take(pixels.count).zip(patches.chunks_exact_mut(DEPTH)) {
             self.patch::<I>(span, zero_point, start, end, patch);
         }
     }
@@ -263,52 +265,40 @@ pub(crate) fn mat_vec<I: Isa>(
 ) {
     let depth = input.len();
     let quick = channels.quick(depth);
-    let mut column = [Quad::ZERO; QUADS * 4];
-    if quick && channels.full() && depth <= DEPTH * 4 {
-        I::expand::<1>(input, input_offset, &mut column, 0);
-        let column = column.get(..depth.div_ceil(4)).unwrap_or(&[]);
-        return rows_of_column::<I>(column, depth, weights, channels, output);
-    }
-    let mut sums = [[0; 4]; CHANNELS];
-    let mut first = 0_usize;
-    for out in output.chunks_mut(CHANNELS * 4) {
-        for (piece, input) in input.chunks(DEPTH * 4).enumerate() {
-            let start = piece.wrapping_mul(DEPTH * 4);
-            // One piece serves all rows.
-            if first == 0 || depth > DEPTH * 4 {
-                I::expand::<1>(input, input_offset, &mut column, 0);
-            }
-            let column = column.get(..input.len().div_ceil(4)).unwrap_or(&[]);
-            let last = start.saturating_add(input.len()) == depth;
-            let mut channel = first;
-            for (out, sums) in out.chunks_mut(4).zip(&mut sums) {
-                if start == 0 {
-                    *sums = channels.biases(channel);
-                }
-                let row = channel.saturating_mul(depth).saturating_add(start);
-                *sums = I::dot_rows(*sums, column, weights.get(row..).unwrap_or(&[]), depth);
-                if last {
-                    let outputs = Finish::of_channels(channels, channel, quick).outputs(*sums);
-                    match out.first_chunk_mut::<4>() {
-                        Some(out) => *out = outputs,
-                        None => out.iter_mut().zip(outputs).for_each(|(out, value)| *out = value),
-                    }
-                }
-                channel = channel.saturating_add(4);
-            }
-        }
-        first = first.saturating_add(CHANNELS * 4);
-    }
-}
-
-/// A dense layer whose input is expanded and whose sums are quickly requantized.
-fn rows_of_column<I: Isa>(column: &[Quad], depth: usize, weights: &[i8], channels: &Channels<'_>, output: &mut [i8]) {
-    let mut factors = [Factor::NONE; CHANNELS];
+    let whole = depth <= DEPTH * 4;
+    let mut quads = const { [Quad::ZERO; QUADS * 4] };
+    let mut factors = const { [Factor::NONE; CHANNELS] };
+    let mut sums = const { [[0; 4]; CHANNELS / 4] };
+    let mut column = if whole { expand::<I>(input, input_offset, &mut quads) } else { &[] };
     let mut first = 0_usize;
     for out in output.chunks_mut(CHANNELS) {
         let factors = factors.get_mut(..out.len()).unwrap_or(&mut []);
         channels.factors(first, factors);
-        I::multiply_column(column, weights.get(first.saturating_mul(depth)..).unwrap_or(&[]), depth, factors, out);
+        let weights = weights.get(first.saturating_mul(depth)..).unwrap_or(&[]);
         first = first.saturating_add(CHANNELS);
+        if quick && whole {
+            I::multiply_column(column, weights, depth, factors, out);
+            continue;
+        }
+        let all = sums.as_flattened_mut();
+        all.iter_mut().zip(&*factors).for_each(|(sum, factor)| *sum = factor.bias);
+        let mut start = 0_usize;
+        for input in input.chunks(DEPTH * 4) {
+            if !whole {
+                column = expand::<I>(input, input_offset, &mut quads);
+            }
+            let mut row = start;
+            for sums in &mut sums {
+                *sums = I::dot_rows(*sums, column, weights.get(row..).unwrap_or(&[]), depth);
+                row = row.saturating_add(depth.saturating_mul(4));
+            }
+            start = start.saturating_add(DEPTH * 4);
+        }
+        for ((out, &sum), factor) in out.iter_mut().zip(sums.as_flattened()).zip(&*factors) {
+            *out = channels.output_of(sum, factor, quick);
+        }
+    }
+    if quick && whole {
+        channels.clamp(output);
     }
 }

@@ -41,9 +41,7 @@ pub(crate) fn depthwise_conv2d<I: Isa, E: Element>(
                 let first = block.wrapping_mul(BLOCK);
                 let mut sums = [E::Sum::default(); BLOCK];
                 let sums = sums.get_mut(..out.len()).unwrap_or(&mut []);
-                for (acc, (bias, _, _)) in sums.iter_mut().zip(channels.from::<E>(first)) {
-                    *acc = bias;
-                }
+                channels.begin::<E>(first, sums);
                 for row in 0..rows.taps {
                     let iy = rows.start.wrapping_add(row.wrapping_mul(vertical.dilation));
                     let tap = rows.tap.wrapping_add(row).wrapping_mul(horizontal.kernel).wrapping_add(columns.tap);
@@ -61,16 +59,14 @@ pub(crate) fn depthwise_conv2d<I: Isa, E: Element>(
                         }
                     }
                 }
-                for ((out, &mut acc), (_, multiplier, shift)) in out.iter_mut().zip(sums).zip(channels.from::<E>(first))
-                {
-                    *out = channels.output(acc, multiplier, shift);
-                }
+                channels.end(first, sums, out);
             }
         }
     }
 }
 
 /// One tap of a block that begins at output channel `first`, with several outputs an input channel.
+#[inline(never)]
 fn multiplied<E: Element>(
     sums: &mut [E::Sum],
     first: usize,

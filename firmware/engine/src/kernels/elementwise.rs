@@ -4,6 +4,8 @@ use neji_format::{Add, Mul, Multiplier, Shape};
 
 use crate::element::Element;
 use crate::kernels::finish::{RIGHT, rounded};
+use crate::kernels::movement::copy;
+use crate::kernels::window::run;
 use crate::requantize::requantize;
 
 /// The entry of `table` for `q`.
@@ -32,12 +34,30 @@ pub(crate) fn sum<E: Element>(add: &Add, a: E, b: E, combine: fn(i32, i32) -> i3
 /// What of an int8 operand each of its values becomes on the common scale.
 type Table = [i32; 256];
 
+/// Elements that are added at once.
+const BLOCK: usize = 128;
+
 /// Where an operand lies.
 #[derive(Clone, Copy)]
 pub(crate) enum Operand<'a> {
     /// Where the output does.
     Output,
     Apart(&'a [i8]),
+}
+
+impl Operand<'_> {
+    /// Its elements from `start` on, as many as there are in `output`; what is about to be overwritten is copied, so that
+    /// there is one loop for operands that lie anywhere.
+    #[inline(never)]
+    fn block<'b>(&'b self, start: usize, output: &[i8], room: &'b mut [i8; BLOCK]) -> &'b [i8] {
+        match self {
+            Self::Apart(from) => run(from, start, output.len()),
+            Self::Output => {
+                copy(output, room, 0);
+                room
+            }
+        }
+    }
 }
 
 /// [`sum`] of int8 without its first two requantizations, which have 256 results each.
@@ -63,19 +83,17 @@ impl<'a> Sums<'a> {
         let Add { left_shift, input_a, input_b, multiplier_a, multiplier_b, output_multiplier: factor, .. } = self.add;
         let a_scaled = &scaled(input_a.zero_point, *left_shift, *multiplier_a);
         let b_scaled = &scaled(input_b.zero_point, *left_shift, *multiplier_b);
-        let shift = i32::from(factor.shift);
-        let (low, high) = (i32::from(self.add.activation_min), i32::from(self.add.activation_max));
-        let add = |a: i8, b: i8| {
-            let sum = of(a_scaled, a).wrapping_add(of(b_scaled, b));
-            rounded(sum, factor.multiplier, shift, self.half).max(low).min(high) as i8
-        };
-        match (a, b) {
-            (Operand::Apart(a), Operand::Apart(b)) => {
-                output.iter_mut().zip(a).zip(b).for_each(|((out, &a), &b)| *out = add(a, b));
+        let (mut copy_a, mut copy_b) = ([0; BLOCK], [0; BLOCK]);
+        let mut start = 0_usize;
+        for output in output.chunks_mut(BLOCK) {
+            let (a, b) = (a.block(start, output, &mut copy_a), b.block(start, output, &mut copy_b));
+            for ((out, &a), &b) in output.iter_mut().zip(a).zip(b) {
+                let sum = of(a_scaled, a).wrapping_add(of(b_scaled, b));
+                // There is a second rounding.
+                let value = rounded(sum, factor.multiplier, i32::from(factor.shift).min(-1), self.half);
+                *out = <i8 as Element>::clamp(value, self.add.activation_min, self.add.activation_max);
             }
-            (Operand::Apart(a), Operand::Output) => output.iter_mut().zip(a).for_each(|(out, &a)| *out = add(a, *out)),
-            (Operand::Output, Operand::Apart(b)) => output.iter_mut().zip(b).for_each(|(out, &b)| *out = add(*out, b)),
-            (Operand::Output, Operand::Output) => output.iter_mut().for_each(|out| *out = add(*out, *out)),
+            start = start.saturating_add(BLOCK);
         }
     }
 }
@@ -87,6 +105,7 @@ fn of(table: &Table, q: i8) -> i32 {
 }
 
 /// Each int8, by its bits, on the common scale.
+#[inline(never)]
 fn scaled(zero_point: i8, left_shift: u8, factor: Multiplier) -> Table {
     let mut table = [0; 256];
     for (q, slot) in (0_u8..=255).zip(&mut table) {

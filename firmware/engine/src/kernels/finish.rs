@@ -1,9 +1,8 @@
 //! From sums to int8, four at a time.
 
-use crate::element::Bias;
+use crate::element::{Bias, Element};
 use crate::isa::{Dense, Factor, Five, Reach, Scale};
 use crate::kernels::Channels;
-use crate::requantize::requantize;
 
 /// Longest row for which no sum reaches 2^30, the bias apart: 2^14 products of 2^15.
 const SMALL: usize = 1 << 14;
@@ -80,9 +79,9 @@ impl Channels<'_> {
     fn constant(&self, bias: i32, multiplier: i32, shift: i32, weights: &[i8]) -> Option<i32> {
         // Requantization is monotonic.
         let within = |most: i32| {
-            let output = |sum: i32| -> i32 { self.output::<i8>(sum, multiplier, shift).into() };
+            let output = |sum: i32| self.output_slowly(sum, multiplier, shift);
             let (low, high) = (output(bias.checked_sub(most)?), output(bias.checked_add(most)?));
-            (low == high).then_some(low)
+            (low == high).then_some(low.into())
         };
         // Often no weights of this number could make a difference, and there is no need to look at them.
         let any = i32::try_from(weights.len().saturating_mul(128 * 255)).ok();
@@ -106,6 +105,7 @@ impl Channels<'_> {
     }
 
     /// The scales of the channels from `first` on, of sums of `depth` products.
+    #[inline(never)]
     pub(crate) fn scales(&self, first: usize, depth: usize, scales: &mut [Scale]) {
         for (scale, (bias, multiplier, shift)) in scales.iter_mut().zip(self.from::<i8>(first)) {
             let reach = match shift {
@@ -120,17 +120,9 @@ impl Channels<'_> {
     /// Writes the outputs of a line of one channel, `step` apart, of which there are no more than `output` has room for.
     #[inline(never)]
     pub(crate) fn line(&self, sums: &[i32], factor: &Factor, quick: bool, output: &mut [i8], step: usize) {
-        let Factor { multiplier, right, half, .. } = *factor;
-        let shift = right.wrapping_neg();
         let outs = output.chunks_mut(step.max(1)).filter_map(|chunk| chunk.first_mut());
-        if quick && self.full() {
-            for (&sum, out) in sums.iter().zip(outs) {
-                *out = rounded(sum, multiplier, shift, half).clamp(-128, 127) as i8;
-            }
-        } else {
-            for (&sum, out) in sums.iter().zip(outs) {
-                *out = self.output::<i8>(sum, multiplier, shift);
-            }
+        for (&sum, out) in sums.iter().zip(outs) {
+            *out = self.output_of(sum, factor, quick);
         }
     }
 
@@ -140,6 +132,7 @@ impl Channels<'_> {
     }
 
     /// The factors of the channels from `first` on.
+    #[inline(never)]
     pub(crate) fn factors(&self, first: usize, factors: &mut [Factor]) {
         for (factor, (bias, multiplier, shift)) in factors.iter_mut().zip(self.from::<i8>(first)) {
             *factor = Factor { bias, multiplier, right: shift.wrapping_neg(), half: self.half(shift) };
@@ -199,7 +192,12 @@ impl Channels<'_> {
     ) {
         for (index, (sums, factor)) in sums.iter().zip(factors).enumerate() {
             let mut at = index;
-            for value in self.outputs(*sums, factor, quick) {
+            let values = if quick {
+                sums.map(|sum| self.output_of(sum, factor, true))
+            } else {
+                sums.map(|sum| self.output_of(sum, factor, false))
+            };
+            for value in values {
                 if let Some(out) = output.get_mut(at) {
                     *out = value;
                 }
@@ -215,7 +213,7 @@ impl Channels<'_> {
             let mut at = index;
             for &sum in sums {
                 if let Some(out) = output.get_mut(at) {
-                    *out = self.output::<i8>(sum, multiplier, shift);
+                    *out = self.output_slowly(sum, multiplier, shift);
                 }
                 at = at.saturating_add(stride);
             }
@@ -233,73 +231,34 @@ impl Channels<'_> {
 
     /// Clamps and narrows.
     #[inline(always)]
-    fn clamped(&self, [a, b, c, d]: [i32; 4]) -> [i8; 4] {
-        let (low, high) = (i32::from(self.activation_min), i32::from(self.activation_max));
-        if (low, high) == (-128, 127) {
-            let clamp = |value: i32| value.clamp(-128, 127) as i8;
-            return [clamp(a), clamp(b), clamp(c), clamp(d)];
-        }
-        let clamp = |value: i32| value.max(low).min(high) as i8;
-        [clamp(a), clamp(b), clamp(c), clamp(d)]
+    fn clamped(&self, value: i32) -> i8 {
+        <i8 as Element>::clamp(value, self.activation_min, self.activation_max)
     }
 
-    /// Outputs of one channel.
+    /// A sum of one channel, requantized and clamped.
     #[inline(always)]
-    fn outputs(&self, sums: [i32; 4], factor: &Factor, quick: bool) -> [i8; 4] {
+    pub(crate) fn output_of(&self, sum: i32, factor: &Factor, quick: bool) -> i8 {
         let &Factor { multiplier, right, half, .. } = factor;
         let shift = right.wrapping_neg();
-        if !quick {
-            return self.outputs_slowly(sums, [multiplier; 4], [shift; 4]);
+        if quick {
+            self.clamped(rounded(sum, multiplier, shift, half))
+        } else {
+            self.output_slowly(sum, multiplier, shift)
         }
-        let [a, b, c, d] = sums;
-        let rounded = |sum| rounded(sum, multiplier, shift, half);
-        self.clamped([rounded(a), rounded(b), rounded(c), rounded(d)])
     }
 
-    /// Outputs of four channels by the rule itself.
+    /// [`Channels::output`], once in an image.
     #[inline(never)]
-    fn outputs_slowly(&self, sums: [i32; 4], multipliers: [i32; 4], shifts: [i32; 4]) -> [i8; 4] {
-        let mut outputs = [0; 4];
-        for (((out, sum), multiplier), shift) in outputs.iter_mut().zip(sums).zip(multipliers).zip(shifts) {
-            let value = requantize(sum, multiplier, shift).saturating_add(self.zero_point);
-            *out = value.max(self.activation_min.into()).min(self.activation_max.into()) as i8;
-        }
-        outputs
-    }
-}
-
-/// The requantization of four neighbouring channels.
-pub(crate) struct Finish<'a, 'c> {
-    channels: &'c Channels<'a>,
-    multipliers: [i32; 4],
-    shifts: [i32; 4],
-    halves: [i32; 4],
-    quick: bool,
-}
-
-impl<'a, 'c> Finish<'a, 'c> {
-    /// Of the channels from `first` on.
-    #[inline(always)]
-    pub(crate) fn of_channels(channels: &'c Channels<'a>, first: usize, quick: bool) -> Self {
-        let shifts = four(channels.shift, first).map(i32::from);
-        let halves = shifts.map(|shift| channels.half(shift));
-        Self { channels, multipliers: four(channels.multiplier, first), shifts, halves, quick }
+    fn output_slowly(&self, sum: i32, multiplier: i32, shift: i32) -> i8 {
+        self.output::<i8>(sum, multiplier, shift)
     }
 
-    /// One output of each channel.
-    #[inline(always)]
-    pub(crate) fn outputs(&self, sums: [i32; 4]) -> [i8; 4] {
-        if !self.quick {
-            return self.channels.outputs_slowly(sums, self.multipliers, self.shifts);
+    /// Clamps outputs that are clamped to all that an int8 can be.
+    #[inline(never)]
+    pub(crate) fn clamp(&self, output: &mut [i8]) {
+        if !self.full() {
+            output.iter_mut().for_each(|out| *out = self.clamped((*out).into()));
         }
-        let ([a, b, c, d], [ma, mb, mc, md]) = (sums, self.multipliers);
-        let ([sa, sb, sc, sd], [ha, hb, hc, hd]) = (self.shifts, self.halves);
-        self.channels.clamped([
-            rounded(a, ma, sa, ha),
-            rounded(b, mb, sb, hb),
-            rounded(c, mc, sc, hc),
-            rounded(d, md, sd, hd),
-        ])
     }
 }
 

@@ -5,12 +5,24 @@
 //! (`fixedpoint.h`): a Taylor polynomial on a quarter times constants for the higher bits, and Newton-Raphson.
 
 use crate::element::Element;
-use crate::requantize::{doubling_high_multiply as multiply, rounding_divide_by_power_of_two as divide};
+use crate::requantize::{doubling_high_multiply, rounding_divide_by_power_of_two};
 
 /// Integer bits of scaled differences.
 const DIFFERENCE_BITS: u32 = 5;
 /// Integer bits of the sum of exponentials.
 const SUM_BITS: u32 = 12;
+
+/// [`doubling_high_multiply`], once in an image.
+#[inline(never)]
+fn multiply(a: i32, b: i32) -> i32 {
+    doubling_high_multiply(a, b)
+}
+
+/// [`rounding_divide_by_power_of_two`], once in an image.
+#[inline(never)]
+fn divide(value: i32, exponent: u32) -> i32 {
+    rounding_divide_by_power_of_two(value, exponent)
+}
 
 /// `value * 2^exponent`, saturating.
 const fn shift_left(value: i32, exponent: u32) -> i32 {
@@ -37,6 +49,7 @@ fn exp_quarter(a: i32) -> i32 {
 }
 
 /// `e^a` for `a <= 0` with [`DIFFERENCE_BITS`] integer bits; the result has none.
+#[inline(never)]
 fn exp_of_negative(a: i32) -> i32 {
     /// `2^31 e^(-2^k)` for k = -2 to 4.
     const FACTORS: [i32; 7] = [1_672_461_947, 1_302_514_674, 790_015_084, 290_630_308, 39_332_535, 720_401, 242];

@@ -23,13 +23,8 @@ pub(crate) fn mat_vec<I: Isa, E: Element>(
         let (b, rows) = rows.split_at_checked(depth).unwrap_or((&[], &[]));
         let (c, d) = rows.split_at_checked(depth).unwrap_or((&[], &[]));
         let mut bias = [E::Sum::default(); 4];
-        for (slot, (value, _, _)) in bias.iter_mut().zip(channels.from::<E>(first)) {
-            *slot = value;
-        }
-        let acc = E::dot_rows_4::<I>(bias, input, input_offset, [a, b, c, d]);
-        for ((out, acc), (_, multiplier, shift)) in out.iter_mut().zip(acc).zip(channels.from::<E>(first)) {
-            *out = channels.output(acc, multiplier, shift);
-        }
+        channels.begin::<E>(first, &mut bias);
+        channels.end(first, &E::dot_rows_4::<I>(bias, input, input_offset, [a, b, c, d]), out);
         first = first.wrapping_add(4);
     }
     let weights = weights.get(first.saturating_mul(depth)..).unwrap_or(&[]);

@@ -39,6 +39,23 @@ impl<'a> Channels<'a> {
         sums.zip(multiplier).zip(shift).map(|((bias, &multiplier), &shift)| (bias, multiplier, shift.into()))
     }
 
+    /// The biases of the channels from `first` on, for sums to begin with.
+    // Once in an image, as what ends them.
+    #[inline(never)]
+    pub(crate) fn begin<E: Element>(&self, first: usize, sums: &mut [E::Sum]) {
+        for (sum, (bias, _, _)) in sums.iter_mut().zip(self.from::<E>(first)) {
+            *sum = bias;
+        }
+    }
+
+    /// Writes the outputs of the channels from `first` on.
+    #[inline(never)]
+    pub(crate) fn end<E: Element>(&self, first: usize, sums: &[E::Sum], output: &mut [E]) {
+        for ((out, &sum), (_, multiplier, shift)) in output.iter_mut().zip(sums).zip(self.from::<E>(first)) {
+            *out = self.output(sum, multiplier, shift);
+        }
+    }
+
     /// The output for a sum that includes the bias.
     #[inline(always)]
     pub(crate) fn output<E: Element>(&self, acc: E::Sum, multiplier: i32, shift: i32) -> E {

@@ -26,6 +26,7 @@ pub(crate) struct Finish {
 impl Finish {
     /// The output for `value` reduced over `count` elements. The mean is TensorFlow Lite's: of the quantized values, half
     /// away from zero. A window with no element inside gives the zero point.
+    #[inline(never)]
     fn output<E: Element>(&self, value: i32, count: i32) -> E {
         let value = match self.kind {
             _ if count == 0 => self.zero_point_out,
@@ -73,7 +74,7 @@ pub(crate) fn pool2d<E: Element>(
                         reduce(finish.kind, &mut values, input);
                     }
                 }
-                for (out, value) in out.iter_mut().zip(values) {
+                for (out, &value) in out.iter_mut().zip(&values) {
                     *out = finish.output(value, count);
                 }
             }
@@ -120,7 +121,7 @@ pub(crate) fn average<I: Isa>(
 }
 
 /// Takes one pixel's channels into a block.
-#[inline(always)]
+#[inline(never)]
 fn reduce<E: Element>(kind: PoolKind, values: &mut [i32; BLOCK], input: &[E]) {
     let pairs = values.iter_mut().zip(input);
     match kind {

@@ -34,9 +34,11 @@ impl Layout {
     /// For these, or nothing where they do not fit: a channel of output for each of the input, by fours.
     fn of(input: Shape, window: &Window, output: Shape) -> Option<Self> {
         let (vertical, horizontal) = axes(window, input);
-        let reach = (output.width as usize).saturating_mul(horizontal.stride).saturating_add(horizontal.kernel);
+        // Sums are made by twos.
+        let sums = (output.width as usize).saturating_add(output.width as usize & 1);
+        let reach = sums.saturating_mul(horizontal.stride).saturating_add(horizontal.kernel);
         let width = horizontal.padding.saturating_add(horizontal.input).max(reach);
-        // Two more, since sums are made by twos.
+        // Two more, since taps are read by twos.
         let line = width.saturating_add(2).div_ceil(2).saturating_add(1);
         let slots = vertical.kernel.saturating_sub(1).saturating_mul(vertical.dilation).saturating_add(1);
         let taps = horizontal.kernel.div_ceil(2);
@@ -161,15 +163,15 @@ impl Layer<'_, '_> {
         let &Self { input_offset, weights, channels, depth } = self;
         let &Lines { vertical, horizontal, row: row_len, width, out: out_len, .. } = shapes;
         let slot_len = layout.line.saturating_mul(BLOCK);
-        let mut lines = [Pair::ZERO; PAIRS];
+        let mut lines = const { [Pair::ZERO; PAIRS] };
         let mut sums = [0; SUMS];
         // By twos.
         let sums = sums.get_mut(..width.next_multiple_of(2)).unwrap_or(&mut []);
         let mut first = 0_usize;
         while first < depth {
-            let mut factors = [Factor::NONE; BLOCK];
+            let mut factors = const { [Factor::NONE; BLOCK] };
             channels.factors(first, &mut factors);
-            let mut taps = [[Pair::ZERO; TAPS]; BLOCK];
+            let mut taps = const { [[Pair::ZERO; TAPS]; BLOCK] };
             for (offset, taps) in taps.iter_mut().enumerate() {
                 gather(weights, first.saturating_add(offset), depth, horizontal.kernel, layout.taps, taps);
             }
@@ -305,13 +307,13 @@ impl Layer<'_, '_> {
         let slot = line.saturating_mul(BLOCK);
         let stride = vertical.stride.max(1);
         // Beside padding, which stays, every slot is overwritten as a whole.
-        let mut lines = [Pair::ZERO; PAIRS];
+        let mut lines = const { [Pair::ZERO; PAIRS] };
         let most = shapes.at_once();
         // Where the last lines begin that are spread at once.
         let last = height.saturating_sub(1).checked_div(most).unwrap_or(0).saturating_mul(most);
         let mut first = 0_usize;
         while first < self.depth {
-            let mut factors = [Factor::NONE; BLOCK];
+            let mut factors = const { [Factor::NONE; BLOCK] };
             self.channels.factors(first, &mut factors);
             let taps = self.nine(first, tap);
             let mut done = if upwards { last } else { 0 };
@@ -360,7 +362,7 @@ impl Layer<'_, '_> {
         let inputs = horizontal.stride.wrapping_mul(element);
         let mut first = 0_usize;
         while first < self.depth {
-            let mut factors = [Factor::NONE; BLOCK];
+            let mut factors = const { [Factor::NONE; BLOCK] };
             self.channels.factors(first, &mut factors);
             for y in 0..height {
                 let span = vertical.clip(y);
@@ -373,15 +375,22 @@ impl Layer<'_, '_> {
                     let whole = columns.taps == horizontal.kernel && span.taps == 1;
                     let count = if whole { more.saturating_add(1).min(width.saturating_sub(x)) } else { 1 };
                     let at = span.start.saturating_mul(row).saturating_add(columns.start.saturating_mul(element));
+                    let tap = columns.tap.saturating_mul(self.depth);
+                    // A window outside has one tap, of nothing.
+                    let (input, weights, taps) = match columns.taps {
+                        1.. if span.taps == 1 => (
+                            input.get(at.saturating_add(first)..).unwrap_or(&[]),
+                            self.weights.get(tap.saturating_add(first)..).unwrap_or(&[]),
+                            columns.taps,
+                        ),
+                        _ => (&[0; BLOCK][..], &[0; BLOCK][..], 1),
+                    };
                     let four = Four {
-                        input: input.get(at.saturating_add(first)..).unwrap_or(&[]),
+                        input,
                         input_offset: self.input_offset,
-                        weights: self
-                            .weights
-                            .get(columns.tap.saturating_mul(self.depth).saturating_add(first)..)
-                            .unwrap_or(&[]),
+                        weights,
                         tap: element,
-                        taps: if span.taps == 1 { columns.taps } else { 0 },
+                        taps,
                         factors: &factors,
                         count,
                         steps: [inputs, step],
@@ -397,7 +406,7 @@ impl Layer<'_, '_> {
 
     /// Three rows of three taps for each of the channels from `first` on, as [`Square`] has them.
     fn nine(&self, first: usize, [along, across]: [usize; 2]) -> [[[Pair; 4]; 3]; BLOCK] {
-        let mut squares = [[[Pair::ZERO; 4]; 3]; BLOCK];
+        let mut squares = const { [[[Pair::ZERO; 4]; 3]; BLOCK] };
         let taps = |row: usize, column: usize| -> [i16; BLOCK] {
             let tap = row.wrapping_mul(across).wrapping_add(column.wrapping_mul(along));
             let weights = self.weights.get(tap.saturating_mul(self.depth).saturating_add(first)..);
@@ -417,13 +426,16 @@ impl Layer<'_, '_> {
 }
 
 /// The taps of one channel, row by row, in pairs of neighbours.
+#[inline(never)]
 fn gather(weights: &[i8], channel: usize, depth: usize, width: usize, pairs: usize, taps: &mut [Pair; TAPS]) {
-    let rows = weights.chunks_exact(depth.saturating_mul(width).max(1));
-    for (row, taps) in rows.zip(taps.chunks_exact_mut(pairs.max(1))) {
-        let mut column = row.iter().skip(channel).step_by(depth.max(1));
-        for pair in taps {
-            let mut tap = || column.next().map_or(0, |&weight| weight.into());
-            *pair = Pair([tap(), tap()]);
+    let mut at = channel;
+    for taps in taps.chunks_exact_mut(pairs.max(1)) {
+        for column in 0..width {
+            let tap = weights.get(at).map_or(0, |&weight| weight.into());
+            if let Some(pair) = taps.get_mut(column >> 1) {
+                pair.0[column & 1] = tap;
+            }
+            at = at.saturating_add(depth);
         }
     }
 }

@@ -69,8 +69,8 @@ struct Room<'r> {
 #[inline(never)]
 fn convolve<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i8], channels: &Channels<'_>) {
     let input_offset = i32::from(blocks.whole.input.zero_point).wrapping_neg();
-    let mut columns = [[0; PIXELS]; DEPTH];
-    let mut scales = [Scale::NONE; CHANNELS];
+    let mut columns = const { [[0; PIXELS]; DEPTH] };
+    let mut scales = const { [Scale::NONE; CHANNELS] };
     // The first of the channels whose scales are there.
     let mut prepared = None;
     while let Some(Block { input, input_shape, window, output, output_shape }) = blocks.next(arena) {
@@ -216,30 +216,32 @@ pub(crate) fn mat_vec<I: Isa>(
 ) {
     // Less is to be cleared for a shorter input.
     if input.len() <= SHORT {
-        dense::<I, SHORT>(input, input_offset, weights, channels, output);
+        dense::<I>(&mut [0; SHORT], input, input_offset, weights, channels, output);
     } else {
-        dense::<I, LONG>(input, input_offset, weights, channels, output);
+        dense::<I>(&mut [0; LONG], input, input_offset, weights, channels, output);
     }
 }
 
-/// [`mat_vec`] with room for `ROOM` inputs at once.
+/// [`mat_vec`] with room for some inputs at once.
 #[inline(never)]
-fn dense<I: Isa, const ROOM: usize>(
+fn dense<I: Isa>(
+    column: &mut [i32],
     input: &[i8],
     input_offset: i32,
     weights: &[i8],
     channels: &Channels<'_>,
     output: &mut [i8],
 ) {
-    let mut column = [0; ROOM];
+    let room = column.len().max(1);
     let depth = input.len();
+    let direct = depth <= room && channels.full();
     let mut first = 0_usize;
-    if depth <= ROOM {
-        I::expand_words::<1>(input, input_offset, &mut column);
+    if depth <= room {
+        I::expand_words::<1>(input, input_offset, column);
     }
     while let Some(output) = output.get_mut(first..).filter(|output| !output.is_empty()) {
         let weights = weights.get(first.saturating_mul(depth)..).unwrap_or(&[]);
-        if depth <= ROOM && channels.full() {
+        if direct {
             let column = column.get(..depth).unwrap_or(&[]);
             let done = I::multiply_dense(&channels.dense(column, weights, first), output);
             if done > 0 {
@@ -248,17 +250,15 @@ fn dense<I: Isa, const ROOM: usize>(
             }
         }
         let mut sums = channels.biases(first);
-        for (piece, input) in input.chunks(ROOM).enumerate() {
-            let weights = weights.get(piece.saturating_mul(ROOM)..).unwrap_or(&[]);
-            if depth > ROOM {
-                I::expand_words::<1>(input, input_offset, &mut column);
+        for (piece, input) in input.chunks(room).enumerate() {
+            let weights = weights.get(piece.saturating_mul(room)..).unwrap_or(&[]);
+            if depth > room {
+                I::expand_words::<1>(input, input_offset, column);
             }
             let column = column.get(..input.len()).unwrap_or(&[]);
             sums = I::dot_rows_words(sums, column, weights, depth);
         }
-        for ((out, sum), (_, multiplier, shift)) in output.iter_mut().zip(sums).zip(channels.from::<i8>(first)) {
-            *out = channels.output(sum, multiplier, shift);
-        }
+        channels.end(first, &sums, output);
         first = first.saturating_add(4);
     }
 }

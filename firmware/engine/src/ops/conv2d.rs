@@ -24,7 +24,7 @@ pub(super) fn run_columns<I: Isa>(model: &Model<'_>, op: &Conv2d, arena: &mut [i
         }
     }
     let kernel = if I::WORDS { words::conv2d::<I> } else { columns::conv2d::<I> };
-    kernel(blocks.by(if I::WORDS { 5 } else { 4 }), arena, model.constant_i8(op.weights), &channels);
+    kernel(blocks.by(if I::WORDS { 5 } else { 4 }), arena, model.constant_words(op.weights), &channels);
 }
 
 /// With weights in pairs of rows.

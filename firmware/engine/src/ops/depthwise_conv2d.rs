@@ -24,7 +24,7 @@ pub(super) fn run_taps<I: Isa>(model: &Model<'_>, op: &DepthwiseConv2d, arena: &
             }
         }
     }
-    if !taps::depthwise_conv2d::<I>(blocks, arena, model.constant_i8(op.weights), &channels) {
+    if !taps::depthwise_conv2d::<I>(blocks, arena, model.constant_words(op.weights), &channels) {
         run_blocks::<I, i8>(model, op, &channels, blocks, arena);
     }
 }
