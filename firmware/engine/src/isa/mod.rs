@@ -283,7 +283,8 @@ pub struct Fives<'a> {
 /// overrides what it speeds up and must give the same bits.
 ///
 /// Sums are i32 and wrap; [`Model::parse`](neji_format::Model::parse) has excluded weights for which one could.
-/// Slices of unequal length are read as far as the shortest goes.
+/// Slices of unequal length are read as far as the shortest goes; what does not lie in them as an operation of whole blocks
+/// says, which no kernel asks for, may be left as it is.
 pub trait Isa: Sized {
     /// Whether models of int16 activations run; without, their kernels take no flash.
     const INT16: bool = true;

@@ -288,7 +288,7 @@ pub(crate) fn mat_vec<I: Isa>(
                 column = expand::<I>(input, input_offset, &mut quads);
             }
             let mut row = start;
-            for sums in &mut sums {
+            for sums in sums.iter_mut().take(out.len().div_ceil(4)) {
                 *sums = I::dot_rows(*sums, column, weights.get(row..).unwrap_or(&[]), depth);
                 row = row.saturating_add(depth.saturating_mul(4));
             }
