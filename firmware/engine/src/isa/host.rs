@@ -81,7 +81,8 @@ impl Isa for Host {
 #[cfg(target_arch = "x86_64")]
 mod vectors {
     use core::arch::x86_64::{
-        __m128i, _mm_add_epi32, _mm_cvtsi128_si64, _mm_madd_epi16, _mm_set_epi16, _mm_setzero_si128, _mm_unpackhi_epi64,
+        __m128i, _mm_add_epi32, _mm_cvtsi32_si128, _mm_cvtsi64_si128, _mm_cvtsi128_si64, _mm_madd_epi16, _mm_set_epi16,
+        _mm_setzero_si128, _mm_srai_epi16, _mm_unpackhi_epi64, _mm_unpacklo_epi8, _mm_unpacklo_epi64,
     };
 
     use crate::isa::Quad;
@@ -93,6 +94,13 @@ mod vectors {
     fn halves(vector: __m128i) -> [i32; 2] {
         let joined = |two: i64| ((two >> 32) as i32).wrapping_add(two as i32);
         [_mm_cvtsi128_si64(vector), _mm_cvtsi128_si64(_mm_unpackhi_epi64(vector, vector))].map(joined)
+    }
+
+    /// The lower eight bytes as int16.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn widened(bytes: __m128i) -> __m128i {
+        _mm_srai_epi16::<8>(_mm_unpacklo_epi8(bytes, bytes))
     }
 
     /// Two quads.
@@ -115,9 +123,8 @@ mod vectors {
         for ((((&[x, y], a), b), c), d) in pairs.iter().zip(a).zip(b).zip(c).zip(d) {
             let inputs = pair(x, y);
             for (sum, weights) in sums.iter_mut().zip([a, b, c, d]) {
-                let weights = weights.map(i16::from);
-                let [a, b, c, d, e, f, g, h] = weights;
-                *sum = _mm_add_epi32(*sum, _mm_madd_epi16(inputs, _mm_set_epi16(h, g, f, e, d, c, b, a)));
+                let bytes = _mm_cvtsi64_si128(i64::from_ne_bytes(weights.map(i8::cast_unsigned)));
+                *sum = _mm_add_epi32(*sum, _mm_madd_epi16(inputs, widened(bytes)));
             }
             done = done.wrapping_add(2);
         }
@@ -137,8 +144,8 @@ mod vectors {
         // Each holds two sums of two pixels.
         let (mut front, mut back) = (_mm_setzero_si128(), _mm_setzero_si128());
         let mut step = |&[a, b, c, d]: &[Quad; 4], weights: [i8; 4]| {
-            let weights = Quad(weights.map(i16::from));
-            let weights = pair(weights, weights);
+            let weights = widened(_mm_cvtsi32_si128(i32::from_ne_bytes(weights.map(i8::cast_unsigned))));
+            let weights = _mm_unpacklo_epi64(weights, weights);
             front = _mm_add_epi32(front, _mm_madd_epi16(pair(a, b), weights));
             back = _mm_add_epi32(back, _mm_madd_epi16(pair(c, d), weights));
         };
