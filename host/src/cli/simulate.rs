@@ -1,15 +1,21 @@
 //! `neji simulate`.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
 use neji_app::Verdict;
-use neji_format::{FrontEnd, Plan};
+use neji_format::{FrontEnd, Model, Plan};
 use neji_machine::{Board, Options, rises, toolchain};
 use serde_json::json;
 
 use crate::files::write_whole;
+use crate::scenario::Scenario;
+use crate::scenario::board::Stage;
+use crate::scenario::play::play;
 use crate::simulate::{self, Frame, Source};
 
 /// Feed the firmware's monitor from files, on the host or on an emulated board.
@@ -19,8 +25,12 @@ pub struct Args {
     pub blob: PathBuf,
     /// Folders or image files, in the order in which the sensor sees them; for a model without a front end int8 .npy files,
     /// whose first axis counts samples.
-    #[arg(long, required = true, num_args = 1..)]
+    #[arg(long, required_unless_present = "scenario", num_args = 1..)]
     pub source: Vec<PathBuf>,
+    /// A scenario instead: sources of sound, faults, events and what must come of them, in virtual time;
+    /// configs/scenarios has examples. The exit status says whether its claims hold.
+    #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["source", "instructions", "events"])]
+    pub scenario: Option<PathBuf>,
     /// `host`, or a board whose firmware is built and run in QEMU.
     #[arg(long, default_value = "host")]
     pub on: String,
@@ -39,13 +49,45 @@ pub struct Args {
     /// The repository, which holds the boards; by default the one around this folder.
     #[arg(long)]
     pub root: Option<PathBuf>,
+    /// Of a scenario.
+    #[command(flatten)]
+    pub playing: Playing,
+}
+
+/// How a scenario is played.
+#[derive(Debug, ClapArgs)]
+pub struct Playing {
+    /// Write timeline.svg, events.csv, scores.csv and metrics.json into this folder, in whose place they come.
+    #[arg(long, value_name = "DIR", requires = "scenario")]
+    pub out: Option<PathBuf>,
+    /// Replace the folder whatever is in it.
+    #[arg(long, requires = "out")]
+    pub force: bool,
+    /// The clock that the board is taken to have, an instruction a cycle; by default its own.
+    #[arg(long, value_name = "N", requires = "scenario", value_parser = clock)]
+    pub clock_mhz: Option<f64>,
+    /// The board's samples arrive by its clock and do not wait: what finds the buffer full is lost and counted.
+    #[arg(long, requires = "scenario")]
+    pub paced: bool,
+    /// Samples of that buffer.
+    #[arg(long, value_name = "SAMPLES", requires = "paced", default_value_t = 1024)]
+    pub buffer: u32,
+}
+
+fn clock(text: &str) -> Result<f64, String> {
+    let clock: f64 = text.parse().map_err(|error| format!("{error}"))?;
+    if clock.is_finite() && (0.001..=10_000.0).contains(&clock) {
+        Ok(clock)
+    } else {
+        Err("0.001 to 10000 MHz".to_owned())
+    }
 }
 
 /// Runs the command.
 ///
 /// # Errors
 /// Unreadable files, a refused blob, frames of another size than the sensor's, a board that fails, or, with `--compare`,
-/// verdicts that differ.
+/// verdicts that differ; a scenario whose claims do not hold.
 pub fn run(args: Args) -> anyhow::Result<()> {
     let on_host = args.on == "host";
     ensure!(!on_host || !args.compare, "--compare needs a board to compare with: add --on BOARD");
@@ -54,12 +96,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let board = match on_host {
         true => None,
         false => {
-            let board = Board::find(&args.root.map_or_else(toolchain::root, Ok)?, &args.on)?;
+            let board = Board::find(&args.root.clone().map_or_else(toolchain::root, Ok)?, &args.on)?;
             source = source.on(&board)?;
             Some(board)
         }
     };
     let model = source.model()?;
+    if let Some(path) = &args.scenario {
+        return run_scenario(path, &args, board.as_ref(), model);
+    }
     let plan = *model.plan();
     let files = simulate::image_files(&args.source)?;
     let frames =
@@ -99,6 +144,44 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let same = found.identical.is_none_or(|count| count == found.verdicts.len());
     ensure!(same, "host and {} differ: rebuild both from one source", args.on);
+    Ok(())
+}
+
+/// Plays a scenario; the board is asked for its instructions as well.
+fn run_scenario(path: &Path, args: &Args, board: Option<&Board>, model: Model<'_>) -> anyhow::Result<()> {
+    let scenario = Scenario::load(path)?;
+    ensure!(board.is_some() || !args.playing.paced, "--paced needs a board: add --on BOARD");
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        // Who asks twice does not want to wait.
+        if seen.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("watching for Ctrl-C")?;
+    // QEMU takes a minute for a few of sound, and may have to share the PC.
+    let seconds = scenario.sensors.iter().map(|sensor| sensor.length / u64::from(scenario.rate)).max().unwrap_or(0);
+    let stage = board.map(|board| Stage {
+        board,
+        clock_hz: args.playing.clock_mhz.map_or(board.settings.systick_hz, |clock| (clock * 1e6).round() as u64),
+        buffer: args.playing.paced.then_some(args.playing.buffer),
+        timeout: Duration::from_secs(600 + 20 * seconds),
+    });
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let played = play(&name, model, scenario, stage, &stop)?;
+    if let Some(out) = &args.playing.out {
+        played.write(out, args.playing.force)?;
+    }
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&played.as_json())?),
+        false => print!("{}", played.text()),
+    }
+    if args.compare {
+        played.check_agreement()?;
+    }
+    let (failed, all) = played.failed();
+    ensure!(failed == 0, "{failed} of {all} claims of {} do not hold", path.display());
     Ok(())
 }
 

@@ -11,17 +11,17 @@ use super::run::Record;
 
 /// What is judged of a sensor. Times are in samples.
 #[derive(Debug, Clone)]
-pub struct Track<'r> {
+pub struct Track {
     /// The sensor's name.
-    pub sensor: &'r str,
+    pub sensor: String,
     /// Samples a second.
     pub rate: u32,
     /// Samples of the scenario.
     pub length: u64,
     /// When faults sounded: first sample and the one behind the last.
-    pub faults: &'r [(u64, u64)],
-    /// When the device was started.
-    pub starts: Vec<u64>,
+    pub faults: Vec<(u64, u64)>,
+    /// When its power was cut.
+    pub cuts: Vec<u64>,
     /// Verdicts in order.
     pub records: Vec<Record>,
     /// Real size of a score's step.
@@ -43,7 +43,9 @@ pub struct FaultMetrics {
     pub from: f64,
     /// When it ended.
     pub to: f64,
-    /// From its beginning to the alarm, where there was one.
+    /// The alarm was on before it: nobody learned of it.
+    pub on_already: bool,
+    /// From its beginning to the alarm, where it rose.
     pub delay: Option<f64>,
     /// From its end to that of the alarm, where both came.
     pub alarm_after_end: Option<f64>,
@@ -72,7 +74,7 @@ pub struct Metrics {
     pub false_alarms_per_hour: f64,
     /// Faults.
     pub faults: Vec<FaultMetrics>,
-    /// Faults without an alarm.
+    /// Faults without any alarm.
     pub missed_faults: usize,
     /// Mean time from a fault to its alarm in seconds, of those that had one.
     pub detection_delay: Option<f64>,
@@ -106,7 +108,7 @@ pub fn word(outcome: &Outcome) -> &'static str {
     }
 }
 
-impl Track<'_> {
+impl Track {
     fn seconds(&self, samples: u64) -> f64 {
         samples as f64 / f64::from(self.rate)
     }
@@ -115,12 +117,12 @@ impl Track<'_> {
     pub fn alarms(&self) -> Vec<(u64, u64)> {
         let mut alarms: Vec<(u64, u64)> = Vec::new();
         let mut begun = None;
-        let mut starts = self.starts.iter().skip(1).peekable();
+        let mut cuts = self.cuts.iter().peekable();
         for record in &self.records {
             // A device that is started anew has no alarm.
-            while let Some(start) = starts.next_if(|start| **start < record.at) {
+            while let Some(cut) = cuts.next_if(|cut| **cut < record.at) {
                 if let Some(from) = begun.take() {
-                    alarms.push((from, *start));
+                    alarms.push((from, *cut));
                 }
             }
             match (begun, record.verdict.alarm) {
@@ -133,7 +135,7 @@ impl Track<'_> {
             }
         }
         if let Some(from) = begun {
-            alarms.push((from, starts.next().copied().unwrap_or(self.length)));
+            alarms.push((from, cuts.next().copied().unwrap_or(self.length)));
         }
         alarms
     }
@@ -168,7 +170,8 @@ impl Track<'_> {
                 FaultMetrics {
                     from: self.seconds(from),
                     to: self.seconds(to),
-                    delay: seen.map(|(on, _)| self.seconds(on.saturating_sub(from))),
+                    on_already: seen.is_some_and(|(on, _)| *on < from),
+                    delay: seen.filter(|(on, _)| *on >= from).map(|(on, _)| self.seconds(on - from)),
                     alarm_after_end: (last.filter(|(_, off)| to < self.length && *off < self.length))
                         .map(|(_, off)| self.seconds(off.saturating_sub(to))),
                 }
@@ -179,7 +182,7 @@ impl Track<'_> {
         let delays: Vec<f64> = faults.iter().filter_map(|fault| fault.delay).collect();
         let is_fault = |record: &&Record| matches!(record.verdict.outcome, Outcome::SensorFault(_));
         Metrics {
-            sensor: self.sensor.to_owned(),
+            sensor: self.sensor.clone(),
             seconds: self.seconds(self.length),
             verdicts: self.records.len(),
             scored: self.records.iter().filter(|record| self.score(record).is_some()).count(),
@@ -188,7 +191,7 @@ impl Track<'_> {
             false_alarms,
             normal_hours,
             false_alarms_per_hour: if normal_hours > 0.0 { false_alarms as f64 / normal_hours } else { 0.0 },
-            missed_faults: faults.len() - delays.len(),
+            missed_faults: faults.iter().filter(|fault| fault.delay.is_none() && !fault.on_already).count(),
             detection_delay: (!delays.is_empty()).then(|| delays.iter().sum::<f64>() / delays.len() as f64),
             faults,
         }
@@ -208,7 +211,8 @@ impl Track<'_> {
             }
             Claim::MissedFaults(most) => {
                 let Metrics { missed_faults, faults, .. } = self.metrics();
-                let first = faults.iter().find(|fault| fault.delay.is_none()).map(|fault| fault.from);
+                let missed = |fault: &&FaultMetrics| fault.delay.is_none() && !fault.on_already;
+                let first = faults.iter().find(missed).map(|fault| fault.from);
                 let holds = !faults.is_empty() && missed_faults as u64 <= most;
                 (holds, format!("{missed_faults} of {} faults missed", faults.len()), first)
             }
@@ -232,7 +236,7 @@ impl Track<'_> {
                 None => (false, "not measured: add --on BOARD".to_owned(), None),
             },
         };
-        Finding { assert: assert.text.clone(), sensor: self.sensor.to_owned(), holds, measured, at }
+        Finding { assert: assert.text.clone(), sensor: self.sensor.clone(), holds, measured, at }
     }
 
     fn alarm(&self, Within { within, after }: Within) -> (bool, String, Option<f64>) {
@@ -314,7 +318,7 @@ mod tests {
     use super::*;
 
     /// A verdict a second: `a` abnormal with alarm, `n` normal, `x` a fault of the sensor while the alarm stays.
-    fn track(story: &str, faults: &'static [(u64, u64)], starts: &[u64]) -> Track<'static> {
+    fn track(story: &str, faults: &[(u64, u64)], cuts: &[u64]) -> Track {
         let mut alarm = false;
         let mut records = Vec::new();
         for (at, letter) in (1..).zip(story.chars()) {
@@ -329,11 +333,11 @@ mod tests {
             records.push(Record { at: at * 100, verdict: Verdict { sequence: 0, outcome, alarm } });
         }
         Track {
-            sensor: "s",
+            sensor: "s".to_owned(),
             rate: 100,
             length: 100 * story.len() as u64,
-            faults,
-            starts: [0].iter().chain(starts).copied().collect(),
+            faults: faults.to_vec(),
+            cuts: cuts.to_vec(),
             records,
             unit: 0.5,
             threshold: 10.0,
@@ -343,7 +347,7 @@ mod tests {
         }
     }
 
-    fn judged(track: &Track<'_>, claim: Claim) -> (bool, String, Option<f64>) {
+    fn judged(track: &Track, claim: Claim) -> (bool, String, Option<f64>) {
         let finding = track.judge(&Assert { text: String::new(), sensor: None, claim });
         (finding.holds, finding.measured, finding.at)
     }
@@ -355,11 +359,14 @@ mod tests {
         assert_eq!(track.alarms(), [(200, 300), (700, 1000)]);
         let metrics = track.metrics();
         assert_eq!((metrics.alarms, metrics.false_alarms, metrics.missed_faults), (2, 1, 0));
-        let fault = FaultMetrics { from: 5.0, to: 8.0, delay: Some(2.0), alarm_after_end: Some(2.0) };
+        let fault =
+            FaultMetrics { from: 5.0, to: 8.0, on_already: false, delay: Some(2.0), alarm_after_end: Some(2.0) };
         assert_eq!((metrics.faults.as_slice(), metrics.detection_delay), (&[fault][..], Some(2.0)));
         assert_eq!(metrics.false_alarms_per_hour, 400.0);
         let missed = super::tests::track("nnnnnnnn", &[(200, 400)], &[]).metrics();
         assert_eq!((missed.missed_faults, missed.detection_delay), (1, None));
+        let on = super::tests::track("aaaaaaaa", &[(200, 400)], &[]).metrics();
+        assert_eq!((on.missed_faults, on.faults[0].on_already, on.detection_delay), (0, true, None));
         // What rises a second after the end still belongs to it, what rises later does not.
         assert_eq!(super::tests::track("nnnnannn", &[(200, 400)], &[]).metrics().false_alarms, 0);
         assert_eq!(super::tests::track("nnnnnann", &[(200, 400)], &[]).metrics().false_alarms, 1);

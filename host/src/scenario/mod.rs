@@ -1,10 +1,12 @@
 //! Streams of sound as an engineer has them: sources, faults, what happens to a sensor, and what must come of it.
 
+pub mod board;
 pub mod config;
 #[cfg(test)]
 mod double;
 pub mod judge;
 pub mod mix;
+pub mod play;
 pub mod run;
 mod source;
 pub mod spectrogram;

@@ -89,6 +89,8 @@ pub struct Record {
 pub struct Part {
     /// When the device was started.
     pub from: u64,
+    /// When its power was cut, or the end.
+    pub until: u64,
     /// Bytes of samples that the monitor was given.
     pub bytes: u64,
     /// Gaps that it was told of: bytes before each.
@@ -232,11 +234,20 @@ pub fn on_host(
                 }
                 Item::Lost { told: false, .. } => {}
                 Item::Lost { told: true, .. } => {
-                    part.gaps.push(part.bytes);
-                    part.records.push(Record { at: stream.at(), verdict: monitor.gap() });
+                    // Gaps with nothing between them are one.
+                    if part.gaps.last() != Some(&part.bytes) {
+                        part.gaps.push(part.bytes);
+                        part.records.push(Record { at: stream.at(), verdict: monitor.gap() });
+                    }
                 }
-                Item::PowerCut { .. } => break,
+                Item::PowerCut { samples } => {
+                    part.until = stream.at() - samples;
+                    break;
+                }
             }
+        }
+        if ended {
+            part.until = stream.at();
         }
         part.tail = monitor.end_of_frame();
         heard.parts.push(part);
@@ -292,7 +303,8 @@ mod tests {
         assert_eq!((gap.map(|record| record.at), first.gaps.as_slice()), (Some(20_077), &[40_000][..]));
         // The window begins anew behind the gap, and the device behind the cut.
         assert!(first.records.iter().any(|record| record.at == 20_077 + listening.first));
-        assert_eq!((second.from, second.records[0].at), (26_000, 26_000 + listening.first));
+        assert_eq!((first.until, second.from, second.until), (24_000, 26_000, 32_000));
+        assert_eq!(second.records[0].at, 26_000 + listening.first);
         assert_eq!(second.records[0].verdict.sequence, 0);
     }
 

@@ -14,8 +14,7 @@ const LOOKS: u64 = 4;
 /// Mean powers by column and band; built from blocks of samples in order.
 #[derive(Debug, Clone, Default)]
 pub struct Spectrogram {
-    /// Samples in all, and of a column.
-    length: u64,
+    /// Samples of a column.
     step: u64,
     /// Of each column, the lowest band first, and how many transforms are in it.
     columns: Vec<([f64; ROWS], u32)>,
@@ -28,7 +27,7 @@ impl Spectrogram {
     pub fn new(length: u64) -> Self {
         let step = length.div_ceil(COLUMNS).max(LENGTH as u64 / 2);
         let columns = vec![([0.0; ROWS], 0); length.div_ceil(step.max(1)) as usize];
-        Self { length, step, columns, begun: None }
+        Self { step, columns, begun: None }
     }
 
     /// Takes samples, the first of which is number `at`.

@@ -31,7 +31,7 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 #[derive(Debug)]
 pub struct Lane<'a> {
     /// What was judged.
-    pub track: &'a Track<'a>,
+    pub track: &'a Track,
     /// What was heard.
     pub heard: &'a Spectrogram,
     /// What happened to the sensor.
@@ -244,11 +244,11 @@ mod tests {
         };
         let records = (1..5000).map(|n| Record { at: n * 100, verdict: verdict(n > 3000, (n % 7) as i32) }).collect();
         let track = Track {
-            sensor: "left & right",
+            sensor: "left & right".to_owned(),
             rate: 8000,
             length: 500_000,
-            faults: &[(300_000, 400_000)],
-            starts: vec![0],
+            faults: vec![(300_000, 400_000)],
+            cuts: vec![],
             records,
             unit: 1.0,
             threshold: 5.0,
