@@ -7,5 +7,6 @@ mod hostile;
 mod profile;
 mod real;
 mod report;
+mod scenario;
 mod sound;
 mod story;

@@ -81,14 +81,14 @@ fn text(bytes: &[u8]) -> String {
 }
 
 /// Runs a command that must succeed.
-fn does(arguments: &[&str]) -> String {
+pub(crate) fn does(arguments: &[&str]) -> String {
     let out = neji(arguments);
     assert!(out.status.success(), "neji {arguments:?}: {}", text(&out.stderr));
     text(&out.stdout)
 }
 
 /// Runs a command that must be refused with each of `parts` in its message, and without a panic.
-fn refuses(arguments: &[&str], parts: &[&str]) {
+pub(crate) fn refuses(arguments: &[&str], parts: &[&str]) {
     let out = neji(arguments);
     let error = text(&out.stderr);
     assert_eq!(out.status.code(), Some(1), "neji {arguments:?}: {error}");
