@@ -364,7 +364,10 @@ mod tests {
     use super::*;
     use crate::render::machine::wave::rms;
 
-    fn play(text: &str) -> (Vec<i16>, Vec<(usize, Item)>, Vec<(u64, u64)>) {
+    /// Samples, what came behind how many of them, and faults.
+    type Heard = (Vec<i16>, Vec<(usize, Item)>, Vec<(u64, u64)>);
+
+    fn play(text: &str) -> Heard {
         let scenario = Scenario::parse(text, Path::new("a.toml")).expect("a scenario");
         let mut stream = SensorStream::new(&scenario, 0).expect("a stream");
         let (mut samples, mut items, mut block) = (Vec::new(), Vec::new(), Vec::new());

@@ -103,9 +103,9 @@ impl Generator {
                 *turn = (*turn + *step).fract();
                 sample
             }
-            Self::Wav(list) => list.next()?,
+            Self::Wav(list) => list.sample()?,
             Self::Machine(machine) => {
-                let instant = machine.1.next();
+                let instant = machine.1.listen();
                 machine.2 = Some(instant);
                 instant.sound
             }

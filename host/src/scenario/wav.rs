@@ -156,7 +156,7 @@ impl Playlist {
     ///
     /// # Errors
     /// A file that can't be read.
-    pub fn next(&mut self) -> anyhow::Result<f64> {
+    pub fn sample(&mut self) -> anyhow::Result<f64> {
         let overlap = |playing: &Playing| self.crossfade.min(u64::from(playing.reader.len()) / 2);
         let ends = self.playing.last().is_none_or(|last| last.left() <= overlap(last));
         if ends && self.playing.len() < 2 {
@@ -165,7 +165,7 @@ impl Playlist {
         let left = self.playing[0].left();
         if left == 0 {
             self.playing.remove(0);
-            return self.next();
+            return self.sample();
         }
         let sample = self.playing[0].next()?;
         let Some(second) = self.playing.get_mut(1) else { return Ok(sample) };
@@ -197,21 +197,21 @@ mod tests {
         let files = files(folder.path()).expect("files");
         assert_eq!((files.len(), length(&files[0], 8000).expect("a length")), (3, 50));
         let mut list = Playlist::new(&files, None, 0).expect("a list");
-        let heard: Vec<f64> = (0..200).map(|_| list.next().expect("a sample")).collect();
+        let heard: Vec<f64> = (0..200).map(|_| list.sample().expect("a sample")).collect();
         let expected: Vec<f64> = [100.0, 200.0, 300.0, 100.0].into_iter().flat_map(|v| [v; 50]).collect();
         assert_eq!(heard, expected);
 
         // Two files overlap by nine samples on a straight line.
         let mut list = Playlist::new(&files, None, 9).expect("a list");
-        let heard: Vec<f64> = (0..60).map(|_| list.next().expect("a sample")).collect();
+        let heard: Vec<f64> = (0..60).map(|_| list.sample().expect("a sample")).collect();
         assert_eq!((heard[40], heard[45], heard[50]), (100.0, 150.0, 200.0));
 
         let mut list = Playlist::new(&files, Some(3), 5).expect("a list");
         for _ in 0..170 {
-            list.next().expect("a sample");
+            list.sample().expect("a sample");
         }
         let mut fork = list.fork().expect("a fork");
-        assert!((0..400).all(|_| list.next().expect("a sample") == fork.next().expect("a sample")));
+        assert!((0..400).all(|_| list.sample().expect("a sample") == fork.sample().expect("a sample")));
     }
 
     #[test]

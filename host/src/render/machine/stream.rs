@@ -92,7 +92,7 @@ impl MachineStream {
     }
 
     /// The next sample.
-    pub fn next(&mut self) -> Instant {
+    pub fn listen(&mut self) -> Instant {
         let (dry, turn, following) = self.dry();
         let sound = self.listener.next(dry) + self.factory_gain * self.factory.next();
         Instant { sound: self.gain * sound, turn, following }
@@ -229,11 +229,11 @@ mod tests {
         for seed in 0..3 {
             let mut stream = MachineStream::new(&machine, seed, RATE, 6.0);
             for _ in 0..3 {
-                let now = level(std::iter::from_fn(|| Some(stream.next().sound)));
+                let now = level(std::iter::from_fn(|| Some(stream.listen().sound)));
                 assert!((0.8..1.25).contains(&now), "{seed}: {now}");
             }
             let mut copy = stream.clone();
-            assert!((0..1000).all(|_| stream.next() == copy.next()));
+            assert!((0..1000).all(|_| stream.listen() == copy.listen()));
         }
     }
 
@@ -243,10 +243,10 @@ mod tests {
         for kind in FaultKind::ALL {
             let mut running = MachineStream::new(&machine, 2, RATE, 60.0);
             for _ in 0..RATE {
-                running.next();
+                running.listen();
             }
             let mut fault = FaultStream::new(kind, 1.0, &machine, &running, 9);
-            let found = level(std::iter::from_fn(|| Some(fault.next(&running.next()))));
+            let found = level(std::iter::from_fn(|| Some(fault.next(&running.listen()))));
             // The room answers to a hiss otherwise than to a hum.
             let expected = kind.gain(1.0, 1.0, 1.0);
             assert!((0.4..2.0).contains(&(found / expected)), "{kind:?}: {found}, expected {expected}");
