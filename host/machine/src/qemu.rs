@@ -233,6 +233,7 @@ mod tests {
             flash_bytes: 8,
             ram_bytes: 8,
             memory_bytes: 4,
+            pairs: false,
             int16: true,
             stack_bytes: 4,
             core: None,
