@@ -87,7 +87,7 @@ impl Isa for ArmDsp {
     fn expand_triples(input: &[i8], step: usize, input_offset: i32, columns: &mut [Triple]) {
         let reach = step.saturating_mul(2).saturating_add(columns.len().saturating_mul(4));
         if reach > input.len() || columns.is_empty() {
-            return portable::expand_triples(input, step, input_offset, columns);
+            return pairs::expand_some::<Self>(input, step, input_offset, columns);
         }
         pairs::expand(input, step, halves(input_offset), columns);
     }

@@ -12,6 +12,14 @@ use core::mem::offset_of;
 
 use super::{Factor, Isa, PairColumn, PairRows, Quad, Triple, portable};
 
+/// [`Isa::expand_triples`](super::Isa::expand_triples) where inputs are missing, once in an image.
+#[cold]
+#[inline(never)]
+#[expect(clippy::extra_unused_type_parameters, reason = "what nobody calls need not be there")]
+pub(super) fn expand_some<I: Isa>(input: &[i8], step: usize, input_offset: i32, columns: &mut [Triple]) {
+    portable::expand_triples(input, step, input_offset, columns);
+}
+
 /// [`Isa::expand_triples`](super::Isa::expand_triples) of columns, one at least, for inputs that are there.
 #[inline(always)]
 pub(super) fn expand(input: &[i8], step: usize, offset: i32, columns: &mut [Triple]) {
