@@ -75,7 +75,12 @@ impl Packed<'_> {
     }
 
     fn in_rows(&mut self, operator: &mut Operator, layer: &Layer) {
-        operator.for_each_constant_mut(|constant| self.keep(constant));
+        // The packed weights stay behind.
+        if let Some(Parts { requantization, .. }) = parts(operator) {
+            self.keep(&mut requantization.bias);
+            self.keep(&mut requantization.multiplier);
+            self.keep(&mut requantization.shift);
+        }
         let rows = layer.rows.iter().map(|weight| weight.cast_unsigned()).collect();
         let rows = self.push(rows);
         set(operator, rows, Packing::Rows);
@@ -393,7 +398,8 @@ mod tests {
         (minus.rows[0], minus.rows[150]) = (-1, -128);
         assert!(minus.paired().is_none(), "no halfword holds -1 and -128");
         let mut large = layer(2);
-        large.bias[1] = 1 << 23;
+        // Smaller shifts would make it one output, whatever the input.
+        (large.bias[1], large.shift[1]) = (1 << 23, -20);
         assert!(large.paired().is_none(), "a sum of 2^23");
         // The dead channel's output is a bias.
         let paired = layer(0).paired().expect("pairs");
