@@ -11,6 +11,8 @@ use super::{BOARD, Neji, Table, text};
 
 /// The experiment.
 const CONFIG: &str = "machine";
+/// What then happens to the machine.
+const SCENARIO: &str = "configs/scenarios/machine.toml";
 /// Clips of each kind that the board hears as well.
 const HEARD: usize = 6;
 
@@ -34,8 +36,13 @@ pub(super) fn run(neji: &Neji, out: &Path) -> Result<Vec<PathBuf>> {
     arguments.extend(clips.iter().map(String::as_str));
     let simulated = neji.json(&arguments)?;
     neji.step(&format!("report on {CONFIG}"), &["report", run])?;
+    let played = folder.join("scenario");
+    neji.step(
+        "a bearing breaks: the scenario, on the host and on the board",
+        &["simulate", &blob, "--scenario", SCENARIO, "--on", BOARD, "--compare", "--out", text(&played)?, "--force"],
+    )?;
     print!("{}", table(neji, &metrics, &inspection, &simulated)?);
-    Ok(vec![folder.join("report.html")])
+    Ok(vec![folder.join("report.html"), played.join("timeline.svg")])
 }
 
 /// The first test clips of a kind, by name.
