@@ -101,19 +101,28 @@ impl<'a> Model<'a> {
 
     /// The model with the operators of a streaming model's run `run`, counted from 0, alone; itself where it does not stream.
     pub fn phase(mut self, run: u32) -> Self {
-        let Some(streaming) = &mut self.plan.streaming else { return self };
-        let phases = core::mem::replace(&mut streaming.phases, 1);
+        let operators = self.phase_operators(run);
+        if let Some(streaming) = &mut self.plan.streaming {
+            streaming.phases = 1;
+        }
+        self.plan.operator_count = operators.left;
+        self.operators = operators.reader.rest().unwrap_or(&[]);
+        self
+    }
+
+    /// The operators of a streaming model's run `run`, counted from 0, in order; all where it does not stream.
+    pub fn phase_operators(&self, run: u32) -> Operators<'a> {
+        let mut operators = self.operators();
+        let phases = self.plan.streaming.map_or(1, |streaming| streaming.phases);
         let (Some(count), Some(phase)) = (self.plan.operator_count.checked_div(phases), run.checked_rem(phases.into()))
         else {
-            return self;
+            return operators;
         };
-        let mut operators = self.operators();
         for _ in 0..phase.saturating_mul(count.into()) {
             operators.next();
         }
-        self.operators = operators.reader.rest().unwrap_or(&[]);
-        self.plan.operator_count = count;
-        self
+        operators.left = count;
+        operators
     }
 
     /// The bytes of a constant; empty where it lies outside, which [`Model::parse`] has excluded.

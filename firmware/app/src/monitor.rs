@@ -180,8 +180,8 @@ impl<'a, I: Isa> Monitor<'a, I> {
     // A function of its own in every image, so that what it takes of the stack can be read there.
     #[inline(never)]
     pub fn push(&mut self, samples: &mut &[u8]) -> Option<Verdict> {
-        let plan = *self.model.plan();
-        match &plan.front_end {
+        // Copied is what is needed alone: a plan takes some of the stack.
+        match self.model.plan().front_end {
             FrontEnd::Raw => {
                 let input = self.engine.input_mut(arena(self.memory, self.regions));
                 let count = samples.len().min(input.len().saturating_sub(self.filled));
@@ -201,11 +201,11 @@ impl<'a, I: Isa> Monitor<'a, I> {
             }
             FrontEnd::Image(config) => {
                 let resize = self.resize.as_mut()?;
-                let (image, sums, _) = frame(self.memory, self.regions, config);
+                let (image, sums, _) = frame(self.memory, self.regions, &config);
                 if !resize.push(samples, image, sums) {
                     return None;
                 }
-                let outcome = self.look(config);
+                let outcome = self.look(&config);
                 if let Some(resize) = &mut self.resize {
                     resize.restart();
                 }
@@ -341,7 +341,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
 
     /// Runs the model on the input in the arena, scores and decides.
     fn infer(&mut self) -> Outcome {
-        let plan = *self.model.plan();
+        let plan = self.model.plan();
         let begin = self.regions.image_words + self.regions.sum_words;
         let work = self.memory.get_mut(begin..).unwrap_or(&mut []);
         let (arena, map) = work.split_at_mut(self.regions.arena_words.min(work.len()));
@@ -350,7 +350,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
         // `new` has checked the only reason why this could fail, the arena's length.
         let _ = match plan.streaming {
             None => self.engine.run(arena),
-            Some(_) => Engine::<I>::new(self.model.phase(run)).run(arena),
+            Some(_) => self.engine.run_phase(run, arena),
         };
         if let Some(streaming) = plan.streaming {
             self.runs = streaming.after(run);

@@ -2,7 +2,7 @@
 
 use core::marker::PhantomData;
 
-use neji_format::{Element, Model, Packing};
+use neji_format::{Element, Model, Operators, Packing};
 
 use crate::error::RunError;
 use crate::isa::Isa;
@@ -68,19 +68,32 @@ impl<'a, I: Isa> Engine<'a, I> {
     // A function of its own in every image, so that what it takes of the stack can be read there.
     #[inline(never)]
     pub fn run(&self, arena: &mut [i8]) -> Result<(), RunError> {
+        self.run_operators(self.model.operators(), arena)
+    }
+
+    /// Runs the operators of a streaming model's run `run`, counted from 0; otherwise as [`Engine::run`].
+    ///
+    /// # Errors
+    /// As [`Engine::run`].
+    pub fn run_phase(&self, run: u32, arena: &mut [i8]) -> Result<(), RunError> {
+        self.run_operators(self.model.phase_operators(run), arena)
+    }
+
+    #[inline(never)]
+    fn run_operators(&self, operators: Operators<'a>, arena: &mut [i8]) -> Result<(), RunError> {
         self.refused?;
         let needed = self.model.arena_bytes();
         let given = arena.len();
         let arena = arena.get_mut(..needed).ok_or(RunError::ArenaTooSmall { needed, given })?;
         match self.model.plan().element {
             Element::I8 => {
-                for operator in self.model.operators() {
+                for operator in operators {
                     ops::run_i8::<I>(&self.model, &operator, arena);
                 }
             }
             Element::I16 if Self::INT16 => {
                 let arena = bytemuck::try_cast_slice_mut(arena).map_err(|_| RunError::ArenaMisaligned)?;
-                for operator in self.model.operators() {
+                for operator in operators {
                     ops::run_i16::<I>(&self.model, &operator, arena);
                 }
             }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args as ClapArgs;
-use neji_format::{AlignedBytes, Element, Model};
+use neji_format::{AlignedBytes, Element, Model, Packing};
 use neji_machine::board::Settings;
 use neji_machine::{Board, Bounds, Options, Sizes, toolchain};
 
@@ -88,10 +88,12 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
-/// Whether a blob has int16 activations; what is none will be refused by the board, with its reason.
-fn is_int16(model: &[u8]) -> bool {
+/// Whether a board is made for a blob's activations and weights; what is no blob it will refuse, with its reason.
+fn runs(settings: &Settings, model: &[u8]) -> bool {
     let aligned = AlignedBytes::new(model);
-    Model::parse(aligned.as_slice()).is_ok_and(|model| model.plan().element == Element::I16)
+    let Ok(model) = Model::parse(aligned.as_slice()) else { return true };
+    let pairs = model.operators().any(|operator| operator.packing() == Packing::Pairs);
+    (settings.int16 || model.plan().element == Element::I8) && (settings.pairs || !pairs)
 }
 
 /// Checks a board and gives its line of the table.
@@ -114,7 +116,7 @@ fn row(
     }
     let mut used = 0;
     for (path, model) in models {
-        if !settings.int16 && is_int16(model) {
+        if !runs(settings, model) {
             continue;
         }
         let run = board.run(&image, model, samples, Options::default())?;

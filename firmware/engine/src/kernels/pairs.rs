@@ -23,8 +23,25 @@ const CHANNELS: usize = 64;
 ///
 /// Three output pixels are summed at once. Long rows, an odd number of channels and outputs with bounds of their own are left to
 /// [`plain`]. All sums are requantized the quick way: the parser has seen that they and their shifts are small.
-#[inline(never)]
+#[inline(always)]
 pub(crate) fn conv2d<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i16], channels: &Channels<'_>) {
+    let Slide { input, window, output } = blocks.whole;
+    let one = |shape: Shape| (shape.height, shape.width) == (1, 1);
+    if one(input.shape) && one(output.shape) && (window.kernel_height, window.kernel_width) == (1, 1) {
+        let zero_point = input.zero_point;
+        // The only window may lie in the padding.
+        if (window.padding_top, window.padding_left) == (0, 0) {
+            let Some(block) = blocks.next(arena) else { return };
+            return mat_vec::<I>(block.input, zero_point, weights, channels, block.output);
+        }
+    }
+    convolve::<I>(blocks, arena, weights, channels);
+}
+
+/// Three pixels at a time.
+// Not below a dense layer, nor the other way round: both take some of the stack.
+#[inline(never)]
+fn convolve<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i16], channels: &Channels<'_>) {
     let Slide { input, window, output } = blocks.whole;
     let zero_point = input.zero_point;
     let offset = i32::from(zero_point).wrapping_neg();
@@ -50,10 +67,6 @@ pub(crate) fn conv2d<I: Isa>(mut blocks: Blocks, arena: &mut [i8], weights: &[i1
         let pointwise = kernel_len == depth
             && (vertical.stride, horizontal.stride) == (1, 1)
             && (input_shape.height, input_shape.width) == (output_shape.height, output_shape.width);
-        if pointwise && input.len() == depth {
-            mat_vec::<I>(input, zero_point, weights, channels, output);
-            continue;
-        }
         if !quick {
             plain(&view, width, zero_point, weights, channels, output);
             continue;

@@ -206,7 +206,8 @@ impl View<'_, i8> {
 }
 
 /// A dense layer of int8: rows of `weights` times one input, four at a time.
-#[inline(always)]
+// A function of its own: what it takes of the stack must not lie below the convolutions.
+#[inline(never)]
 pub(crate) fn mat_vec<I: Isa>(
     input: &[i8],
     input_offset: i32,
