@@ -14,6 +14,10 @@ pub mod run;
 pub mod simulate;
 pub mod train;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 
 /// Anomaly detection that is trained on a PC and runs on a microcontroller.
@@ -54,6 +58,19 @@ pub enum Command {
     Simulate(simulate::Args),
     /// Write the report of a run as one HTML file.
     Report(report::Args),
+}
+
+/// A flag that Ctrl-C sets; who asks twice does not want to wait for what the flag ends.
+fn stop_on_interrupt() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&stop);
+    ctrlc::set_handler(move || {
+        if seen.swap(true, Ordering::Relaxed) {
+            std::process::exit(130);
+        }
+    })
+    .context("watching for Ctrl-C")?;
+    Ok(stop)
 }
 
 impl Cli {

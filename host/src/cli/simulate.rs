@@ -1,11 +1,9 @@
 //! `neji simulate`.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args as ClapArgs;
 use neji_app::Verdict;
 use neji_format::{FrontEnd, Model, Plan};
@@ -151,15 +149,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 fn run_scenario(path: &Path, args: &Args, board: Option<&Board>, model: Model<'_>) -> anyhow::Result<()> {
     let scenario = Scenario::load(path)?;
     ensure!(board.is_some() || !args.playing.paced, "--paced needs a board: add --on BOARD");
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        // Who asks twice does not want to wait.
-        if seen.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("watching for Ctrl-C")?;
+    let stop = super::stop_on_interrupt()?;
     // QEMU takes a minute for a few of sound, and may have to share the PC.
     let seconds = scenario.sensors.iter().map(|sensor| sensor.length / u64::from(scenario.rate)).max().unwrap_or(0);
     let stage = board.map(|board| Stage {

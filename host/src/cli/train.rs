@@ -38,10 +38,7 @@ pub struct Args {
 /// Settings or data that are wrong, a folder that holds another run, a training that fails.
 #[cfg(feature = "train")]
 pub fn run(args: Args) -> anyhow::Result<()> {
-    use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering};
-
-    use anyhow::{Context, bail, ensure};
+    use anyhow::{bail, ensure};
 
     use crate::dataset::Dataset;
     use crate::experiment::Experiment;
@@ -79,16 +76,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         write_whole(&run.config(), experiment.to_toml().as_bytes())?;
     }
 
-    let stop = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&stop);
-    ctrlc::set_handler(move || {
-        // Who asks twice does not want to wait for the end of the batch.
-        if seen.swap(true, Ordering::Relaxed) {
-            std::process::exit(130);
-        }
-    })
-    .context("watching for Ctrl-C")?;
-
+    let stop = super::stop_on_interrupt()?;
     match train(&experiment, &data, &run, &stop)? {
         Ended::Finished(trained) => {
             println!(
