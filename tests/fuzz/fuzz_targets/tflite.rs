@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     neji_fuzz::exercise(Model::parse(blob.as_slice()).expect("an imported blob"), data);
     for experiment in TASKS.iter() {
         let front_end = FrontEndKind::Raw;
-        let request = Request { experiment, front_end, normal: None, threshold: Some(1.0), classes: &[] };
+        let request = Request { experiment, front_end, normal: None, threshold: Some(1.0), classes: &[], hop: None };
         if let Ok(blob) = to_monitor(data, &request) {
             neji_fuzz::exercise(Model::parse(blob.as_slice()).expect("an imported monitor"), data);
         }
