@@ -43,7 +43,7 @@ fn a_scenario_gives_the_same_bits_on_the_host_and_on_boards() {
         assert_eq!(sensor.heard.parts.len(), 2, "the power was cut once");
         assert!(sensor.metrics.verdicts > 1500, "{:?}", sensor.metrics);
         let load = sensor.load.expect("counted");
-        assert!((100.0..20_000.0).contains(&load.instructions_per_hop), "{load:?}");
+        assert!((100.0..50_000.0).contains(&load.instructions_per_hop), "{load:?}");
     }
 }
 
@@ -57,7 +57,8 @@ fn a_board_that_is_too_slow_loses_samples_and_says_which() {
     let slow = played("qemu-mps2-an386", 500_000, Some(64));
     let lost = slow.sensors[0].track.overruns.expect("counted");
     assert!(lost > 1000, "{}", slow.text());
-    assert_eq!(slow.failed(), (2, 3), "{}", slow.text());
+    // Losses and clock at least; how late it speaks of the gap depends on how slow it is.
+    assert!(matches!(slow.failed(), (2 | 3, 3)), "{}", slow.text());
     // The host's monitor, which is given neither those samples, says the same.
     slow.check_agreement().expect("the same verdicts");
     assert!(slow.sensors[0].metrics.verdicts < fast.sensors[0].metrics.verdicts);

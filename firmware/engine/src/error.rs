@@ -39,10 +39,10 @@ impl fmt::Display for RunError {
             Self::ArenaMisaligned => f.write_str("the model's int16 activations need an arena at an even address"),
             Self::Int8Only => f.write_str("the model has int16 activations, this firmware computes int8 only"),
             Self::Packed { operator } => {
+                // Short enough for a report of the device.
                 write!(
                     f,
-                    "operator {operator} has its weights in pairs of rows, which this firmware's kernels don't read: \
-                     `neji pack --for any`"
+                    "operator {operator} has weights in pairs, which these kernels don't read: `neji pack --for any`"
                 )
             }
             Self::NotLinked { operator, feature } => {
