@@ -197,7 +197,7 @@ pub fn frame_of(model: &Model<'_>, sample: &Sample) -> anyhow::Result<Frame> {
 
 /// The blob of a model whose samples are its inputs, for features that were made elsewhere; the rest is as it was.
 pub fn without_front_end(model: &Model<'_>) -> AlignedBytes {
-    let constants = model.bytes().get(model.header().constants_offset as usize..).unwrap_or(&[]).to_vec();
+    let constants = model.constants().to_vec();
     let plan = Plan { front_end: FrontEnd::Raw, ..*model.plan() };
     let blob =
         Blob { plan, operators: model.operators().collect(), constants, arena_bytes: model.header().arena_bytes };
@@ -237,14 +237,20 @@ pub fn on_host(
         if alone {
             monitor.reset();
         }
-        let mut samples = frame.samples.as_slice();
+        let (mut samples, mut found) = (frame.samples.as_slice(), 0);
         while let Some(verdict) = monitor.push(&mut samples) {
+            found += 1;
             look(index, verdict, &monitor)?;
         }
-        // Files of sound make one stream.
-        if let Some(verdict) = if alone || !sound { monitor.end_of_frame() } else { None } {
+        // Files of sound make one stream, unless each is judged for itself.
+        if sound && !alone {
+            continue;
+        }
+        if let Some(verdict) = monitor.end_of_frame() {
+            found += 1;
             look(index, verdict, &monitor)?;
         }
+        ensure!(found > 0, "{}: too short for a verdict", frame.path.display());
     }
     Ok(())
 }

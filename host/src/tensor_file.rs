@@ -95,10 +95,10 @@ pub fn run(model: Model<'_>, inputs: &[Vec<i8>]) -> Vec<Vec<i8>> {
 fn run_in_turn(model: Model<'_>, inputs: &[Vec<i8>]) -> Vec<Vec<i8>> {
     let mut buffer = ArenaBuffer::new(&model);
     let arena = buffer.bytes();
+    let engine = Engine::<Host>::new(model);
     let hop = |(run, input): (u32, &Vec<i8>)| {
-        let engine = Engine::<Host>::new(model.phase(run));
         engine.input_mut(arena).copy_from_slice(input);
-        engine.run(arena).expect("the arena is as long as the model asks");
+        engine.run_phase(run, arena).expect("the arena is as long as the model asks");
         engine.output(arena).to_vec()
     };
     (0_u32..).zip(inputs).map(hop).collect()

@@ -125,6 +125,11 @@ impl<'a> Model<'a> {
         operators
     }
 
+    /// The section that all constants lie in.
+    pub fn constants(&self) -> &'a [u8] {
+        self.constants
+    }
+
     /// The bytes of a constant; empty where it lies outside, which [`Model::parse`] has excluded.
     pub fn constant(&self, constant: Constant) -> &'a [u8] {
         let start = constant.offset as usize;

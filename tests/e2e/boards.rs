@@ -197,9 +197,8 @@ fn with_a_classifier(model: &Model<'_>) -> Vec<u8> {
         plan.detector = Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin });
     }
     plan.provenance.classes = "";
-    let header = model.header();
-    let constants = model.bytes()[header.constants_offset as usize..].to_vec();
-    Blob { plan, operators: model.operators().collect(), constants, arena_bytes: header.arena_bytes }.encode()
+    let (constants, arena_bytes) = (model.constants().to_vec(), model.header().arena_bytes);
+    Blob { plan, operators: model.operators().collect(), constants, arena_bytes }.encode()
 }
 
 #[test]

@@ -9,7 +9,7 @@ use neji_tables::{Settings, Tables, quantizer};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Features, Sample, Signal};
+use crate::dataset::{Features, Sample, Signal, Sound};
 use crate::quantize::scheme::Scheme;
 
 /// Steps of int16 in one of int8.
@@ -175,20 +175,25 @@ fn decibels(row: &[f32]) -> Vec<i32> {
     row.iter().map(|&value| (f64::from(value) * f64::from(1 << DECIBEL_BITS)).round() as i32).collect()
 }
 
+/// Calls `look` with the stream at the end of each frame of a sound, and whether an input is due.
+fn listen(config: &LogMel<'_>, sound: &Sound, mut look: impl FnMut(&LogMelStream<'_>, bool)) -> Result<()> {
+    let samples = bytes(&sound.samples);
+    let (mut memory, mut work) = (vec![0; config.memory_words()], vec![0; config.work_words()]);
+    let mut stream = LogMelStream::new(*config, &mut memory).context("memory of the length that was asked for")?;
+    let mut rest = &samples[..];
+    while let Some(due) = stream.push(&mut rest, &mut work) {
+        look(&stream, due);
+    }
+    Ok(())
+}
+
 /// Calls `look` with the decibels of each frame of a recording.
 fn frames(config: &LogMel<'_>, sample: &Sample, mut look: impl FnMut(&[i32])) -> Result<()> {
     if let Signal::Features(features) = &sample.signal {
         features.rows().for_each(|row| look(&decibels(row)));
         return Ok(());
     }
-    let samples = bytes(&sample.sound()?.samples);
-    let (mut memory, mut work) = (vec![0; config.memory_words()], vec![0; config.work_words()]);
-    let mut stream = LogMelStream::new(*config, &mut memory).context("memory of the length that was asked for")?;
-    let mut rest = &samples[..];
-    while stream.push(&mut rest, &mut work).is_some() {
-        look(stream.decibels());
-    }
-    Ok(())
+    listen(config, sample.sound()?, |stream, _| look(stream.decibels()))
 }
 
 fn input_bytes(config: &LogMel<'_>) -> usize {
@@ -210,17 +215,14 @@ fn some(inputs: Vec<Vec<i8>>, sample: &Sample, config: &LogMel<'_>) -> Result<Ve
 pub(super) fn of_sound(config: &LogMel<'_>, sample: &Sample) -> Result<Vec<Vec<i8>>> {
     let sound = sample.sound()?;
     ensure!(sound.channels == 1, "{}: {} channels, the model hears one", sample.path.display(), sound.channels);
-    let samples = bytes(&sound.samples);
-    let (mut memory, mut work) = (vec![0; config.memory_words()], vec![0; config.work_words()]);
-    let mut stream = LogMelStream::new(*config, &mut memory).context("memory of the length that was asked for")?;
-    let (mut rest, mut inputs) = (&samples[..], Vec::new());
-    while let Some(due) = stream.push(&mut rest, &mut work) {
+    let mut inputs = Vec::new();
+    listen(config, sound, |stream, due| {
         if due {
             let mut input = vec![0; input_bytes(config)];
             stream.input(&mut input);
             inputs.push(input);
         }
-    }
+    })?;
     some(inputs, sample, config)
 }
 
@@ -249,7 +251,6 @@ pub(super) fn of_features(config: &LogMel<'_>, sample: &Sample, features: &Featu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::Sound;
     use crate::frontend::{Extractor, Fitted};
 
     const SETTINGS: Settings =

@@ -30,9 +30,9 @@ const CHUNK: usize = 16;
 /// # Errors
 /// A sample that the model's sensor does not give.
 pub fn quantized<S: Borrow<Sample> + Sync>(model: Model<'_>, samples: &[S]) -> anyhow::Result<Vec<ScoreRow>> {
-    let bare = without_front_end(&model);
     let features = samples.first().is_some_and(|sample| matches!(sample.borrow().signal, Signal::Features(_)));
-    let runs = if features { accepted(&bare)? } else { model };
+    let bare = features.then(|| without_front_end(&model));
+    let runs = bare.as_ref().map_or(Ok(model), accepted)?;
     let chunk = |samples: &[S]| -> anyhow::Result<Vec<ScoreRow>> {
         let frames: Vec<Frame> =
             samples.iter().map(|sample| frame_of(&model, sample.borrow())).collect::<anyhow::Result<_>>()?;

@@ -8,23 +8,12 @@ use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
 use neji_app::{Monitor, Report, Verdict};
-use neji_engine::Portable;
+use neji_engine::Host;
 use neji_format::Model;
 use neji_machine::{Board, Options, Overrun, Pace, Run, Stream};
 use serde::Serialize;
 
 use super::run::{Heard, Listening, Part, Record, SAMPLE_BYTES, Spool};
-
-/// How a board is run.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings {
-    /// The clock that the board is taken to have.
-    pub clock_hz: u64,
-    /// Samples of the buffer between sensor and monitor, where samples do not wait.
-    pub paced: Option<u32>,
-    /// The run is ended with an error after this long.
-    pub timeout: Duration,
-}
 
 /// A sensor's scenario on a board.
 #[derive(Debug, Clone, Default)]
@@ -154,8 +143,8 @@ fn timed(expected: &Part, verdicts: &[Verdict]) -> Part {
 pub fn replay(model: Model<'_>, path: &Path, part: &Part, overruns: &[Overrun]) -> anyhow::Result<Part> {
     let what = || format!("reading {}", path.display());
     let mut file = BufReader::new(File::open(path).with_context(what)?);
-    let mut memory = vec![0; Monitor::<Portable>::memory_bytes(&model)];
-    let mut monitor = Monitor::<Portable>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let mut memory = vec![0; Monitor::<Host>::memory_bytes(&model)];
+    let mut monitor = Monitor::<Host>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error}"))?;
     let mut told = Part { from: part.from, until: part.until, ..Part::default() };
     let (mut gaps, mut overruns) = (part.gaps.iter().peekable(), overruns.iter().peekable());
     // Bytes of the file, and of those that the monitor has taken.

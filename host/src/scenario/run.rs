@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use neji_app::{Monitor, Verdict};
-use neji_engine::Portable;
+use neji_engine::Host;
 use neji_format::{Element, FrontEnd, Model, Plan};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -194,8 +194,8 @@ pub fn on_host(
     let mut lengths = ChaCha8Rng::seed_from_u64(pieces);
     let mut ended = false;
     while !ended {
-        let mut memory = vec![0; Monitor::<Portable>::memory_bytes(&model)];
-        let mut monitor = Monitor::<Portable>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let mut memory = vec![0; Monitor::<Host>::memory_bytes(&model)];
+        let mut monitor = Monitor::<Host>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error}"))?;
         let mut part = Part { from: stream.at(), ..Part::default() };
         if let Some(spool) = &mut spool {
             spool.begin(heard.parts.len())?;

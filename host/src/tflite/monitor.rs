@@ -91,11 +91,6 @@ impl Normal {
     }
 }
 
-/// Elements that a front end gives; none without one.
-fn fitted_len(fitted: &Fitted) -> Option<usize> {
-    fitted.shape().map(|shape| shape.len())
-}
-
 /// Imports a model as a monitor.
 ///
 /// Every other normal sample gives the weights of residuals, the rest the threshold; all give both where there is one.
@@ -168,7 +163,7 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
             (fitted, normal)
         }
     };
-    if let Some(given) = fitted_len(&front_end) {
+    if let Some(given) = front_end.shape().map(|shape| shape.len()) {
         let wanted = input.shape.len();
         ensure!(
             given == wanted,

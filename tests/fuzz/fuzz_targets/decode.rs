@@ -7,7 +7,7 @@ use neji_format::{AlignedBytes, Blob, Model};
 
 /// What the encoder makes of a model.
 fn encoded(model: &Model<'_>) -> Vec<u8> {
-    let constants = model.bytes()[model.header().constants_offset as usize..].to_vec();
+    let constants = model.constants().to_vec();
     let operators = model.operators().collect();
     Blob { plan: *model.plan(), operators, constants, arena_bytes: model.header().arena_bytes }.encode()
 }

@@ -43,7 +43,7 @@ impl<'a> Columns<'a> {
         bands.saturating_mul(window.context as usize).saturating_mul(element.bytes())
     }
 
-    /// Without any frame. `memory` is [`Columns::memory_bytes`] long; where it is not, no input is ever complete.
+    /// Without any frame. `memory` is [`Columns::memory_bytes`] long.
     pub fn new(bands: usize, window: Window, steps: Steps<'a>, memory: &'a mut [i8]) -> Self {
         let frame_bytes = bands.saturating_mul(steps.element.bytes());
         let mut columns = Self { steps, window, ring: memory, frame_bytes, oldest: 0, missing: 0 };

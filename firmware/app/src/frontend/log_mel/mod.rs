@@ -16,7 +16,7 @@ pub mod decibel;
 pub mod fft;
 
 use neji_format::front_end::FFT_LEN_MAX;
-use neji_format::{Band, Element, Epsilon, LogMelFrontEnd, Model};
+use neji_format::{Band, Epsilon, LogMelFrontEnd, Model};
 
 use self::columns::{Columns, Steps, Window};
 use self::decibel::Power;
@@ -79,11 +79,7 @@ impl<'a> LogMel<'a> {
 
     /// 32-bit words of memory that a stream keeps.
     pub const fn memory_words(&self) -> usize {
-        self.memory_words_as(self.steps.element)
-    }
-
-    const fn memory_words_as(&self, element: Element) -> usize {
-        let columns = Columns::memory_bytes(self.bands.len(), self.inputs, element).div_ceil(4);
+        let columns = Columns::memory_bytes(self.bands.len(), self.inputs, self.steps.element).div_ceil(4);
         columns.saturating_add(self.fft_len as usize / 2).saturating_add(self.bands.len())
     }
 
