@@ -400,7 +400,7 @@ mod tests {
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden");
         let folder = tempfile::tempdir().expect("a folder");
         let file = |name: &str| folder.path().join(name);
-        std::fs::copy(golden.join("v4_classifier.neji"), file("b.neji")).expect("copied");
+        std::fs::copy(golden.join("v5_classifier.neji"), file("b.neji")).expect("copied");
         std::fs::write(file("a.tflite"), b"no model").expect("written");
         std::fs::write(file("c.npy"), b"no model").expect("written");
         let mut left = Vec::new();

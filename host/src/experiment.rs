@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
-use neji_format::{Aggregate, Element};
+use neji_format::{Aggregate, Element, Pooling};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -22,6 +22,8 @@ pub enum Task {
     Autoencoder,
     /// Tell classes apart; the score is the margin of the strongest abnormal class.
     Cnn,
+    /// No network: what the front end gives is what the detector looks at.
+    Features,
 }
 
 /// How an autoencoder is built.
@@ -33,6 +35,8 @@ pub enum AutoencoderKind {
     Dense,
     /// Strided convolutions, a dense bottleneck, and back.
     Conv,
+    /// The principal subspace, computed outright instead of trained: what a dense one without activations learns.
+    Pca,
 }
 
 /// How a convolutional decoder doubles its resolution.
@@ -83,6 +87,8 @@ pub struct ModelSettings {
     pub hidden: Vec<usize>,
     /// Activation between the layers of an autoencoder; a cnn has ReLU.
     pub activation: ActivationName,
+    /// A variational autoencoder: the code is drawn around what the encoder says, and the decoder says a variance for each pixel.
+    pub variational: bool,
 }
 
 impl Default for ModelSettings {
@@ -98,6 +104,7 @@ impl Default for ModelSettings {
             decoder: Decoder::default(),
             hidden: vec![],
             activation: ActivationName::default(),
+            variational: false,
         }
     }
 }
@@ -211,10 +218,42 @@ pub enum ScoreName {
     Probability,
 }
 
+/// What a score is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DetectorName {
+    /// What an autoencoder fails to reconstruct.
+    Reconstruction,
+    /// The margin, or the probability, of a classifier's abnormal classes.
+    Classifier,
+    /// The distance from the mean of normal outputs, under their covariance.
+    Mahalanobis,
+    /// The distance from the nearest of some normal outputs.
+    Nearest,
+    /// How unlikely an output is under a mixture of Gaussians.
+    Mixture,
+}
+
 /// `[detector]`: from output to score to alarm.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectorSettings {
+    /// What the score is made of; by default the reconstruction of an autoencoder, the classes of a cnn, and Mahalanobis' distance
+    /// of a front end alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<DetectorName>,
+    /// The layer whose output a detector of distances looks at; by default what a cnn's last dense layer reads, or an
+    /// autoencoder's bottleneck.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layer: Option<String>,
+    /// Look at the mean of the layer over height and width; otherwise at each pixel by itself.
+    pub pooled: bool,
+    /// All pixels share their statistics; otherwise each has its own.
+    pub shared: bool,
+    /// Directions of the covariance beside its diagonal, 0 to 256; 0 takes elements as independent.
+    pub rank: u16,
+    /// Components of a mixture, or neighbours, 1 to 1024.
+    pub components: u16,
     /// Radius of the box that smooths the anomaly map, 0 to 2.
     pub smooth_radius: u8,
     /// The score is the mean of this many largest values of the map, up to 64; 0 takes all.
@@ -229,7 +268,26 @@ pub struct DetectorSettings {
 
 impl Default for DetectorSettings {
     fn default() -> Self {
-        Self { smooth_radius: 1, top_k: 16, false_alarms: 0.02, score: ScoreName::default(), normalise: true }
+        Self {
+            kind: None,
+            layer: None,
+            pooled: true,
+            shared: true,
+            rank: 32,
+            components: 64,
+            smooth_radius: 1,
+            top_k: 16,
+            false_alarms: 0.02,
+            score: ScoreName::default(),
+            normalise: true,
+        }
+    }
+}
+
+impl DetectorSettings {
+    /// From map to score.
+    pub fn pooling(&self) -> Pooling {
+        Pooling { smooth_radius: self.smooth_radius, top_k: self.top_k }
     }
 }
 
@@ -423,10 +481,19 @@ impl Experiment {
         options
     }
 
+    /// What the score is made of, resolved.
+    pub fn detector(&self) -> DetectorName {
+        self.detector.kind.unwrap_or(match self.task {
+            Task::Autoencoder => DetectorName::Reconstruction,
+            Task::Cnn => DetectorName::Classifier,
+            Task::Features => DetectorName::Mahalanobis,
+        })
+    }
+
     /// The loss, resolved.
     pub fn loss(&self) -> Loss {
         self.train.loss.unwrap_or(match self.task {
-            Task::Autoencoder => Loss::Mse,
+            Task::Autoencoder | Task::Features => Loss::Mse,
             Task::Cnn => Loss::CrossEntropy,
         })
     }
@@ -485,6 +552,22 @@ impl Experiment {
             "detector.false_alarms is {}; above 0 and below 1",
             detector.false_alarms
         );
+        ensure!(detector.rank <= 256, "detector.rank is {}; at most 256", detector.rank);
+        ensure!((1..=1024).contains(&detector.components), "detector.components is {}; 1 to 1024", detector.components);
+        match (self.task, self.detector()) {
+            (Task::Autoencoder, DetectorName::Classifier) => {
+                bail!("detector.kind is classifier, which needs classes; say task = \"cnn\"")
+            }
+            (Task::Cnn | Task::Features, DetectorName::Reconstruction) => {
+                bail!("detector.kind is reconstruction, which needs task = \"autoencoder\"")
+            }
+            (Task::Features, DetectorName::Classifier) => {
+                bail!(
+                    "detector.kind is classifier, but task = \"features\" has no classes; say mahalanobis, nearest or mixture"
+                )
+            }
+            _ => {}
+        }
         let decision = &self.decision;
         ensure!(
             decision.smoothing > 0.0 && decision.smoothing <= 1.0,

@@ -7,7 +7,7 @@ use neji_app::Monitor;
 use neji_engine::{Host, features};
 use neji_format::{
     Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Element, FrontEnd, LogMelFrontEnd,
-    MaskThreshold, Model, Operator, Packing, Photometric, Requantization, Shape,
+    MaskThreshold, Model, Operator, Packing, Photometric, Pooling, Requantization, Shape, Weights,
 };
 use serde::Serialize;
 
@@ -281,19 +281,36 @@ fn detector(detector: &Detector) -> String {
     match detector {
         Detector::None => "none".into(),
         Detector::Reconstruction(params) => {
-            let unit = if params.weights.is_some() { "squared deviations" } else { "squared error" };
-            let over = match params.top_k {
-                0 => "all pixels".to_owned(),
-                count => format!("the {count} largest"),
+            let unit = match params.weights {
+                Weights::One => "squared error",
+                Weights::Elements(_) => "squared deviations",
+                Weights::Predicted(_) => "squared deviations that the model predicts",
             };
-            let side = 2 * params.smooth_radius + 1;
-            format!("reconstruction: mean of {over} of the map of {unit}, smoothed {side} x {side}")
+            format!("reconstruction: {} of {unit}", pooling(params.pooling))
         }
         Detector::Classifier(Classifier { score, .. }) => match score {
             ClassifierScore::Margin => "classifier: largest abnormal logit less the normal one".into(),
             ClassifierScore::Probability => "classifier: one minus the normal probability".into(),
         },
+        Detector::Mahalanobis(params) => {
+            let rank = params.shares.bytes / 2;
+            let of = if params.shared { "any pixel" } else { "each pixel" };
+            format!("Mahalanobis: {} of the distance from the mean of {of}, rank {rank}", pooling(params.pooling))
+        }
+        Detector::Mixture(params) => {
+            let components = params.biases.bytes / 4;
+            format!("mixture: {} of the distance from the nearest of {components} places", pooling(params.pooling))
+        }
     }
+}
+
+fn pooling(pooling: Pooling) -> String {
+    let over = match pooling.top_k {
+        0 => "all pixels".to_owned(),
+        count => format!("the {count} largest"),
+    };
+    let side = 2 * pooling.smooth_radius + 1;
+    format!("mean of {over} of the map, smoothed {side} x {side},")
 }
 
 /// The figures for a terminal.
@@ -385,7 +402,7 @@ mod tests {
     #[test]
     fn the_golden_blobs_are_shown() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden");
-        for name in ["v4_autoencoder", "v4_classifier", "v4_operators"] {
+        for name in ["v5_autoencoder", "v5_classifier", "v5_operators"] {
             let bytes = std::fs::read(folder.join(name).with_extension("neji")).expect("a golden blob");
             let bytes = AlignedBytes::new(&bytes);
             let model = Model::parse(bytes.as_slice()).expect("accepted");

@@ -7,8 +7,10 @@ pub mod baselines;
 pub mod bench;
 pub mod calibrate;
 pub mod cli;
+pub mod closed;
 pub mod conformance;
 pub mod dataset;
+pub mod detect;
 pub mod element;
 pub mod evaluate;
 pub mod experiment;
@@ -19,6 +21,7 @@ pub mod fold;
 pub mod frontend;
 pub mod graph;
 pub mod inspect;
+pub mod linear;
 pub mod lowered;
 #[cfg(feature = "train")]
 pub mod model;

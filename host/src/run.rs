@@ -18,7 +18,8 @@ use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, Sample};
-use crate::experiment::Experiment;
+use crate::detect;
+use crate::experiment::{Experiment, Task};
 use crate::files::write_whole;
 use crate::frontend::Fitted;
 use crate::graph::Graph;
@@ -115,6 +116,11 @@ impl Run {
         Experiment::load(&path, &[])
     }
 
+    /// Whether training has ended.
+    pub fn is_trained(&self) -> bool {
+        self.file("trained.json").is_file()
+    }
+
     /// What training found out.
     ///
     /// # Errors
@@ -130,6 +136,14 @@ impl Run {
         );
         let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
         serde_json::from_str(&text).with_context(|| format!("{} is damaged; train again", path.display()))
+    }
+
+    /// The part of the float model whose output the detector looks at.
+    ///
+    /// # Errors
+    /// No graph, or one without the layer that the experiment names.
+    pub fn observed_graph(&self) -> Result<Graph> {
+        detect::observed(&self.experiment()?, &Graph::load(self.graph())?)
     }
 
     /// Writes the end of training: the graph first, since `trained.json` says that all is there.
@@ -171,7 +185,7 @@ pub fn split<'d>(experiment: &Experiment, data: &'d Dataset) -> Result<(Vec<&'d 
         true => data.split_validation(experiment.seed, share)?,
         false => (data.train.iter().collect(), Vec::new()),
     };
-    if experiment.task == crate::experiment::Task::Autoencoder {
+    if experiment.task != Task::Cnn {
         train.retain(|sample| sample.label == 0);
         validation.retain(|sample| sample.label == 0);
     }

@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn golden_blobs_run_on_the_monitor_and_a_wrong_size_is_named() {
-        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden/v4_autoencoder.neji");
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden/v5_autoencoder.neji");
         let bytes = read_blob(&golden).expect("read");
         let model = model(&golden, &bytes).expect("a model");
         let plan = *model.plan();

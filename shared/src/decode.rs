@@ -164,6 +164,11 @@ impl<'a> Model<'a> {
         bytemuck::try_cast_slice(self.constant(constant)).unwrap_or(&[])
     }
 
+    /// A constant as little-endian u32; empty where it is not aligned, which [`Model::parse`] has excluded.
+    pub fn constant_u32(&self, constant: Constant) -> &'a [u32] {
+        bytemuck::try_cast_slice(self.constant(constant)).unwrap_or(&[])
+    }
+
     /// A constant as little-endian u16; empty where it is not aligned.
     pub fn constant_u16(&self, constant: Constant) -> &'a [u16] {
         bytemuck::try_cast_slice(self.constant(constant)).unwrap_or(&[])

@@ -10,20 +10,109 @@ use crate::tensor::Constant;
 ///
 /// 1. Residual of element i, in 1/16 of the input's step: `r = 16 (x - zero_point_x) - requantize(y - zero_point_y, output_to_residual)`.
 /// 2. Normalised: `z = clamp((r * weight[i] + 2^13) >> 14, -4095, 4095)`; without weights `z = clamp(r, -4095, 4095)`.
-/// 3. Per pixel the mean over channels of `z^2`, then the mean over a box of `2 * smooth_radius + 1` squared, clipped at the
-///    border: the anomaly map.
-/// 4. The score is the mean of the map's `top_k` largest values, or of all where `top_k` is 0.
+/// 3. Per pixel the mean over channels of `z^2`: the anomaly map, which [`Pooling`] makes the score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reconstruction {
     /// `16 * scale_output / scale_input`.
     pub output_to_residual: Multiplier,
-    /// u16 little-endian, Q14, one an element: the reciprocal of the residual's deviation on normal data, in steps of the
-    /// input.
-    pub weights: Option<Constant>,
+    /// What residuals are weighed by.
+    pub weights: Weights,
+    /// Map to score.
+    pub pooling: Pooling,
+}
+
+/// Reciprocals of the deviations of residuals, in steps of the input: u16 little-endian, Q14.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Weights {
+    /// All are 1.
+    One,
+    /// One an element, known from normal data.
+    Elements(Constant),
+    /// The model says them. The output has twice the input's rows: the reconstruction, then as many rows of what stands for
+    /// log-variances. The constant has 256 weights, one for each step of those from the lowest up; of int16 the upper byte
+    /// counts.
+    ///
+    /// With it the score is the last term of a variational autoencoder's loss alone, `1/2 sum (x - mu)^2 / sigma^2`, times 2 and
+    /// divided by the number of elements (Matsubara et al., arXiv 1807.05800).
+    Predicted(Constant),
+}
+
+/// From an anomaly map to a score.
+///
+/// The map is smoothed: each value becomes the mean over a box of `2 * smooth_radius + 1` squared, clipped at the border. The
+/// score is the mean of its `top_k` largest values, or of all where `top_k` is 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pooling {
     /// 0 to 2.
     pub smooth_radius: u8,
     /// Up to 64.
     pub top_k: u16,
+}
+
+impl Pooling {
+    /// The mean of the map as it is.
+    pub const MEAN: Self = Self { smooth_radius: 0, top_k: 0 };
+}
+
+/// Score from how far the output lies from normal outputs: the distance of Mahalanobis under a covariance of low rank above a
+/// diagonal.
+///
+/// Each pixel of the output is a vector of its channels, `C` long. With the output's values `y` in 1/16 of a step of int8, or in
+/// steps of int16:
+///
+/// ```text
+/// z[i] = clamp(((y[i] - mean[i]) * weight[i] + half) >> shift, -4095, 4095)          1/16 of a deviation
+/// p[k] = (sum_i basis[k][i] z[i] + 2^10) >> 11                                     1/256 of a deviation
+/// d    = (sum_i z[i]^2 - sum_k ((p[k]^2 >> 8) share[k] >> 16)) / C
+/// ```
+///
+/// `d` is the anomaly map, which [`Pooling`] makes the score. With covariance `S = D^(1/2) (v I + sum_k (l[k] - v) b[k] b[k]') D^(1/2)`
+/// the weights are `(v D)^(-1/2)`, the basis is `b` and `share[k] = 1 - v / l[k]` (the inverse by Woodbury's identity; Tipping and
+/// Bishop, Probabilistic principal component analysis, 1999). Shares of 1 leave the residual of a principal component
+/// analysis, no basis leaves independent elements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mahalanobis {
+    /// True where the statistics are those of any pixel: `C` means. Otherwise each pixel has its own.
+    pub shared: bool,
+    /// i16 little-endian: means of normal outputs, in units of `y`.
+    pub means: Constant,
+    /// u16 little-endian, as many as there are means: 16 times the reciprocal of the deviation, in Q`shift`.
+    pub weights: Constant,
+    /// 0 to 30.
+    pub shift: u8,
+    /// i16 little-endian, Q15: for each share a vector as long as the means; unit vectors of each pixel.
+    pub basis: Constant,
+    /// u16 little-endian, Q16: what is taken off for each vector of the basis. Their number is the rank, at most 256.
+    pub shares: Constant,
+    /// Map to score.
+    pub pooling: Pooling,
+}
+
+/// Score from the nearest of some places where normal outputs are: neighbours of a coreset, or a mixture of Gaussians.
+///
+/// Each pixel of the output is a vector of its channels, `C` long, in the units of [`Mahalanobis`]; where it lies makes no
+/// difference.
+///
+/// ```text
+/// z[j][i] = clamp(((y[i] - mean[j][i]) * weight[j][i] + half) >> shift, -4095, 4095)
+/// d       = min_j (bias[j] + sum_i z[j][i]^2 / C)
+/// ```
+///
+/// `d` is the anomaly map. Without biases and with one row of weights for all it is the squared distance to the nearest neighbour;
+/// with `bias[j] = 256 / C * (log det S[j] - 2 log w[j])`, counted from the smallest, it is twice the negative logarithm of the
+/// most likely component of a mixture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mixture {
+    /// i16 little-endian: rows of `C`, one a component; 1 to 1024 of them.
+    pub means: Constant,
+    /// u16 little-endian, Q`shift`: a row for each component, or one for all.
+    pub weights: Constant,
+    /// 0 to 30.
+    pub shift: u8,
+    /// u32 little-endian, one a component, in units of the map.
+    pub biases: Constant,
+    /// Map to score.
+    pub pooling: Pooling,
 }
 
 /// Which number a classifier's score is.
@@ -54,6 +143,10 @@ pub enum Detector {
     Reconstruction(Reconstruction),
     /// A class's share.
     Classifier(Classifier),
+    /// The distance from normal outputs.
+    Mahalanobis(Mahalanobis),
+    /// The distance from the nearest of normal outputs.
+    Mixture(Mixture),
 }
 
 /// What stands for the last scores.

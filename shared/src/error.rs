@@ -72,6 +72,12 @@ pub enum DetectorFault {
     Classes,
     /// `normal_class` is no class.
     NormalClass,
+    /// A shift beyond 30.
+    Shift,
+    /// A basis of more than 256 vectors.
+    Rank,
+    /// No components, or more than 1024.
+    Components,
     /// The number of class names is not the number of classes.
     ClassNames {
         /// Classes of the output.
@@ -489,11 +495,14 @@ impl fmt::Display for FrontEndFault {
 impl fmt::Display for DetectorFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match *self {
-            Self::Shape => "a reconstruction must have the input's shape",
+            Self::Shape => "a reconstruction must have the input's shape, or twice its rows with predicted weights",
             Self::Multiplier => "output_to_residual must be 0 or in [2^29, 2^31) with a shift in [-31, 30]",
             Self::SmoothRadius => "smooth_radius must be at most 2",
             Self::TopK => "top_k must be at most 64",
             Self::Classes => "a classifier's output must be 1 x 1 x at least 2 classes",
+            Self::Shift => "shift must be at most 30",
+            Self::Rank => "shares must be two bytes for each of at most 256 vectors of the basis",
+            Self::Components => "means must be whole rows of the output's channels, 1 to 1024 of them",
             Self::NormalClass => "normal_class must be below the number of classes",
             Self::ClassNames { needed, given } => {
                 return write!(f, "{given} class names for {needed} classes; name all or none");

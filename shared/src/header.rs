@@ -7,7 +7,7 @@ pub const HEADER_BYTES: usize = 64;
 /// First four bytes of every blob.
 pub const MAGIC: [u8; 4] = *b"NEJI";
 /// Version of the layout that this crate reads and writes.
-pub const FORMAT_VERSION: u16 = 4;
+pub const FORMAT_VERSION: u16 = 5;
 /// Names the arithmetic: TensorFlow Lite's int8 with double rounding. A device that computes otherwise must refuse.
 pub const ARITHMETIC: [u8; 16] = *b"neji.int8.v1\0\0\0\0";
 /// Alignment of the blob, of the constants section and of every constant in it, in bytes.

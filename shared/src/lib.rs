@@ -64,7 +64,9 @@ pub mod rows;
 pub mod tensor;
 
 pub use decode::{Model, Operators};
-pub use detector::{Aggregate, Classifier, ClassifierScore, Decision, Detector, Reconstruction};
+pub use detector::{
+    Aggregate, Classifier, ClassifierScore, Decision, Detector, Mahalanobis, Mixture, Pooling, Reconstruction, Weights,
+};
 #[cfg(feature = "alloc")]
 pub use encode::{AlignedBytes, Blob, push_constant};
 pub use error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place, StreamingFault};

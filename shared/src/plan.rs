@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::detector::{Decision, Detector};
+use crate::detector::{Decision, Detector, Reconstruction, Weights};
 use crate::front_end::FrontEnd;
 use crate::tensor::{Constant, Element, Tensor};
 
@@ -93,7 +93,18 @@ impl Plan<'_> {
             }
         }
         match &mut self.detector {
-            Detector::Reconstruction(params) => params.weights.iter_mut().for_each(&mut change),
+            Detector::Reconstruction(Reconstruction { weights, .. }) => match weights {
+                Weights::Elements(constant) | Weights::Predicted(constant) => change(constant),
+                Weights::One => {}
+            },
+            Detector::Mahalanobis(params) => {
+                [&mut params.means, &mut params.weights, &mut params.basis, &mut params.shares]
+                    .into_iter()
+                    .for_each(change);
+            }
+            Detector::Mixture(params) => {
+                [&mut params.means, &mut params.weights, &mut params.biases].into_iter().for_each(change);
+            }
             Detector::None | Detector::Classifier(_) => {}
         }
     }

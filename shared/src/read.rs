@@ -5,7 +5,9 @@
 //!
 //! Nothing is returned early: what is missing or wrong reads as zeros and is remembered, so that a field is one call.
 
-use crate::detector::{Aggregate, Classifier, ClassifierScore, Decision, Detector, Reconstruction};
+use crate::detector::{
+    Aggregate, Classifier, ClassifierScore, Decision, Detector, Mahalanobis, Mixture, Pooling, Reconstruction, Weights,
+};
 use crate::front_end::{
     Alignment, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity,
     Rect, Size,
@@ -319,7 +321,10 @@ structs! {
     Size { width, height }
     Rect { x, y, width, height }
     Alignment { polarity, threshold, area_min, area_max, thick_end_first, length, breadth, strip }
-    Reconstruction { output_to_residual, weights, smooth_radius, top_k }
+    Reconstruction { output_to_residual, weights, pooling }
+    Pooling { smooth_radius, top_k }
+    Mahalanobis { shared, means, weights, shift, basis, shares, pooling }
+    Mixture { means, weights, shift, biases, pooling }
     Classifier { normal_class, score }
     Decision { aggregate, scores, threshold, release, smoothing, required, window, score_unit }
     Shape { height, width, channels }
@@ -362,7 +367,10 @@ enums! {
     Photometric { None, Percentile { percent, target } }
     Polarity { Dark, Light, Auto }
     MaskThreshold { Otsu, Fixed(u8) }
-    Detector { None, Reconstruction(Reconstruction), Classifier(Classifier) }
+    Detector {
+        None, Reconstruction(Reconstruction), Classifier(Classifier), Mahalanobis(Mahalanobis), Mixture(Mixture),
+    }
+    Weights { One, Elements(Constant), Predicted(Constant) }
     ClassifierScore { Margin, Probability }
     Aggregate { Mean, Max, TopK(u16) }
     Element { I8, I16 }
@@ -540,14 +548,37 @@ mod tests {
             })
         }
 
+        fn pooling(&mut self) -> Pooling {
+            Pooling { smooth_radius: self.byte(), top_k: self.half() }
+        }
+
         fn detector(&mut self) -> Detector {
-            match self.below(3) {
+            match self.below(5) {
                 0 => Detector::None,
                 1 => Detector::Reconstruction(Reconstruction {
                     output_to_residual: self.multiplier(),
-                    weights: self.flag().then(|| Constant { offset: self.word(), bytes: self.word() }),
-                    smooth_radius: self.byte(),
-                    top_k: self.half(),
+                    weights: match self.below(3) {
+                        0 => Weights::One,
+                        1 => Weights::Elements(self.constant()),
+                        _ => Weights::Predicted(self.constant()),
+                    },
+                    pooling: self.pooling(),
+                }),
+                2 => Detector::Mahalanobis(Mahalanobis {
+                    shared: self.flag(),
+                    means: self.constant(),
+                    weights: self.constant(),
+                    shift: self.byte(),
+                    basis: self.constant(),
+                    shares: self.constant(),
+                    pooling: self.pooling(),
+                }),
+                3 => Detector::Mixture(Mixture {
+                    means: self.constant(),
+                    weights: self.constant(),
+                    shift: self.byte(),
+                    biases: self.constant(),
+                    pooling: self.pooling(),
                 }),
                 _ => Detector::Classifier(Classifier {
                     normal_class: self.half(),

@@ -5,10 +5,13 @@ mod samples;
 use neji_format::header::{ARENA_BYTES_MAX, CRC_OFFSET};
 use neji_format::{
     Aggregate, AlignedBytes, Blob, ClassifierScore, Constant, DecisionFault, DecodeError, Detector, DetectorFault,
-    Element, FrontEnd, FrontEndFault, ImageFrontEnd, LogMelFrontEnd, Model, Multiplier, Operator, Packing, Photometric,
-    Place, PoolKind, Reconstruction, Reshape, Shape, Streaming, StreamingFault, Tensor,
+    Element, FrontEnd, FrontEndFault, ImageFrontEnd, LogMelFrontEnd, Mahalanobis, Mixture, Model, Multiplier, Operator,
+    Packing, Photometric, Place, PoolKind, Pooling, Reconstruction, Reshape, Shape, Streaming, StreamingFault, Tensor,
+    Weights,
 };
-use samples::{autoencoder, classifier, int16, listener, operators, packed, streaming, with_checksum};
+use samples::{
+    autoencoder, classifier, covariance, int16, listener, mixture, operators, packed, streaming, with_checksum,
+};
 
 const fn at(operator: u16) -> Place {
     Place::Operator(operator)
@@ -619,9 +622,12 @@ fn detector() {
     let fault = DecodeError::Detector;
     assert_eq!(residual(|d| d.output_to_residual.multiplier = -1), fault(DetectorFault::Multiplier));
     assert_eq!(residual(|d| d.output_to_residual.shift = 30), fault(DetectorFault::Multiplier));
-    assert_eq!(residual(|d| d.smooth_radius = 3), fault(DetectorFault::SmoothRadius));
-    assert_eq!(residual(|d| d.top_k = 65), fault(DetectorFault::TopK));
-    let error = residual(|d| d.weights.as_mut().unwrap().bytes = 62);
+    assert_eq!(residual(|d| d.pooling.smooth_radius = 3), fault(DetectorFault::SmoothRadius));
+    assert_eq!(residual(|d| d.pooling.top_k = 65), fault(DetectorFault::TopK));
+    let error = residual(|d| match &mut d.weights {
+        Weights::Elements(weights) => weights.bytes = 62,
+        other => panic!("the sample's weights are {other:?}"),
+    });
     assert_eq!(error, DecodeError::ConstantLength { place: Place::Detector, needed: 64, given: 62 });
     let error = refusal(autoencoder(), |b| {
         step!(b, 1, FullyConnected).output.shape = Shape::new(8, 4, 1);
@@ -638,6 +644,67 @@ fn detector() {
     assert_eq!(error, fault(DetectorFault::NormalClass));
     let error = refusal(autoencoder(), |b| b.plan.detector = classifier().plan.detector);
     assert_eq!(error, fault(DetectorFault::Classes));
+}
+
+#[test]
+fn predicted_weights_need_the_rows_that_say_them() {
+    let predict = |blob: &mut Blob<'static>, bytes: u32| match &mut blob.plan.detector {
+        Detector::Reconstruction(params) => {
+            let table = neji_format::push_constant(&mut blob.constants, &[0; 512]);
+            params.weights = Weights::Predicted(Constant { bytes, ..table });
+        }
+        other => panic!("the sample's detector is {other:?}"),
+    };
+    let error = refusal(autoencoder(), |b| predict(b, 512));
+    assert_eq!(error, DecodeError::Detector(DetectorFault::Shape));
+    // Four features and what says their deviations are eight rows of one.
+    let twice = || {
+        let mut blob = covariance();
+        blob.plan.detector = autoencoder().plan.detector;
+        (blob.plan.input.shape, blob.plan.output.shape) = (Shape::new(1, 1, 4), Shape::new(2, 1, 4));
+        blob.plan.output.offset = 4;
+        blob.operators = vec![neji_format::Operator::Concat(neji_format::Concat {
+            inputs: [blob.plan.input; 2].into_iter().collect(),
+            output: blob.plan.output,
+            axis: 0,
+        })];
+        blob
+    };
+    let error = refusal(twice(), |b| predict(b, 510));
+    assert_eq!(error, DecodeError::ConstantLength { place: Place::Detector, needed: 512, given: 510 });
+}
+
+#[test]
+fn detectors_of_distances() {
+    let length = |needed, given| DecodeError::ConstantLength { place: Place::Detector, needed, given };
+    let fault = DecodeError::Detector;
+    let distance = |change: fn(&mut Mahalanobis)| {
+        refusal(covariance(), |b| match &mut b.plan.detector {
+            Detector::Mahalanobis(params) => change(params),
+            other => panic!("the sample's detector is {other:?}"),
+        })
+    };
+    assert_eq!(distance(|d| d.shift = 31), fault(DetectorFault::Shift));
+    assert_eq!(distance(|d| d.pooling.top_k = 65), fault(DetectorFault::TopK));
+    assert_eq!(distance(|d| d.means.bytes = 22), length(24, 22));
+    assert_eq!(distance(|d| d.weights.bytes = 26), length(24, 26));
+    assert_eq!(distance(|d| d.shared = true), length(6, 24));
+    assert_eq!(distance(|d| d.shares.bytes = 3), fault(DetectorFault::Rank));
+    assert_eq!(distance(|d| d.shares.bytes = 514), fault(DetectorFault::Rank));
+    assert_eq!(distance(|d| d.shares.bytes = 2), length(24, 48));
+    let nearest = |change: fn(&mut Mixture)| {
+        refusal(mixture(), |b| match &mut b.plan.detector {
+            Detector::Mixture(params) => change(params),
+            other => panic!("the sample's detector is {other:?}"),
+        })
+    };
+    assert_eq!(nearest(|d| d.shift = 31), fault(DetectorFault::Shift));
+    assert_eq!(nearest(|d| d.pooling.smooth_radius = 3), fault(DetectorFault::SmoothRadius));
+    assert_eq!(nearest(|d| d.means.bytes = 5), fault(DetectorFault::Components));
+    assert_eq!(nearest(|d| d.means.bytes = 6 * 1025), fault(DetectorFault::Components));
+    assert_eq!(nearest(|d| d.means.bytes = 23), length(18, 23));
+    assert_eq!(nearest(|d| d.biases.bytes = 12), length(16, 12));
+    assert_eq!(nearest(|d| d.weights.bytes = 12), length(24, 12));
 }
 
 #[test]
@@ -739,9 +806,8 @@ fn how_a_model_streams() {
     let reconstruction = fault(|b| {
         b.plan.detector = Detector::Reconstruction(Reconstruction {
             output_to_residual: Multiplier { multiplier: 1 << 30, shift: 1 },
-            weights: None,
-            smooth_radius: 0,
-            top_k: 0,
+            weights: Weights::One,
+            pooling: Pooling::MEAN,
         });
     });
     assert_eq!(reconstruction, StreamingFault::Edges);

@@ -14,7 +14,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// whole: see `neji_machine::bench`.
 #[test]
 fn a_loop_of_known_length_is_counted_exactly_and_counts_repeat_to_the_instruction() {
-    let blobs = ["v4_operators", "v4_int16"].map(|name| {
+    let blobs = ["v5_operators", "v5_int16"].map(|name| {
         let path = root().join("shared/tests/golden").join(name).with_extension("neji");
         AlignedBytes::new(&fs::read(path).expect("a golden blob"))
     });
@@ -50,11 +50,11 @@ fn a_loop_of_known_length_is_counted_exactly_and_counts_repeat_to_the_instructio
 fn a_model_that_does_not_run_is_no_count() {
     let board = Board::find(&root(), "qemu-microbit").expect("the board");
     let elf = board.build().expect("firmware");
-    let int16 = fs::read(root().join("shared/tests/golden/v4_int16.neji")).expect("a golden blob");
+    let int16 = fs::read(root().join("shared/tests/golden/v5_int16.neji")).expect("a golden blob");
     let count =
         |model: &[u8], input: &[u8]| board.count(&elf, model, input, TIMEOUT).expect_err("no count").to_string();
     assert!(count(&int16, &[0; 4096]).contains("does not count: "), "{}", count(&int16, &[0; 4096]));
     assert!(count(b"no model", &[]).contains("does not count: "));
-    let good = fs::read(root().join("shared/tests/golden/v4_classifier.neji")).expect("a golden blob");
+    let good = fs::read(root().join("shared/tests/golden/v5_classifier.neji")).expect("a golden blob");
     assert!(count(&good, &[1]).contains("too few samples"));
 }

@@ -92,7 +92,7 @@ fn convolutions_give_the_same_bits_on_the_boards_that_hold_them() {
 
 #[test]
 fn every_operator_gives_the_same_bits_on_all_boards() {
-    let bytes = fs::read(root().join("shared/tests/golden/v4_operators.neji")).expect("a golden blob");
+    let bytes = fs::read(root().join("shared/tests/golden/v5_operators.neji")).expect("a golden blob");
     let aligned = AlignedBytes::new(&bytes);
     let model = Model::parse(aligned.as_slice()).expect("a model");
     let length = model.plan().input.shape.len();
@@ -110,7 +110,7 @@ fn every_operator_gives_the_same_bits_on_all_boards() {
 
 #[test]
 fn a_window_that_streams_gives_the_same_bits_on_all_boards() {
-    let bytes = fs::read(root().join("shared/tests/golden/v4_streaming.neji")).expect("a golden blob");
+    let bytes = fs::read(root().join("shared/tests/golden/v5_streaming.neji")).expect("a golden blob");
     let aligned = AlignedBytes::new(&bytes);
     let row =
         |seed: u8| Frame { path: "generated".into(), samples: vec![seed.wrapping_mul(93), seed.wrapping_mul(41)] };
@@ -120,7 +120,7 @@ fn a_window_that_streams_gives_the_same_bits_on_all_boards() {
 
 #[test]
 fn packed_weights_give_the_same_bits_on_the_boards_that_read_them() {
-    let bytes = fs::read(root().join("shared/tests/golden/v4_packed.neji")).expect("a golden blob");
+    let bytes = fs::read(root().join("shared/tests/golden/v5_packed.neji")).expect("a golden blob");
     let bytes = AlignedBytes::new(&bytes);
     let model = Model::parse(bytes.as_slice()).expect("a model");
     let frame = |seed: usize| Frame {
@@ -203,7 +203,7 @@ fn with_a_classifier(model: &Model<'_>) -> Vec<u8> {
 
 #[test]
 fn a_broken_blob_is_refused_with_its_reason_and_the_fault_line() {
-    let good = fs::read(root().join("shared/tests/golden/v4_classifier.neji")).expect("a golden blob");
+    let good = fs::read(root().join("shared/tests/golden/v5_classifier.neji")).expect("a golden blob");
     let mut flipped = good.clone();
     flipped[good.len() / 2] ^= 4;
     let cases: [&[u8]; 3] = [&flipped, &good[..40], b"NOT A MODEL AT ALL, BUT LONG ENOUGH TO BE READ"];

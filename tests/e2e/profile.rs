@@ -11,7 +11,7 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 
 #[test]
 fn two_ways_of_counting_agree_to_the_instruction() {
-    let bytes = fs::read(root().join("shared/tests/golden/v4_operators.neji")).expect("a golden blob");
+    let bytes = fs::read(root().join("shared/tests/golden/v5_operators.neji")).expect("a golden blob");
     let blob = AlignedBytes::new(&bytes);
     let model = Model::parse(blob.as_slice()).expect("a model");
     let plan = model.plan();

@@ -15,7 +15,7 @@ use neji_tests::root;
 use crate::story::{does, refuses};
 
 /// The golden model that listens: a verdict every eight samples.
-const LISTENER: &str = "shared/tests/golden/v4_listener.neji";
+const LISTENER: &str = "shared/tests/golden/v5_listener.neji";
 
 /// Noise, a fault over it, and most of what can happen to a sensor.
 const STORY: &str = "rate = 8000\nseed = 3\n[[source]]\nnoise = \"pink\"\nfor = 2\n\

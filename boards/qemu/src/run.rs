@@ -252,7 +252,7 @@ pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
     let Ok(()) = reports.write(&hello);
     let outputs = match model.plan().detector {
         Detector::None => File::write_to(b"outputs.bin\0"),
-        Detector::Reconstruction(_) | Detector::Classifier(_) => None,
+        _ => None,
     };
 
     let mut line = Line { alarm, reports, outputs, ticks_per_second, frames: 0 };

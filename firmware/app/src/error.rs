@@ -83,24 +83,8 @@ pub enum MonitorError {
         /// Elements of the model's input.
         model: usize,
     },
-    /// A reconstruction whose output or weights are not as long as its input.
-    ReconstructionLength {
-        /// Elements of the input.
-        input: usize,
-        /// Elements of the output.
-        output: usize,
-        /// Number of weights; 0 where there are none.
-        weights: usize,
-    },
     /// The engine hasn't what the model needs: an operator, or int16 activations.
     NotLinked(neji_engine::RunError),
-    /// A classifier whose normal class is not among its outputs.
-    NormalClass {
-        /// Index of the normal class.
-        class: u16,
-        /// Number of outputs.
-        classes: usize,
-    },
 }
 
 impl core::fmt::Display for MonitorError {
@@ -110,11 +94,7 @@ impl core::fmt::Display for MonitorError {
             Self::InputLength { front_end, model } => {
                 write!(f, "the front end makes {front_end} elements, the model takes {model}")
             }
-            Self::ReconstructionLength { input, output, weights } => {
-                write!(f, "reconstruction of {input} elements has {output} outputs, {weights} weights")
-            }
             Self::NotLinked(error) => error.fmt(f),
-            Self::NormalClass { class, classes } => write!(f, "normal class {class} of {classes} classes"),
         }
     }
 }

@@ -5,7 +5,7 @@
 //! the part is looked for or for the spectrum, then for the arena and the anomaly map.
 
 use neji_engine::{Engine, Isa};
-use neji_format::{Detector, Element, FrontEnd, ImageFrontEnd, Model, Size};
+use neji_format::{FrontEnd, ImageFrontEnd, Model, Size};
 use serde::{Deserialize, Serialize};
 
 use crate::aggregate::Aggregator;
@@ -78,10 +78,6 @@ impl Regions {
                 (sound_words, spectrum_words) = (config.memory_words(), config.work_words());
             }
         }
-        let map_words = match &plan.detector {
-            Detector::Reconstruction(params) => score::map_len(params, plan.input.shape),
-            Detector::Classifier(_) | Detector::None => 0,
-        };
         Self {
             score_words: if plan.decision.scores > 1 { plan.decision.scores.into() } else { 0 },
             sound_words,
@@ -91,7 +87,7 @@ impl Regions {
             spectrum_words,
             streams: plan.streaming.is_some(),
             arena_words: model.arena_bytes().div_ceil(4),
-            map_words,
+            map_words: score::map_words(plan),
         }
     }
 
@@ -267,9 +263,10 @@ impl<'a, I: Isa> Monitor<'a, I> {
         self.decider.alarm()
     }
 
-    /// The anomaly map of the last frame, rows of the input's width; `None` where it was not scored by reconstruction.
+    /// The anomaly map of the last frame, rows of pixels of the input or of the output; `None` where it was not scored or the
+    /// detector makes none.
     pub fn map(&self) -> Option<(&[u32], Size)> {
-        let shape = self.model.plan().input.shape;
+        let shape = score::map_shape(self.model.plan())?;
         let begin = self.regions.image_words + self.regions.sum_words + self.regions.arena_words;
         let map = self.memory.get(begin..)?.get(..shape.height as usize * shape.width as usize)?;
         let size = Size { width: shape.width.try_into().ok()?, height: shape.height.try_into().ok()? };
@@ -358,35 +355,9 @@ impl<'a, I: Isa> Monitor<'a, I> {
                 return Outcome::WindowNotFull;
             }
         }
-        let (input, output) = (self.engine.input(arena), self.engine.output(arena));
-        let wide = I::INT16 && plan.element == Element::I16;
-        let (score, class) = match &plan.detector {
-            Detector::None => (0, None),
-            Detector::Reconstruction(params) => {
-                let weights = params.weights.map_or(&[][..], |constant| self.model.constant_u16(constant));
-                let residual = |index: usize| {
-                    let found = if wide {
-                        at_i16(input, index).zip(at_i16(output, index)).map(|(x, y)| score::residual_i16(params, x, y))
-                    } else {
-                        let pair = input.get(index).zip(output.get(index));
-                        pair.map(|(&x, &y)| score::residual_i8(params, &plan.input, &plan.output, x, y))
-                    };
-                    found.unwrap_or(0)
-                };
-                (score::reconstruction(params, plan.input.shape, weights, residual, map), None)
-            }
-            Detector::Classifier(params) => {
-                let zero_point = i32::from(plan.output.zero_point);
-                let value = |index: usize| {
-                    let q =
-                        if wide { at_i16(output, index).map(i32::from) } else { output.get(index).map(|&q| q.into()) };
-                    q.map_or(0, |q| (q - zero_point) * 256)
-                };
-                let found = score::classify(params, plan.output.shape.len(), value);
-                (found.score, Some(found.class))
-            }
-        };
-        self.has_map = matches!(plan.detector, Detector::Reconstruction(_));
+        let elements = score::Bytes::new(plan, self.engine.input(arena), self.engine.output(arena));
+        let (score, class) = score::score(&self.model, &elements, map);
+        self.has_map = score::map_shape(plan).is_some();
         let aggregated = self.aggregator.push(score, self.scores);
         if !self.aggregator.is_full(self.scores) {
             return Outcome::Scored { score, smoothed: aggregated, class, abnormal: false };
@@ -394,12 +365,6 @@ impl<'a, I: Isa> Monitor<'a, I> {
         let decided = self.decider.push(aggregated);
         Outcome::Scored { score, smoothed: decided.smoothed, class, abnormal: decided.abnormal }
     }
-}
-
-/// Element `index` of the bytes of int16.
-fn at_i16(bytes: &[i8], index: usize) -> Option<i16> {
-    let (elements, _) = bytes.as_chunks::<2>();
-    elements.get(index).map(|&[low, high]| i16::from_le_bytes([low.cast_unsigned(), high.cast_unsigned()]))
 }
 
 fn arena(memory: &mut [u32], regions: Regions) -> &mut [i8] {
@@ -423,26 +388,12 @@ fn frame<'m>(
 
 fn check(model: &Model<'_>) -> Result<(), MonitorError> {
     let plan = model.plan();
-    let (input, output) = (plan.input.shape.len(), plan.output.shape.len());
+    let input = plan.input.shape.len();
     if let FrontEnd::Image(config) = &plan.front_end {
         image::check(config).map_err(MonitorError::Setup)?;
         let front_end = image::output_len(config);
         if front_end != input {
             return Err(MonitorError::InputLength { front_end, model: input });
-        }
-    }
-    match &plan.detector {
-        Detector::None => {}
-        Detector::Reconstruction(params) => {
-            let weights = params.weights.map_or(0, |constant| model.constant_u16(constant).len());
-            if output != input || (params.weights.is_some() && weights != input) {
-                return Err(MonitorError::ReconstructionLength { input, output, weights });
-            }
-        }
-        Detector::Classifier(params) => {
-            if usize::from(params.normal_class) >= output {
-                return Err(MonitorError::NormalClass { class: params.normal_class, classes: output });
-            }
         }
     }
     Ok(())

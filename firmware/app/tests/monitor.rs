@@ -16,8 +16,8 @@ use neji_app::{
 use neji_engine::{Int8Only, Portable, RunError};
 use neji_format::{
     Aggregate, AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, ImageFrontEnd, Metrics, Model, Multiplier,
-    Operator, Photometric, PixelFormat, Plan, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Reshape, Shape, Size,
-    Streaming, Tensor, Window,
+    Operator, Photometric, PixelFormat, Plan, Pool2d, PoolKind, Pooling, Provenance, Reconstruction, Rect, Reshape,
+    Shape, Size, Streaming, Tensor, Weights, Window,
 };
 use neji_tables::{Settings, Tables, quantizer};
 use proptest::prelude::*;
@@ -73,9 +73,8 @@ fn blob_of(element: Element, front_end: FrontEnd) -> AlignedBytes {
         streaming: None,
         detector: Detector::Reconstruction(Reconstruction {
             output_to_residual,
-            weights: None,
-            smooth_radius: 0,
-            top_k: 1,
+            weights: Weights::One,
+            pooling: Pooling { smooth_radius: 0, top_k: 1 },
         }),
         decision: Decision {
             threshold: 2000,

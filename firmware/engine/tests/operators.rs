@@ -51,7 +51,7 @@ fn every_operator_gives_what_its_oracle_gives() {
 
 #[test]
 fn a_short_arena_is_an_error_with_numbers() {
-    let golden = include_bytes!("../../../shared/tests/golden/v4_classifier.neji");
+    let golden = include_bytes!("../../../shared/tests/golden/v5_classifier.neji");
     let bytes = AlignedBytes::new(golden);
     let engine = Engine::<Portable>::new(Model::parse(bytes.as_slice()).expect("a model"));
     let error = engine.run(&mut [0; 95]).unwrap_err();
@@ -76,7 +76,7 @@ fn int16_is_refused_where_it_cannot_run() {
 /// Kernels that do not read weights in pairs of rows say so; the others give the same with them, as the oracle's cases show.
 #[test]
 fn packed_weights_are_refused_where_they_are_not_read() {
-    let bytes = AlignedBytes::new(include_bytes!("../../../shared/tests/golden/v4_packed.neji"));
+    let bytes = AlignedBytes::new(include_bytes!("../../../shared/tests/golden/v5_packed.neji"));
     let model = Model::parse(bytes.as_slice()).expect("a model");
     let mut arena = vec![77; model.arena_bytes()];
     let refused = Engine::<Int8Only<Portable>>::new(model).run(&mut arena).unwrap_err();
@@ -89,7 +89,7 @@ fn packed_weights_are_refused_where_they_are_not_read() {
 /// With every feature nothing is refused; `cargo test -p neji-engine --no-default-features --test operators` sees the rest.
 #[test]
 fn what_is_not_linked_is_refused_before_it_runs() {
-    let blob = include_bytes!("../../../shared/tests/golden/v4_operators.neji");
+    let blob = include_bytes!("../../../shared/tests/golden/v5_operators.neji");
     let bytes = neji_format::AlignedBytes::new(blob);
     let model = Model::parse(bytes.as_slice()).expect("a model");
     let missing = (0..).zip(model.operators()).find(|(_, operator)| !neji_engine::features::has(operator));

@@ -51,11 +51,13 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let data = Dataset::load(&args.data, options(&model, run, args.options)?)?;
     ensure!(!data.test.is_empty(), "{}: nothing to test; put samples into test/good and others", args.data.display());
     let rows = scores::quantized(model, &data.test)?;
-    let own = run.map(|run| run.join("graph.neji-graph")).filter(|graph| graph.exists());
-    let float = match args.float.or(own) {
-        Some(graph) => Some(scores::float(model, &Graph::load(&graph)?, &data.test)?),
-        None => None,
+    let own = run.map(Run::new).filter(|run| run.graph().exists());
+    let graph = match (&args.float, own) {
+        (Some(path), _) => Some(Graph::load(path)?),
+        (None, Some(run)) => Some(run.observed_graph()?),
+        (None, None) => None,
     };
+    let float = graph.map(|graph| scores::float(model, &graph, &data.test)).transpose()?;
     let root = args.data.canonicalize().with_context(|| format!("reading {}", args.data.display()))?;
     let metrics = scores::measure(&model, &root, &data, &rows, float.as_deref())?;
     let json = serde_json::to_string_pretty(&metrics)?;

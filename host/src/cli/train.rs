@@ -1,10 +1,15 @@
 //! `neji train`.
 
-#[cfg(feature = "train")]
-use std::path::Path;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, bail, ensure};
 use clap::Args as ClapArgs;
+
+use crate::closed;
+use crate::dataset::Dataset;
+use crate::experiment::Experiment;
+use crate::files::write_whole;
+use crate::run::{Run, Trained};
 
 /// Train a model.
 #[derive(Debug, ClapArgs)]
@@ -36,16 +41,7 @@ pub struct Args {
 ///
 /// # Errors
 /// Settings or data that are wrong, a folder that holds another run, a training that fails.
-#[cfg(feature = "train")]
 pub fn run(args: Args) -> anyhow::Result<()> {
-    use anyhow::{bail, ensure};
-
-    use crate::dataset::Dataset;
-    use crate::experiment::Experiment;
-    use crate::files::write_whole;
-    use crate::run::Run;
-    use crate::train::{Ended, train};
-
     let mut set = args.set.clone();
     set.extend(args.seed.map(|seed| format!("seed={seed}")));
     let mut experiment = Experiment::load(&args.config, &set)?;
@@ -63,6 +59,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         run.folder().display()
     );
     match (run.checkpoint().exists(), args.resume, args.force) {
+        _ if !args.resume && !args.force && run.is_trained() => {
+            bail!("{} holds a run already; --force trains anew, --out names another folder", run.folder().display())
+        }
         (true, false, false) => bail!(
             "{} holds a run already; --resume goes on with it, --force trains anew, --out names another folder",
             run.folder().display()
@@ -76,35 +75,44 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         write_whole(&run.config(), experiment.to_toml().as_bytes())?;
     }
 
+    let trained = if closed::is_closed(&experiment) {
+        let (trained, graph) = closed::fit(&experiment, &data)?;
+        run.finish(&trained, &graph)?;
+        trained
+    } else {
+        by_epochs(&experiment, &data, &run, &resume)?
+    };
+    println!(
+        "{}: best epoch {}, validation loss {:.6}; next: neji quantize {}",
+        run.folder().display(),
+        trained.best_epoch,
+        trained.best_loss,
+        run.folder().display()
+    );
+    Ok(())
+}
+
+#[cfg(feature = "train")]
+fn by_epochs(experiment: &Experiment, data: &Dataset, run: &Run, resume: &str) -> anyhow::Result<Trained> {
+    use crate::train::{Ended, train};
+
     let stop = super::stop_on_interrupt()?;
-    match train(&experiment, &data, &run, &stop)? {
-        Ended::Finished(trained) => {
-            println!(
-                "{}: best epoch {}, validation loss {:.6}; next: neji quantize {}",
-                run.folder().display(),
-                trained.best_epoch,
-                trained.best_loss,
-                run.folder().display()
-            );
-            Ok(())
-        }
+    match train(experiment, data, run, &stop)? {
+        Ended::Finished(trained) => Ok(trained),
         Ended::Interrupted(0) => bail!("interrupted before the end of the first epoch; nothing to resume"),
         Ended::Interrupted(epochs) => bail!("interrupted after {epochs} epochs; go on with: {resume}"),
     }
 }
 
-#[cfg(feature = "train")]
-fn absolute(folder: &Path) -> anyhow::Result<String> {
-    use anyhow::Context;
-    let path = folder.canonicalize().with_context(|| format!("reading {}", folder.display()))?;
-    path.into_os_string().into_string().map_err(|path| anyhow::anyhow!("{}: the path is not UTF-8", path.display()))
+#[cfg(not(feature = "train"))]
+fn by_epochs(_: &Experiment, _: &Dataset, _: &Run, _: &str) -> anyhow::Result<Trained> {
+    bail!(
+        "this neji was built without Burn; build it with the feature `flex` to train, or choose model.kind = \"pca\" or \
+         task = \"features\", which need none"
+    )
 }
 
-/// Says that this build can't train.
-///
-/// # Errors
-/// Always.
-#[cfg(not(feature = "train"))]
-pub fn run(_args: Args) -> anyhow::Result<()> {
-    anyhow::bail!("this neji was built without Burn; build it with the feature `flex` to train")
+fn absolute(folder: &Path) -> anyhow::Result<String> {
+    let path = folder.canonicalize().with_context(|| format!("reading {}", folder.display()))?;
+    path.into_os_string().into_string().map_err(|path| anyhow::anyhow!("{}: the path is not UTF-8", path.display()))
 }

@@ -191,3 +191,35 @@ impl<'a> Extractor<'a> {
         samples.par_iter().map(|sample| self.inputs(sample)).collect()
     }
 }
+
+/// What a model takes, as real values.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RealInputs<'d> {
+    /// One of an image, one of each window of a recording.
+    pub inputs: Vec<Vec<f32>>,
+    /// The label of each input's sample.
+    pub labels: Vec<usize>,
+    /// Samples in which no part is found; they have no input.
+    pub rejected: Vec<&'d str>,
+}
+
+/// The front end's output for samples.
+///
+/// # Errors
+/// A sample that the front end does not take.
+pub fn real_inputs<'d>(front_end: &Fitted, samples: &[&'d Sample]) -> Result<RealInputs<'d>> {
+    let (prepared, scheme) = (front_end.prepare(Element::I8), front_end.scheme(Element::I8)?);
+    let mut found = RealInputs::default();
+    for (sample, extracted) in samples.iter().zip(prepared.extractor().all(samples)?) {
+        match extracted {
+            Ok(inputs) => {
+                for input in inputs {
+                    found.inputs.push(input.iter().map(|&q| scheme.real(q) as f32).collect());
+                    found.labels.push(sample.label);
+                }
+            }
+            Err(_) => found.rejected.push(sample.name.as_str()),
+        }
+    }
+    Ok(found)
+}

@@ -5,11 +5,11 @@
 pub mod autoencoder;
 pub mod cnn;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::experiment::{ActivationName, Experiment, Loss, ScoreName, Task};
+use crate::experiment::{ActivationName, AutoencoderKind, Experiment, Loss, ScoreName, Task};
 use autoencoder::{ConvAutoencoder, DenseAutoencoder};
 use cnn::Cnn;
 
@@ -45,12 +45,11 @@ impl Network {
                 ensure!(classes >= 2, "a cnn needs at least two classes; the data have {classes}");
                 Self::Cnn(Cnn::new(settings, size, classes, device)?)
             }
-            (Task::Autoencoder, crate::experiment::AutoencoderKind::Dense) => {
-                Self::Dense(DenseAutoencoder::new(settings, size, device))
+            (Task::Features, _) | (Task::Autoencoder, AutoencoderKind::Pca) => {
+                bail!("the model is computed outright, there is nothing to train")
             }
-            (Task::Autoencoder, crate::experiment::AutoencoderKind::Conv) => {
-                Self::Conv(ConvAutoencoder::new(settings, size, device)?)
-            }
+            (Task::Autoencoder, AutoencoderKind::Dense) => Self::Dense(DenseAutoencoder::new(settings, size, device)),
+            (Task::Autoencoder, AutoencoderKind::Conv) => Self::Conv(ConvAutoencoder::new(settings, size, device)?),
         })
     }
 

@@ -204,7 +204,6 @@ pub(super) mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::experiment::DetectorSettings;
     use crate::lowered::POINT;
     use crate::quantize::assemble::{Edges, Memory, accepted, assemble};
     use crate::quantize::scheme::Scheme;
@@ -295,9 +294,7 @@ pub(super) mod tests {
         let metrics = Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN };
         let edges = Edges {
             front_end: crate::frontend::Fitted::Raw,
-            task: None,
-            detector: DetectorSettings::default(),
-            weights: None,
+            detector: crate::detect::Fitted::None,
             decision: Decision::EACH,
             provenance: Provenance {
                 neji_version: "0",

@@ -335,7 +335,6 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
-    use crate::experiment::DetectorSettings;
     use crate::lowered::{POINT, add};
     use crate::quantize::assemble::{Edges, Memory, accepted, assemble};
     use crate::quantize::scheme::{Scheme, multiplier};
@@ -478,9 +477,7 @@ mod tests {
     fn blob(lowered: &Lowered, memory: Memory) -> Result<AlignedBytes> {
         let edges = Edges {
             front_end: crate::frontend::Fitted::Raw,
-            task: None,
-            detector: DetectorSettings::default(),
-            weights: None,
+            detector: crate::detect::Fitted::None,
             decision: Decision::EACH,
             provenance: crate::tflite::provenance(b"", "network"),
         };

@@ -1,14 +1,10 @@
 //! From int8 operators to a blob: offsets in the arena, the edges, the bytes.
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 use neji_format::header::ARENA_BYTES_MAX;
-use neji_format::{
-    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Element, Model, Operator, Plan, Provenance,
-    Reconstruction, Streaming, Tensor, push_constant,
-};
+use neji_format::{AlignedBytes, Blob, Decision, Model, Operator, Plan, Provenance, Streaming, Tensor};
 
-use super::scheme::multiplier;
-use crate::experiment::{DetectorSettings, ScoreName, Task};
+use crate::detect;
 use crate::frontend::Fitted;
 use crate::lowered::Lowered;
 use crate::plan::stream::{Streamed, stream};
@@ -33,46 +29,12 @@ pub enum Memory {
 pub struct Edges<'a> {
     /// Samples to input.
     pub front_end: Fitted,
-    /// Task, and with it the detector's kind; none where the output is all that is asked for.
-    pub task: Option<Task>,
-    /// The detector's settings.
-    pub detector: DetectorSettings,
-    /// Weights of the residuals, Q14, one an element.
-    pub weights: Option<&'a [u16]>,
+    /// Output to score.
+    pub detector: detect::Fitted,
     /// Scores to alarm.
     pub decision: Decision,
     /// Where the blob comes from.
     pub provenance: Provenance<'a>,
-}
-
-/// The real size of a score's step.
-///
-/// Squares of a residual in 1/16 of its deviation, or of the input's step; 1/256 of a logit's step; 1/256 of the 256 steps
-/// of a probability.
-pub fn score_unit(lowered: &Lowered, task: Option<Task>, detector: &DetectorSettings) -> f32 {
-    let (input, output) = (lowered.tensors[0], lowered.tensors[lowered.output]);
-    match (task, detector.normalise) {
-        (None, _) => 1.0,
-        (Some(Task::Autoencoder), true) => 1.0 / 256.0,
-        (Some(Task::Autoencoder), false) => {
-            input.scale
-                * input.scale
-                * match lowered.element {
-                    Element::I8 => 1.0 / 256.0,
-                    // Residuals are in 8 steps.
-                    Element::I16 => 64.0,
-                }
-        }
-        (Some(Task::Cnn), _) => output.scale / 256.0,
-    }
-}
-
-/// Residual steps in a step of the input.
-fn residual_steps(element: Element) -> f64 {
-    match element {
-        Element::I8 => 16.0,
-        Element::I16 => 1.0 / 8.0,
-    }
 }
 
 /// Offsets of all tensors.
@@ -135,7 +97,7 @@ fn place(lowered: &Lowered, memory: Memory, keep_input: bool) -> Placed {
 /// # Errors
 /// The device would refuse it: says why.
 pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<AlignedBytes> {
-    let keep_input = edges.task == Some(Task::Autoencoder);
+    let keep_input = edges.detector.keeps_input();
     let placed = match memory {
         Memory::Planned | Memory::Separate => place(lowered, memory, keep_input),
         Memory::Streaming { hop } => stream(lowered, hop)?.into(),
@@ -144,29 +106,7 @@ pub fn assemble(lowered: &Lowered, memory: Memory, edges: &Edges<'_>) -> Result<
     ensure!(needed <= ARENA_BYTES_MAX as usize, "the activations need {needed} bytes, an arena has {ARENA_BYTES_MAX}");
     let mut constants = lowered.constants.clone();
     let Placed { operators, input, output, arena_bytes, streaming } = placed;
-    let residual = residual_steps(lowered.element) * f64::from(output.scale) / f64::from(input.scale);
-    let detector = match edges.task {
-        None => Detector::None,
-        Some(Task::Autoencoder) if residual >= f64::from(1 << 30) => {
-            bail!("the output's scale {} is too coarse beside the input's {}", output.scale, input.scale)
-        }
-        Some(Task::Autoencoder) => Detector::Reconstruction(Reconstruction {
-            output_to_residual: multiplier(residual),
-            weights: edges.weights.map(|weights| {
-                let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
-                push_constant(&mut constants, &bytes)
-            }),
-            smooth_radius: edges.detector.smooth_radius,
-            top_k: edges.detector.top_k,
-        }),
-        Some(Task::Cnn) => Detector::Classifier(Classifier {
-            normal_class: 0,
-            score: match edges.detector.score {
-                ScoreName::Margin => ClassifierScore::Margin,
-                ScoreName::Probability => ClassifierScore::Probability,
-            },
-        }),
-    };
+    let detector = edges.detector.to_format(lowered.element, &input, &output, &mut constants)?;
     let plan = Plan {
         element: lowered.element,
         provenance: edges.provenance,

@@ -1,63 +1,10 @@
-//! What only the int8 engine's own answers on normal samples can tell: weights of residuals, threshold, release level.
+//! What only the scores of normal samples can tell: threshold and release level.
 
 use anyhow::{Result, ensure};
-use neji_app::score;
-use neji_engine::{Engine, Host};
-use neji_format::{Decision, Detector, Element, Model};
-use rayon::prelude::*;
+use neji_format::Decision;
 
-use crate::element::{self, ArenaBuffer};
 use crate::evaluate::quantile_threshold;
-use crate::experiment::{DecisionSettings, DetectorSettings, ScoreName, Task};
-
-/// Q14.
-const WEIGHT_ONE: f64 = 16384.0;
-
-/// One over each residual's deviation on `normal` inputs, bytes of the model's elements, in steps of the input, Q14.
-///
-/// The square of the deviation is the mean square of the int8 engine's residuals and half of their mean over all
-/// elements: an element that hardly ever varies would else count for more than anything that is seen.
-///
-/// # Errors
-/// Not a model that reconstructs, or no inputs.
-pub fn residual_weights(model: &Model<'_>, normal: &[Vec<i8>]) -> Result<Vec<u16>> {
-    let plan = model.plan();
-    let Detector::Reconstruction(params) = plan.detector else { anyhow::bail!("the model reconstructs nothing") };
-    ensure!(!normal.is_empty(), "no normal samples to weigh residuals on");
-    let engine = Engine::<Host>::new(*model);
-    let squares = |image: &Vec<i8>| -> Vec<u64> {
-        let mut arena = ArenaBuffer::new(model);
-        let arena = arena.bytes();
-        engine.input_mut(arena).copy_from_slice(image);
-        // The arena is as long as the model asks, which is the only thing that could fail.
-        let _ = engine.run(arena);
-        let (input, output) = (engine.input(arena), engine.output(arena));
-        let square = |residual: i32| u64::from(residual.unsigned_abs()).pow(2);
-        match plan.element {
-            Element::I8 => {
-                let residual = |(&x, &y)| score::residual_i8(&params, &plan.input, &plan.output, x, y);
-                input.iter().zip(output).map(residual).map(square).collect()
-            }
-            Element::I16 => {
-                let values = |bytes| element::values(plan.element, bytes).into_iter().map(|value| value as i16);
-                values(input).zip(values(output)).map(|(x, y)| square(score::residual_i16(&params, x, y))).collect()
-            }
-        }
-    };
-    let elements = plan.input.shape.len();
-    let sums = normal
-        .par_iter()
-        .map(squares)
-        // An output of another scale has residuals so large that their squares fill 64 bits.
-        .reduce(|| vec![0; elements], |a, b| a.iter().zip(b).map(|(a, b)| a.saturating_add(b)).collect());
-    let variances: Vec<f64> = sums.iter().map(|&sum| sum as f64 / normal.len() as f64 / 256.0).collect();
-    let mean = variances.iter().sum::<f64>() / elements as f64;
-    let weight = |variance: &f64| {
-        let deviation = (variance + 0.5 * mean).sqrt().max(1e-3);
-        (WEIGHT_ONE / deviation).round().clamp(1.0, f64::from(u16::MAX)) as u16
-    };
-    Ok(variances.iter().map(weight).collect())
-}
+use crate::experiment::{DecisionSettings, DetectorName, DetectorSettings, ScoreName};
 
 /// Levels in steps of the score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -72,9 +19,15 @@ pub struct Levels {
 ///
 /// # Errors
 /// No scores, or more of them than the share of false alarms are infinite: no part was found.
-pub fn levels(found: &[f64], unit: f32, task: Task, detector: &DetectorSettings, hysteresis: f32) -> Result<Levels> {
+pub fn levels(
+    found: &[f64],
+    unit: f32,
+    name: DetectorName,
+    detector: &DetectorSettings,
+    hysteresis: f32,
+) -> Result<Levels> {
     let mut threshold = quantile_threshold(found, detector.false_alarms)?;
-    if task == Task::Cnn && detector.score == ScoreName::Margin {
+    if name == DetectorName::Classifier && detector.score == ScoreName::Margin {
         // Below a margin of 0 the normal class is still the most likely one.
         threshold = threshold.max(0.0);
     }

@@ -16,9 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::calibrate::calibrate;
 use crate::dataset::{Dataset, Sample};
+use crate::detect;
 use crate::element;
 use crate::evaluate::auroc;
-use crate::experiment::{ActivationsName, CalibrationName, Experiment, Task};
+use crate::experiment::{ActivationsName, CalibrationName, DetectorName, Experiment};
 use crate::files::write_whole;
 use crate::fold::fold;
 use crate::frontend::Fitted;
@@ -27,9 +28,9 @@ use crate::lowered::Lowered;
 use crate::plan::bands;
 use crate::report::scores;
 use crate::run::{Run, Trained, hex, split};
-use assemble::{Edges, Memory, accepted, assemble, score_unit};
+use assemble::{Edges, Memory, accepted, assemble};
 use cost::{LayerCost, costs};
-use judge::{Levels, decision, levels, residual_weights};
+use judge::{Levels, decision, levels};
 use lower::lower;
 
 /// Most training inputs that ranges are calibrated on, evenly spread.
@@ -93,7 +94,7 @@ pub fn quantize_as(run: &Run, request: &Request) -> Result<(AlignedBytes, Summar
     experiment.quantize.activations = request.activations.unwrap_or(experiment.quantize.activations);
     experiment.quantize.ram_budget = request.ram_budget.or(experiment.quantize.ram_budget);
     let trained = run.trained()?;
-    let graph = Graph::load(run.graph())?;
+    let graph = run.observed_graph()?;
     let root = std::path::Path::new(&experiment.data);
     let data = Dataset::load(root, experiment.data_options()).context("the data that the run was trained on")?;
     ensure!(hex(&data.hash()) == trained.data_hash, "{} has changed since the training; train again", root.display());
@@ -155,9 +156,10 @@ impl<'a> Quantizer<'a> {
             .map(|bytes| element::values(element, bytes).into_iter().map(|q| input.real(q) as f32).collect())
             .collect();
         let folded = fold(graph);
+        let unfitted = detect::Fitted::unfitted(&experiment.detector, experiment.detector());
         let ranges = calibrate(&folded, &inputs, experiment.quantize.calibration);
         let lowered = lower(&folded, &ranges, element, input)?;
-        let keep_input = experiment.task == Task::Autoencoder;
+        let keep_input = unfitted.keeps_input();
         let banded = bands::within(lowered.clone(), experiment.quantize.ram_budget, keep_input)?;
         let normal_only = |samples: Vec<&'a Sample>| -> Vec<&'a Sample> {
             samples.into_iter().filter(|sample| sample.label == 0).collect()
@@ -166,14 +168,12 @@ impl<'a> Quantizer<'a> {
         let held_out = if validation.is_empty() { normal_only(train) } else { normal_only(validation) };
         let edges = Edges {
             front_end: front_end.clone(),
-            task: Some(experiment.task),
-            detector: experiment.detector,
-            weights: None,
+            detector: unfitted.clone(),
             decision: decision(
                 &experiment.decision,
                 experiment.decision.scores.unwrap_or(windows),
                 Levels::default(),
-                score_unit(&lowered, Some(experiment.task), &experiment.detector),
+                unfitted.score_unit(&lowered),
             ),
             provenance: Provenance {
                 neji_version: env!("CARGO_PKG_VERSION"),
@@ -193,8 +193,16 @@ impl<'a> Quantizer<'a> {
     fn run(mut self, hop: Option<u16>) -> Result<(AlignedBytes, Summary)> {
         let classes = self.data.classes.join("\n");
         let bare = self.assemble(&self.edges)?;
-        let normalise = self.experiment.task == Task::Autoencoder && self.experiment.detector.normalise;
-        let weights = normalise.then(|| residual_weights(&accepted(&bare)?, &self.normal)).transpose()?;
+        let experiment = self.experiment;
+        let name = experiment.detector();
+        let detector = detect::fit(
+            &accepted(&bare)?,
+            &experiment.detector,
+            name,
+            experiment.model.variational,
+            experiment.seed,
+            &self.normal,
+        )?;
         let separate = assemble(&self.lowered, Memory::Separate, &self.edges)?;
         let layers = costs(
             &self.folded,
@@ -204,16 +212,16 @@ impl<'a> Quantizer<'a> {
         )?;
 
         let mut edges = self.edges.clone();
-        if self.experiment.task == Task::Cnn {
+        if name == DetectorName::Classifier {
             edges.provenance.classes = &classes;
         }
-        edges.weights = weights.as_deref();
-        let weighted = self.assemble(&edges)?;
-        let rows = scores::quantized(accepted(&weighted)?, &self.held_out)?;
+        edges.decision.score_unit = detector.score_unit(&self.lowered);
+        edges.detector = detector;
+        let fitted = self.assemble(&edges)?;
+        let rows = scores::quantized(accepted(&fitted)?, &self.held_out)?;
         let unit = edges.decision.score_unit;
         let found: Vec<f64> = rows.iter().map(|row| row.score).collect();
-        let experiment = self.experiment;
-        let levels = levels(&found, unit, experiment.task, &experiment.detector, experiment.decision.hysteresis)?;
+        let levels = levels(&found, unit, name, &experiment.detector, experiment.decision.hysteresis)?;
         edges.decision = decision(&experiment.decision, edges.decision.scores, levels, unit);
         let judging = self.assemble(&edges)?;
         let (auroc_float, auroc_quantized) = self.auroc(accepted(&judging)?)?;
@@ -223,7 +231,7 @@ impl<'a> Quantizer<'a> {
             None => self.assemble(&edges)?,
             Some(hop) => self.streaming(&edges, hop)?,
         };
-        let lifetimes = assemble::lifetimes(&self.banded, self.experiment.task == Task::Autoencoder);
+        let lifetimes = assemble::lifetimes(&self.banded, edges.detector.keeps_input());
         let blob = accepted(&bytes)?;
         let summary = Summary {
             layers,
@@ -252,8 +260,8 @@ impl<'a> Quantizer<'a> {
             bail!("a picture is no window over time: streaming needs [front_end.sound]")
         };
         ensure!(
-            self.experiment.task == Task::Cnn,
-            "an autoencoder's error is that of the whole window, so there is nothing to keep: streaming needs task = \"cnn\""
+            !edges.detector.keeps_input(),
+            "a reconstruction's error is that of the whole window, so there is nothing to keep: streaming needs another detector"
         );
         ensure!(
             self.experiment.quantize.ram_budget.is_none(),

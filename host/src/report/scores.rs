@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use neji_app::{Aggregator, Outcome, score};
-use neji_format::{Detector, Element, Model, Plan, Shape};
+use neji_app::score::{self, Elements};
+use neji_app::{Aggregator, Outcome};
+use neji_format::{Detector, Element, Model, Plan, Reconstruction};
 use rayon::prelude::*;
 
 use super::metrics::{BaselineFigure, ClassFigures, Confusion, DefectFigure, Figures, Metrics};
@@ -89,7 +90,8 @@ fn most(outcomes: &[Outcome]) -> Option<u16> {
 /// # Errors
 /// A model without a front end or a detector, a sample that it does not take, or a graph of another size.
 pub fn float(model: Model<'_>, graph: &Graph, samples: &[Sample]) -> anyhow::Result<Vec<f64>> {
-    let plan = *model.plan();
+    let plan = model.plan();
+    ensure!(plan.detector != Detector::None, "the model has no detector, so there is no score");
     let unit = f64::from(plan.decision.score_unit);
     let shape = |index: Option<&crate::graph::Node>| index.map(|node| node.shape.len());
     let (first, last) = (shape(graph.nodes.first()), shape(graph.nodes.last()));
@@ -102,38 +104,47 @@ pub fn float(model: Model<'_>, graph: &Graph, samples: &[Sample]) -> anyhow::Res
         let score = |input: &Vec<i8>| -> anyhow::Result<i32> {
             let steps: Vec<i32> = element::values(plan.element, input).into_iter().map(|q| q - zero_point).collect();
             let real: Vec<f32> = steps.iter().map(|&step| step as f32 * plan.input.scale).collect();
-            float_score(&model, &steps, &graph.run(&real))
+            let elements = Floats { plan, steps: &steps, output: &graph.run(&real) };
+            Ok(score::score(&model, &elements, &mut vec![0; score::map_words(plan)]).0)
         };
         let scores = inputs.iter().map(score).collect::<anyhow::Result<Vec<i32>>>()?;
-        Ok(stands_for(&plan, &scores).map_or(f64::INFINITY, |score| f64::from(score) * unit))
+        Ok(stands_for(plan, &scores).map_or(f64::INFINITY, |score| f64::from(score) * unit))
     };
     samples.par_iter().map(one).collect()
 }
 
-/// The device's score of a float output; `steps` are the input less its zero point.
-fn float_score(model: &Model<'_>, steps: &[i32], output: &[f32]) -> anyhow::Result<i32> {
-    let plan = model.plan();
-    Ok(match &plan.detector {
-        Detector::None => anyhow::bail!("the model has no detector, so there is no score"),
-        Detector::Reconstruction(params) => {
-            let shape: Shape = plan.input.shape;
-            let weights = params.weights.map_or(&[][..], |constant| model.constant_u16(constant));
-            // Residuals are in 1/16 of a step of int8, in 8 of int16.
-            let per_step = match plan.element {
-                Element::I8 => 16.0,
-                Element::I16 => 1.0 / 8.0,
-            };
-            let residual = |i: usize| {
-                let reconstruction = f64::from(output[i]) / f64::from(plan.input.scale);
-                ((f64::from(steps[i]) - reconstruction) * per_step).round() as i32
-            };
-            score::reconstruction(params, shape, weights, residual, &mut vec![0; score::map_len(params, shape)])
+/// A float model's run in the units of the device's detectors.
+struct Floats<'a> {
+    plan: &'a Plan<'a>,
+    /// The input less its zero point.
+    steps: &'a [i32],
+    output: &'a [f32],
+}
+
+impl Elements for Floats<'_> {
+    fn residual(&self, _: &Reconstruction, index: usize) -> i32 {
+        // Residuals are in 1/16 of a step of int8, in 8 of int16.
+        let per_step = match self.plan.element {
+            Element::I8 => 16.0,
+            Element::I16 => 1.0 / 8.0,
+        };
+        let reconstruction = f64::from(self.output[index]) / f64::from(self.plan.input.scale);
+        ((f64::from(self.steps[index]) - reconstruction) * per_step).round() as i32
+    }
+
+    fn output(&self, index: usize, per_step: i32) -> i32 {
+        (per_step as f32 * self.output[index] / self.plan.output.scale).round() as i32
+    }
+
+    fn step(&self, index: usize) -> u8 {
+        let (low, high) = self.plan.element.range();
+        let q = self.output(index, 1) + i32::from(self.plan.output.zero_point);
+        let q = q.clamp(low.into(), high.into());
+        match self.plan.element {
+            Element::I8 => (q + 128) as u8,
+            Element::I16 => ((q >> 8) + 128) as u8,
         }
-        Detector::Classifier(params) => {
-            let value = |i: usize| (256.0 * output[i] / plan.output.scale).round() as i32;
-            score::classify(params, output.len(), value).score
-        }
-    })
+    }
 }
 
 fn figures(scores: &[f64], abnormal: &[bool]) -> anyhow::Result<Figures> {

@@ -2,7 +2,7 @@
 
 use neji_format::{
     AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, Metrics, Multiplier, Operator, Plan, Pool2d, PoolKind,
-    Provenance, Reconstruction, Shape, Tensor, Window,
+    Pooling, Provenance, Reconstruction, Shape, Tensor, Weights, Window,
 };
 use neji_tables::{Settings, Tables, quantizer};
 
@@ -66,9 +66,8 @@ pub(super) fn listener() -> AlignedBytes {
         streaming: None,
         detector: Detector::Reconstruction(Reconstruction {
             output_to_residual: Multiplier { multiplier: 1 << 30, shift: 5 },
-            weights: None,
-            smooth_radius: 0,
-            top_k: 1,
+            weights: Weights::One,
+            pooling: Pooling { smooth_radius: 0, top_k: 1 },
         }),
         decision: Decision { threshold: 60_000, release: 50_000, required: 2, window: 3, ..Decision::EACH },
         input: tensor(0),

@@ -19,7 +19,6 @@ use anyhow::Result;
 use neji_format::{AlignedBytes, Decision, Metrics, Provenance};
 use sha2::{Digest, Sha256};
 
-use crate::experiment::DetectorSettings;
 use crate::frontend::Fitted;
 use crate::lowered::Lowered;
 use crate::plan::bands;
@@ -67,9 +66,7 @@ fn blob(bytes: &[u8], name: &str, lowered: &Lowered, memory: Memory) -> Result<A
     let decision = Decision::EACH;
     let edges = Edges {
         front_end: Fitted::Raw,
-        task: None,
-        detector: DetectorSettings::default(),
-        weights: None,
+        detector: crate::detect::Fitted::None,
         decision,
         provenance: provenance(bytes, name),
     };

@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 
 use super::{provenance, read};
 use crate::dataset::{Dataset, Sample};
-use crate::experiment::{Experiment, Task};
+use crate::detect;
+use crate::experiment::{DetectorName, Experiment, Task};
 use crate::frontend::sound::{Level, SoundFrontEnd};
 use crate::frontend::{Fitted, FrontEndSettings, fit};
 use crate::plan::bands;
-use crate::quantize::assemble::{Edges, Memory, accepted, assemble, score_unit};
-use crate::quantize::judge::{Levels, at, decision, levels, residual_weights};
+use crate::quantize::assemble::{Edges, Memory, accepted, assemble};
+use crate::quantize::judge::{Levels, at, decision, levels};
 use crate::quantize::scheme::Scheme;
 use crate::quantize::typical_windows;
 use crate::report::scores;
@@ -104,7 +105,7 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
         hop.is_none() || budget.is_none(),
         "a window that streams keeps its rows, it can't have a budget of RAM as well"
     );
-    let lowered = bands::within(read(bytes)?, budget, experiment.task == Task::Autoencoder)?;
+    let lowered = bands::within(read(bytes)?, budget, experiment.detector() == DetectorName::Reconstruction)?;
     let (input, output) = (lowered.tensors[0], lowered.tensors[lowered.output]);
     let task = experiment.task;
     let own = Scheme { scale: input.scale, zero_point: input.zero_point };
@@ -175,34 +176,36 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
         ensure!(classes.is_empty() || classes.len() == count, "{} names for {count} classes", classes.len());
     }
     let names = classes.join("\n");
-    let unit = score_unit(&lowered, Some(task), &experiment.detector);
+    let name = experiment.detector();
+    let unfitted = detect::Fitted::unfitted(&experiment.detector, name);
+    let unit = unfitted.score_unit(&lowered);
     let count = experiment.decision.scores.or(normal.as_ref().map(|normal| normal.windows)).unwrap_or(1);
     let mut edges = Edges {
         front_end,
-        task: Some(task),
-        detector: experiment.detector,
-        weights: None,
+        detector: unfitted.clone(),
         decision: decision(&experiment.decision, count, Levels::default(), unit),
         provenance: provenance(bytes, &experiment.name),
     };
     edges.provenance.classes = &names;
     edges.provenance.data_hash = normal.as_ref().map_or([0; 32], |normal| normal.hash);
-    let weights = if task == Task::Autoencoder && experiment.detector.normalise {
+    let needs_normal =
+        name != DetectorName::Classifier && (name != DetectorName::Reconstruction || experiment.detector.normalise);
+    if needs_normal {
         let normal = normal.as_ref().context(
-            "residuals are weighed by normal samples; give --normal, or say normalise = false under [detector] in --config",
+            "the detector is fitted to normal samples; give --normal, or, of a reconstruction, say normalise = false under \
+             [detector] in --config",
         )?;
         let bare = assemble(&lowered, Memory::Planned, &edges)?;
-        Some(residual_weights(&accepted(&bare)?, &every_other(&normal.inputs, 0))?)
-    } else {
-        None
-    };
-    edges.weights = weights.as_deref();
+        let half = every_other(&normal.inputs, 0);
+        edges.detector = detect::fit(&accepted(&bare)?, &experiment.detector, name, false, experiment.seed, &half)?;
+    }
+    let unit = edges.detector.score_unit(&lowered);
     let levels = match (&normal, threshold) {
         (_, Some(threshold)) => at(threshold, threshold, experiment.decision.hysteresis, unit),
         (Some(normal), None) => {
             let weighted = assemble(&lowered, Memory::Planned, &edges)?;
             let scores = normal.scores(accepted(&weighted)?)?;
-            levels(&scores, unit, task, &experiment.detector, experiment.decision.hysteresis)?
+            levels(&scores, unit, name, &experiment.detector, experiment.decision.hysteresis)?
         }
         (None, None) => bail!("nothing to set the threshold by; give --normal or --threshold"),
     };

@@ -15,13 +15,12 @@ use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use neji_format::Element;
 
-use crate::dataset::{Dataset, Sample};
+use crate::dataset::Dataset;
 use crate::experiment::{Experiment, Task};
 use crate::export::export;
 use crate::files::write_whole;
-use crate::frontend::{self, Fitted};
+use crate::frontend::{self, real_inputs};
 use crate::model::{ImageSize, Network};
 use crate::run::{Run, Trained, hex, split};
 use batch::{Images, epoch_rng, order};
@@ -40,29 +39,6 @@ pub enum Ended {
     Interrupted(usize),
 }
 
-/// The front end's output for samples, as real values: what the model takes.
-///
-/// Samples in which the front end finds no part are left out; their names come back as the second value.
-///
-/// # Errors
-/// A sample that the front end does not take.
-pub fn inputs<'d>(front_end: &Fitted, samples: &[&'d Sample]) -> Result<(Images, Vec<&'d str>)> {
-    let (prepared, scheme) = (front_end.prepare(Element::I8), front_end.scheme(Element::I8)?);
-    let (mut images, mut rejected) = (Images::default(), Vec::new());
-    for (sample, extracted) in samples.iter().zip(prepared.extractor().all(samples)?) {
-        match extracted {
-            Ok(inputs) => {
-                for input in inputs {
-                    images.pixels.push(input.iter().map(|&q| scheme.real(q) as f32).collect());
-                    images.labels.push(sample.label);
-                }
-            }
-            Err(_) => rejected.push(sample.name.as_str()),
-        }
-    }
-    Ok((images, rejected))
-}
-
 /// Trains `experiment` on `data` into `run`, or goes on from its checkpoint where there is one for the same experiment and
 /// data. The caller holds the run's lock and has written its `config.toml`.
 ///
@@ -72,9 +48,10 @@ pub fn inputs<'d>(front_end: &Fitted, samples: &[&'d Sample]) -> Result<(Images,
 pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<Ended> {
     let (samples, held_out) = split(experiment, data)?;
     let front_end = frontend::fit(&experiment.front_end, &samples)?;
-    let (train_images, rejected) = inputs(&front_end, &samples)?;
-    let (validation_images, also_rejected) = inputs(&front_end, &held_out)?;
-    report_rejected(&[rejected, also_rejected].concat());
+    let (train, validation) = (real_inputs(&front_end, &samples)?, real_inputs(&front_end, &held_out)?);
+    report_rejected(&[train.rejected, validation.rejected].concat());
+    let train_images = Images { pixels: train.inputs, labels: train.labels };
+    let validation_images = Images { pixels: validation.inputs, labels: validation.labels };
     ensure!(
         !train_images.pixels.is_empty(),
         "no training image passes the front end; see [front_end] in the experiment"
@@ -253,7 +230,9 @@ impl<'a> Trainer<'a> {
     fn loss(&self, network: &Network, images: burn::tensor::Tensor<4>, labels: &[usize]) -> burn::tensor::Tensor<1> {
         let output = network.forward(images.clone(), self.experiment.model.activation);
         match self.experiment.task {
-            Task::Autoencoder => loss(self.experiment.loss(), output, Target::Images(&images.flatten(1, 3))),
+            Task::Autoencoder | Task::Features => {
+                loss(self.experiment.loss(), output, Target::Images(&images.flatten(1, 3)))
+            }
             Task::Cnn => loss(self.experiment.loss(), output, Target::Classes(labels)),
         }
     }

@@ -1,11 +1,10 @@
-//! Front end, detector and decision.
+//! Front end, streaming and decision.
 
-use super::{constant, is_normal, sound, sum};
+use super::{is_normal, sound, sum};
 use crate::decode::Model;
-use crate::detector::{Aggregate, Classifier, Decision, Detector, Reconstruction};
-use crate::error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place, StreamingFault};
+use crate::detector::{Aggregate, Decision, Detector};
+use crate::error::{DecisionFault, DecodeError, FrontEndFault, StreamingFault};
 use crate::front_end::{Alignment, FrontEnd, ImageFrontEnd, Photometric, Size};
-use crate::plan::Plan;
 
 /// Most pixels of a frame: the sum of all grey levels still fits 32 bits.
 const PIXELS_MAX: u32 = 1 << 24;
@@ -102,54 +101,6 @@ pub(super) fn streaming(model: &Model<'_>) -> Result<(), DecodeError> {
         return fault(StreamingFault::Edges);
     }
     Ok(())
-}
-
-/// Checks the detector against input and output.
-pub(super) fn detector(model: &Model<'_>) -> Result<(), DecodeError> {
-    match &model.plan().detector {
-        Detector::None => Ok(()),
-        Detector::Reconstruction(params) => reconstruction(model, params),
-        Detector::Classifier(params) => classifier(model.plan(), params).map_err(DecodeError::Detector),
-    }
-}
-
-fn reconstruction(model: &Model<'_>, params: &Reconstruction) -> Result<(), DecodeError> {
-    let plan = model.plan();
-    if plan.input.shape != plan.output.shape {
-        return Err(DecodeError::Detector(DetectorFault::Shape));
-    }
-    let factor = params.output_to_residual;
-    if !is_normal(factor) || !sum::fits(sum::reach(plan.element, &plan.output), factor) {
-        return Err(DecodeError::Detector(DetectorFault::Multiplier));
-    }
-    if params.smooth_radius > 2 {
-        return Err(DecodeError::Detector(DetectorFault::SmoothRadius));
-    }
-    if params.top_k > 64 {
-        return Err(DecodeError::Detector(DetectorFault::TopK));
-    }
-    match params.weights {
-        Some(weights) => constant(model, Place::Detector, weights, Some(plan.input.shape.len() as u64 * 2)),
-        None => Ok(()),
-    }
-}
-
-fn classifier(plan: &Plan<'_>, params: &Classifier) -> Result<(), DetectorFault> {
-    let shape = plan.output.shape;
-    let classes = shape.channels;
-    if shape.height != 1 || shape.width != 1 || !(2..=u32::from(u16::MAX)).contains(&classes) {
-        return Err(DetectorFault::Classes);
-    }
-    if u32::from(params.normal_class) >= classes {
-        return Err(DetectorFault::NormalClass);
-    }
-    let names = plan.provenance.classes;
-    let given = names.bytes().fold(1, |count: u32, byte| count + u32::from(byte == b'\n'));
-    if names.is_empty() || given == classes {
-        Ok(())
-    } else {
-        Err(DetectorFault::ClassNames { needed: classes, given })
-    }
 }
 
 /// Checks the decision.

@@ -3,6 +3,7 @@
 //! No memory is taken: operators are decoded again wherever they are looked at. The time is at most the blob's length
 //! times the number of operators.
 
+mod detector;
 mod edges;
 mod flow;
 mod geometry;
@@ -34,7 +35,7 @@ pub(crate) fn model(model: &Model<'_>) -> Result<(), DecodeError> {
     flow::output(model)?;
     edges::streaming(model)?;
     edges::front_end(model)?;
-    edges::detector(model)?;
+    detector::detector(model)?;
     edges::decision(&plan.decision)
 }
 

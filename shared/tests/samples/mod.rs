@@ -8,24 +8,27 @@ use neji_format::packing::pairs;
 use neji_format::{
     Add, Aggregate, AlignedBytes, Alignment, Band, BandQuantizer, Blob, Classifier, ClassifierScore, Concat, Constant,
     Conv2d, Decision, DepthwiseConv2d, Detector, Element, Epsilon, FrontEnd, FullyConnected, ImageFrontEnd, Load,
-    LogMelFrontEnd, Lut, LutFunction, MaskThreshold, Mean, Metrics, Mul, Multiplier, Operator, Packing, Pad,
-    Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind, Provenance, Reconstruction, Rect, Requantization,
-    Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax, Streaming, Tensor, TransposeConv2d, Window, push_constant,
+    LogMelFrontEnd, Lut, LutFunction, Mahalanobis, MaskThreshold, Mean, Metrics, Mixture, Mul, Multiplier, Operator,
+    Packing, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind, Pooling, Provenance, Reconstruction,
+    Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax, Streaming, Tensor, TransposeConv2d,
+    Weights, Window, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
 pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shift: -7 };
 
 /// The blobs with the names of their golden files.
-pub(crate) fn all() -> [(&'static str, Blob<'static>); 7] {
+pub(crate) fn all() -> [(&'static str, Blob<'static>); 9] {
     [
-        ("v4_autoencoder", autoencoder()),
-        ("v4_classifier", classifier()),
-        ("v4_operators", operators()),
-        ("v4_int16", int16()),
-        ("v4_streaming", streaming()),
-        ("v4_listener", listener()),
-        ("v4_packed", packed()),
+        ("v5_autoencoder", autoencoder()),
+        ("v5_classifier", classifier()),
+        ("v5_operators", operators()),
+        ("v5_int16", int16()),
+        ("v5_streaming", streaming()),
+        ("v5_listener", listener()),
+        ("v5_packed", packed()),
+        ("v5_covariance", covariance()),
+        ("v5_mixture", mixture()),
     ]
 }
 
@@ -130,9 +133,8 @@ pub(crate) fn autoencoder() -> Blob<'static> {
     let deviations: Vec<u8> = (0..32_u16).flat_map(|i| (8192 + 64 * i).to_le_bytes()).collect();
     blob.plan.detector = Detector::Reconstruction(Reconstruction {
         output_to_residual: Multiplier { multiplier: 1 << 30, shift: 5 },
-        weights: Some(push_constant(constants, &deviations)),
-        smooth_radius: 1,
-        top_k: 4,
+        weights: Weights::Elements(push_constant(constants, &deviations)),
+        pooling: Pooling { smooth_radius: 1, top_k: 4 },
     });
     blob.plan.front_end = FrontEnd::Image(ImageFrontEnd {
         sensor: Size { width: 40, height: 30 },
@@ -471,9 +473,8 @@ pub(crate) fn listener() -> Blob<'static> {
     ];
     blob.plan.detector = Detector::Reconstruction(Reconstruction {
         output_to_residual: Multiplier { multiplier: 1 << 30, shift: 5 },
-        weights: None,
-        smooth_radius: 0,
-        top_k: 0,
+        weights: Weights::One,
+        pooling: Pooling::MEAN,
     });
     (blob.plan.decision.aggregate, blob.plan.decision.scores) = (Aggregate::TopK(3), 6);
     // sin(2 pi k / 16), k = 0 … 4.
@@ -498,6 +499,43 @@ pub(crate) fn listener() -> Blob<'static> {
         stride: 1,
         range_min: 2,
         saturated_max: 500,
+    });
+    blob
+}
+
+fn signed(constants: &mut Vec<u8>, values: impl Iterator<Item = i16>) -> Constant {
+    let bytes: Vec<u8> = values.flat_map(i16::to_le_bytes).collect();
+    push_constant(constants, &bytes)
+}
+
+/// No operators: two by two pixels of three features, each with its own means and a covariance of rank 2.
+pub(crate) fn covariance() -> Blob<'static> {
+    let features = tensor(0, 2, 2, 3);
+    let mut blob = blob(features, features, 12);
+    let constants = &mut blob.constants;
+    blob.plan.detector = Detector::Mahalanobis(Mahalanobis {
+        shared: false,
+        means: signed(constants, (0..12).map(|i| 900 + 100 * i)),
+        weights: indices(constants, &[20_000; 12]),
+        shift: 17,
+        basis: signed(constants, [19_661, 0, 26_214].into_iter().cycle().take(12).chain([0, 32_767, 0].repeat(4))),
+        shares: indices(constants, &[60_000, 30_000]),
+        pooling: Pooling { smooth_radius: 1, top_k: 2 },
+    });
+    blob
+}
+
+/// No operators: two by two pixels of three features, of which each is near one of four components.
+pub(crate) fn mixture() -> Blob<'static> {
+    let features = tensor(0, 2, 2, 3);
+    let mut blob = blob(features, features, 12);
+    let constants = &mut blob.constants;
+    blob.plan.detector = Detector::Mixture(Mixture {
+        means: signed(constants, (0..12).map(|i| 300 * i)),
+        weights: indices(constants, &[9_000, 18_000, 27_000]),
+        shift: 16,
+        biases: push_constant(constants, &[0_u32, 10, 20, 4000].map(u32::to_le_bytes).concat()),
+        pooling: Pooling { smooth_radius: 0, top_k: 1 },
     });
     blob
 }

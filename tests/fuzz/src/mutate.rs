@@ -168,8 +168,8 @@ mod tests {
     #[test]
     fn many_changes_leave_a_model() {
         let goldens: [&[u8]; 2] = [
-            include_bytes!("../../../shared/tests/golden/v4_operators.neji"),
-            include_bytes!("../../../shared/tests/golden/v4_int16.neji"),
+            include_bytes!("../../../shared/tests/golden/v5_operators.neji"),
+            include_bytes!("../../../shared/tests/golden/v5_int16.neji"),
         ];
         let accepted = |blob: &[u8]| Model::parse(AlignedBytes::new(blob).as_slice()).is_ok();
         for golden in goldens {

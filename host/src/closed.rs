@@ -1,0 +1,159 @@
+//! Models that are computed outright: no epochs, no checkpoint, no trainer.
+
+use anyhow::{Context, Result, ensure};
+use neji_format::Shape;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::dataset::Dataset;
+use crate::experiment::{AutoencoderKind, Experiment, Task};
+use crate::frontend::{self, real_inputs};
+use crate::graph::{Graph, Node, Op};
+use crate::linear::{self, Principal};
+use crate::run::{Trained, hex, split};
+
+/// Most inputs that a subspace is computed from, evenly spread.
+const INPUTS_MAX: usize = 1 << 15;
+
+/// Whether the experiment's model is computed outright.
+pub fn is_closed(experiment: &Experiment) -> bool {
+    match experiment.task {
+        Task::Features => true,
+        Task::Autoencoder => experiment.model.kind == AutoencoderKind::Pca,
+        Task::Cnn => false,
+    }
+}
+
+/// Computes the model from the data's training part.
+///
+/// # Errors
+/// Data that the front end can't take, or too few of them for the bottleneck.
+pub fn fit(experiment: &Experiment, data: &Dataset) -> Result<(Trained, Graph)> {
+    let (samples, held_out) = split(experiment, data)?;
+    let front_end = frontend::fit(&experiment.front_end, &samples)?;
+    let shape = front_end.shape().context("a front end that was fitted has a shape")?;
+    let mut graph = Graph {
+        name: experiment.name.clone(),
+        nodes: vec![Node { name: "input".into(), op: Op::Input, inputs: vec![], shape }],
+    };
+    let mut loss = 0.0;
+    if experiment.task == Task::Autoencoder {
+        let train = spread(real_inputs(&front_end, &samples)?.inputs);
+        ensure!(!train.is_empty(), "no training sample passes the front end; see [front_end] in the experiment");
+        let subspace = linear::principal(&train, experiment.model.bottleneck)
+            .with_context(|| format!("model.bottleneck = {} of {} inputs", experiment.model.bottleneck, train.len()))?;
+        let validation = real_inputs(&front_end, &held_out)?.inputs;
+        loss = error(&subspace, if validation.is_empty() { &train } else { &validation });
+        graph.nodes.extend(nodes(&subspace, shape, experiment.seed));
+    }
+    let trained = Trained {
+        neji_version: env!("CARGO_PKG_VERSION").to_owned(),
+        data_hash: hex(&data.hash()),
+        classes: data.classes.clone(),
+        front_end,
+        best_epoch: 1,
+        best_loss: loss,
+    };
+    Ok((trained, graph))
+}
+
+/// At most [`INPUTS_MAX`] of them.
+fn spread(inputs: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
+    let step = inputs.len().div_ceil(INPUTS_MAX).max(1);
+    inputs.into_iter().step_by(step).collect()
+}
+
+/// Mean squared error of reconstruction.
+fn error(subspace: &Principal, inputs: &[Vec<f32>]) -> f64 {
+    let sum: f64 = inputs.iter().map(|input| subspace.residual(input).iter().map(|r| r * r).sum::<f64>()).sum();
+    sum / (inputs.len() * subspace.mean.len()).max(1) as f64
+}
+
+/// Two dense layers onto the subspace and back.
+///
+/// Its basis is turned by a random rotation: the same subspace, but codes of like variance, which one scale of int8 serves best.
+fn nodes(subspace: &Principal, shape: Shape, seed: u64) -> Vec<Node> {
+    let (features, codes) = (subspace.mean.len(), subspace.vectors.len());
+    let rotation = rotation(codes, &mut ChaCha8Rng::seed_from_u64(seed));
+    let mut down = vec![0.0f64; codes * features];
+    for (row, turn) in down.chunks_exact_mut(features).zip(&rotation) {
+        for (vector, factor) in subspace.vectors.iter().zip(turn) {
+            row.iter_mut().zip(vector).for_each(|(weight, v)| *weight += factor * v);
+        }
+    }
+    let seen = |row: &[f64]| -row.iter().zip(&subspace.mean).map(|(weight, mean)| weight * mean).sum::<f64>();
+    let bias = down.chunks_exact(features).map(|row| seen(row) as f32).collect();
+    let up = (0..features).flat_map(|i| (0..codes).map(move |k| (i, k))).map(|(i, k)| down[k * features + i] as f32);
+    let dense = |name: &str, weights, bias, input, len| Node {
+        name: name.into(),
+        op: Op::FullyConnected { weights, bias },
+        inputs: vec![input],
+        shape: Shape::new(1, 1, len),
+    };
+    let mean = subspace.mean.iter().map(|&mean| mean as f32).collect();
+    vec![
+        dense("encoder", down.iter().map(|&weight| weight as f32).collect(), bias, 0, codes as u32),
+        dense("decoder", up.collect(), mean, 1, features as u32),
+        Node { name: "output".into(), op: Op::Reshape, inputs: vec![2], shape },
+    ]
+}
+
+/// A random orthogonal matrix: normal numbers, made orthonormal row by row (Gram and Schmidt).
+fn rotation(size: usize, random: &mut ChaCha8Rng) -> Vec<Vec<f64>> {
+    let mut rows: Vec<Vec<f64>> = Vec::with_capacity(size);
+    while rows.len() < size {
+        // Sums of uniform numbers are as good as normal ones here.
+        let mut row: Vec<f64> = (0..size).map(|_| (0..12).map(|_| random.random::<f64>() - 0.5).sum()).collect();
+        // Twice, since what is left after the first time may be small.
+        for _ in 0..2 {
+            for other in &rows {
+                let along: f64 = row.iter().zip(other).map(|(a, b)| a * b).sum();
+                row.iter_mut().zip(other).for_each(|(a, b)| *a -= along * b);
+            }
+        }
+        let length = row.iter().map(|a| a * a).sum::<f64>().sqrt();
+        if length > 1e-6 {
+            row.iter_mut().for_each(|a| *a /= length);
+            rows.push(row);
+        }
+    }
+    rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_subspace_is_reconstructed_and_what_is_off_it_is_not() {
+        // Inputs on a plane in four dimensions, off the origin.
+        let on = |a: f32, b: f32| vec![1.0 + a, 2.0 + b, 3.0 - a, 4.0 + 2.0 * b];
+        let inputs: Vec<Vec<f32>> = (0..50).map(|i| on((i % 7) as f32 * 0.1, (i % 11) as f32 * 0.2)).collect();
+        let subspace = linear::principal(&inputs, 2).expect("a plane");
+        let shape = Shape::new(2, 2, 1);
+        let mut graph = Graph {
+            name: "pca".into(),
+            nodes: vec![Node { name: "input".into(), op: Op::Input, inputs: vec![], shape }],
+        };
+        graph.nodes.extend(nodes(&subspace, shape, 3));
+        graph.check().expect("sound");
+        let output = graph.run(&on(0.35, -1.0));
+        assert!(output.iter().zip(on(0.35, -1.0)).all(|(a, b)| (a - b).abs() < 1e-4), "{output:?}");
+        assert!(error(&subspace, &inputs) < 1e-9);
+        let mut off = on(0.0, 0.0);
+        off[0] += 1.0;
+        off[2] += 1.0;
+        assert!((error(&subspace, &[off]) - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_rotation_keeps_lengths() {
+        let rows = rotation(9, &mut ChaCha8Rng::seed_from_u64(1));
+        for (i, a) in rows.iter().enumerate() {
+            for (j, b) in rows.iter().enumerate() {
+                let product: f64 = a.iter().zip(b).map(|(a, b)| a * b).sum();
+                assert!((product - f64::from(u8::from(i == j))).abs() < 1e-12);
+            }
+        }
+    }
+}
