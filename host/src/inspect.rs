@@ -268,8 +268,12 @@ fn log_mel(config: &LogMelFrontEnd) -> String {
     let LogMelFrontEnd { sample_rate, fft_len, hop, context, stride, .. } = *config;
     let bands = config.bands.bytes / 6;
     let milliseconds = |samples: u32| 1000.0 * f64::from(samples) / f64::from(sample_rate);
+    let input = match config.statistics {
+        true => format!("mean and deviation of each over {context} frames"),
+        false => format!("{context} frames an input"),
+    };
     format!(
-        "sound at {sample_rate} Hz, {bands} bands of {fft_len} samples ({:.1} ms) every {hop} ({:.1} ms), {context} frames an input, \
+        "sound at {sample_rate} Hz, {bands} bands of {fft_len} samples ({:.1} ms) every {hop} ({:.1} ms), {input}, \
          one every {stride} frames ({:.1} ms)",
         milliseconds(fft_len.into()),
         milliseconds(hop.into()),
@@ -402,7 +406,8 @@ mod tests {
     #[test]
     fn the_golden_blobs_are_shown() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden");
-        for name in ["v5_autoencoder", "v5_classifier", "v5_operators"] {
+        for name in ["v5_autoencoder", "v5_classifier", "v5_operators", "v5_statistics", "v5_covariance", "v5_mixture"]
+        {
             let bytes = std::fs::read(folder.join(name).with_extension("neji")).expect("a golden blob");
             let bytes = AlignedBytes::new(&bytes);
             let model = Model::parse(bytes.as_slice()).expect("accepted");

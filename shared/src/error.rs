@@ -46,7 +46,9 @@ pub enum FrontEndFault {
     Band(u16),
     /// Epsilon is 0 or too small.
     Epsilon,
-    /// There are neither one nor as many quantizers as bands, or the factor of this one is no valid multiplier or above 1.
+    /// Of more than 8192 frames, or the stride does not divide the context.
+    Statistics,
+    /// There are neither one quantizer nor as many as bands (with statistics twice as many), or the factor of this one is no valid multiplier or above 1.
     Quantizer(u16),
     /// The front end gives another number of elements than the model takes.
     OutputLength {
@@ -475,10 +477,11 @@ impl fmt::Display for FrontEndFault {
                 return write!(f, "band {band} is missing, outside of the spectrum, or its shift exceeds 64");
             }
             Self::Epsilon => "epsilon must not be 0, and its shift be at most 256",
+            Self::Statistics => "with statistics the stride must divide the context, which must be at most 8192",
             Self::Quantizer(band) => {
                 return write!(
                     f,
-                    "quantizer {band}: there must be one or as many as bands, each multiplier 0 or in [2^29, 2^31) with a \
+                    "quantizer {band}: there must be one or as many as bands (with statistics two a band), each multiplier 0 or in [2^29, 2^31) with a \
                      shift in [-31, 0]"
                 );
             }

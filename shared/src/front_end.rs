@@ -146,7 +146,7 @@ impl Band {
     }
 }
 
-/// How the decibels of a band of [`LogMelFrontEnd`] become elements of the input.
+/// How the decibels of a band of [`LogMelFrontEnd`], their mean or their deviation become elements of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BandQuantizer {
     /// What becomes the zero point, in 1/65536 dB.
@@ -169,7 +169,8 @@ impl BandQuantizer {
     }
 }
 
-/// Parameters and tables of the sound front end: 16-bit samples to neighbouring frames of a log-mel spectrogram.
+/// Parameters and tables of the sound front end: 16-bit samples to frames of a log-mel spectrogram, or to what is typical of
+/// many.
 ///
 /// A frame is `fft_len` samples times `window`, one begins every `hop` samples. For frame `t` and band `b`:
 ///
@@ -180,8 +181,9 @@ impl BandQuantizer {
 /// q[b] = clamp(zero_point + (d[b] - mean[b]) * multiplier[b])       zero point of the model's input
 /// ```
 ///
-/// The model's input is `context` neighbouring frames, the oldest first, and is run every `stride` frames. What the bands are
-/// is data: mel bands of any scale, or single lines of the spectrum.
+/// The model's input is `context` neighbouring frames, the oldest first, and is run every `stride` frames. With `statistics`
+/// it is of each band the mean of `d` over these frames, then of each the deviation `sqrt(mean of (d - mean)^2)`, in place of
+/// `d` itself. What the bands are is data: mel bands of any scale, or single lines of the spectrum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogMelFrontEnd {
     /// Samples a second that the bands were made for, at least 1. Nothing is computed from it.
@@ -202,12 +204,16 @@ pub struct LogMelFrontEnd {
     pub weights: Constant,
     /// Added to the powers.
     pub epsilon: Epsilon,
-    /// One for all bands or one for each: three i32 each, [`BandQuantizer`].
+    /// One for all or one for each of the bands, with `statistics` of the means and then the deviations: three i32 each,
+    /// [`BandQuantizer`].
     pub quantizers: Constant,
-    /// Frames of an input, at least 1.
+    /// Frames that an input stands for, at least 1.
     pub context: u16,
     /// Frames from an input to the next, at least 1.
     pub stride: u16,
+    /// The input is mean and deviation of each band: then `stride` divides `context`, which is at most
+    /// [`STATISTICS_FRAMES_MAX`].
+    pub statistics: bool,
     /// Where the largest and the smallest sample since the last input differ by less, the sensor is at fault (`Constant`).
     pub range_min: u16,
     /// Where more than this share (in 1/1000) of the samples since the last input is at either end of the scale, the sensor is
@@ -219,6 +225,8 @@ pub struct LogMelFrontEnd {
 pub const FFT_LEN_MAX: u16 = 8192;
 /// Shortest frame of [`LogMelFrontEnd`] in samples.
 pub const FFT_LEN_MIN: u16 = 16;
+/// Most frames that statistics are of.
+pub const STATISTICS_FRAMES_MAX: u16 = 8192;
 /// Fraction bits of the sine table of [`LogMelFrontEnd`].
 pub const SINE_BITS: u32 = 30;
 /// Most elements of the input, and most bands.

@@ -314,8 +314,8 @@ structs! {
     }
     #[inline(never)]
     LogMelFrontEnd {
-        sample_rate, fft_len, hop, centered, window, sine, bands, weights, epsilon, quantizers, context, stride, range_min,
-        saturated_max,
+        sample_rate, fft_len, hop, centered, window, sine, bands, weights, epsilon, quantizers, context, stride, statistics,
+        range_min, saturated_max,
     }
     Epsilon { mantissa, shift }
     Size { width, height }
@@ -520,6 +520,7 @@ mod tests {
                 quantizers: self.constant(),
                 context: self.half(),
                 stride: self.half(),
+                statistics: self.flag(),
                 range_min: self.half(),
                 saturated_max: self.half(),
             }

@@ -10,7 +10,8 @@ use neji_format::{
     Weights,
 };
 use samples::{
-    autoencoder, classifier, covariance, int16, listener, mixture, operators, packed, streaming, with_checksum,
+    autoencoder, classifier, covariance, int16, listener, mixture, operators, packed, statistics, streaming,
+    with_checksum,
 };
 
 const fn at(operator: u16) -> Place {
@@ -586,6 +587,19 @@ fn sound() {
         error(|f, _| f.context = 3),
         DecodeError::FrontEnd(FrontEndFault::OutputLength { needed: 8, given: 12 })
     );
+    // Of two frames; then as many quantizers as bands where there must be two a band.
+    for (context, stride) in [(8193, 1), (8193, 8193), (2, 4), (6, 4), (65535, 65535)] {
+        let given = refusal(listener(), |b| {
+            let FrontEnd::LogMel(f) = &mut b.plan.front_end else { panic!("the sample has a sound front end") };
+            (f.context, f.stride, f.statistics) = (context, stride, true);
+        });
+        assert_eq!(given, DecodeError::FrontEnd(FrontEndFault::Statistics), "{context} {stride}");
+    }
+    let given = refusal(statistics(), |b| match &mut b.plan.front_end {
+        FrontEnd::LogMel(f) => f.quantizers.bytes = 4 * 12,
+        FrontEnd::Raw | FrontEnd::Image(_) => panic!("the sample has a sound front end"),
+    });
+    assert_eq!(given, DecodeError::FrontEnd(FrontEndFault::Quantizer(4)));
     let lengths: [(Change, u32, u32); 6] = [
         (|f, _| f.window.bytes = 30, 32, 30),
         (|f, _| f.sine.bytes = 16, 20, 16),

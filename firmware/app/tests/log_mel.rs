@@ -1,10 +1,14 @@
 //! The log-mel front end's contract: librosa's features, whatever the signal and however the stream is cut.
 
+mod listen;
+
 use std::f64::consts::TAU;
 use std::path::{Path, PathBuf};
 
+use listen::{bytes, decibels, noise, pieces, run, run_bytes};
 use neji_app::SensorFault;
-use neji_app::frontend::log_mel::columns::{Steps, Window};
+use neji_app::frontend::log_mel::inputs::Window;
+use neji_app::frontend::log_mel::steps::Steps;
 use neji_app::frontend::log_mel::{LogMel, LogMelStream};
 use neji_format::{Band, BandQuantizer, Element, Epsilon, Multiplier};
 use neji_tables::{MelScale, Settings, Tables, filter_bank, hann, quantizer};
@@ -27,34 +31,6 @@ const SMALL: Settings = Settings {
     context: 3,
     ..Settings::MLPERF
 };
-
-/// Each frame's decibels in Q16 and each input.
-fn run_bytes(config: LogMel, pieces: &[&[u8]]) -> (Vec<Vec<i32>>, Vec<Vec<i8>>) {
-    let (mut memory, mut work) = (vec![0xA5A5_A5A5; config.memory_words()], vec![0x5A5A_5A5A; config.work_words()]);
-    let mut stream = LogMelStream::new(config, &mut memory).unwrap();
-    let (mut frames, mut inputs) = (Vec::new(), Vec::new());
-    let mut input = vec![0; config.bands.len() * usize::from(config.inputs.context) * config.steps.element.bytes()];
-    for &piece in pieces {
-        let mut samples = piece;
-        while let Some(due) = stream.push(&mut samples, &mut work) {
-            frames.push(stream.decibels().to_vec());
-            if due {
-                stream.input(&mut input);
-                inputs.push(input.clone());
-            }
-        }
-        assert!(samples.is_empty());
-    }
-    (frames, inputs)
-}
-
-fn run(config: LogMel, signal: &[i16]) -> (Vec<Vec<i32>>, Vec<Vec<i8>>) {
-    run_bytes(config, &[&bytes(signal)])
-}
-
-fn bytes(signal: &[i16]) -> Vec<u8> {
-    signal.iter().flat_map(|sample| sample.to_le_bytes()).collect()
-}
 
 /// The features by their definition in f64, with none of the front end's code.
 fn expected(settings: &Settings, samples: &[i16]) -> Vec<Vec<f64>> {
@@ -81,25 +57,11 @@ fn expected(settings: &Settings, samples: &[i16]) -> Vec<Vec<f64>> {
     padded.windows(len).step_by(hop).map(feature).collect()
 }
 
-fn decibels(value: i32) -> f64 {
-    f64::from(value) / 65536.0
-}
-
 /// Largest distance among the features above `floor`, and how many there are.
 fn farthest(given: &[Vec<i32>], expected: &[Vec<f64>], floor: f64) -> (f64, usize) {
     assert_eq!(given.len(), expected.len());
     let pairs = given.iter().flatten().zip(expected.iter().flatten()).filter(|(_, expected)| **expected > floor);
     pairs.fold((0.0, 0), |(most, count), (&given, &expected)| (most.max((decibels(given) - expected).abs()), count + 1))
-}
-
-fn noise(len: usize, amplitude: i64) -> Vec<i16> {
-    let mut state = 7u32;
-    (0..len)
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (i64::from(state >> 16) * (2 * amplitude + 1) / 65536 - amplitude) as i16
-        })
-        .collect()
 }
 
 #[test]
@@ -295,14 +257,7 @@ proptest! {
         let all = [quantizer(-10.0, 7.0, 0.1)];
         let config = tables.log_mel(&all, Element::I8, 5);
         let whole = bytes(&signal);
-        let (mut pieces, mut rest) = (Vec::new(), &whole[..]);
-        for cut in cuts {
-            let (piece, later) = rest.split_at(cut.min(rest.len()));
-            pieces.push(piece);
-            rest = later;
-        }
-        pieces.push(rest);
-        prop_assert_eq!(run_bytes(config, &pieces), run(config, &signal));
+        prop_assert_eq!(run_bytes(config, &pieces(&whole, &cuts)), run(config, &signal));
     }
 
     #[test]
@@ -324,7 +279,7 @@ proptest! {
             fft_len: 64, hop: 24, centered: false, window: &window, sine: &sine, bands: &bands, weights: &weights,
             epsilon: Epsilon { mantissa: epsilon.0, shift: epsilon.1 },
             steps: Steps { quantizers: &all, element: Element::I8, zero_point },
-            inputs: Window { context, stride: 1 }, range_min: 0, saturated_max: 1000,
+            inputs: Window { context, stride: 1, statistics: false }, range_min: 0, saturated_max: 1000,
         };
         let (frames, inputs) = run(config, &signal);
         prop_assert_eq!(inputs.len(), frames.len() + 1 - usize::from(context));

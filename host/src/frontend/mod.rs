@@ -15,7 +15,7 @@ use neji_tables::{Settings, Tables};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Sample, Signal};
+use crate::dataset::Sample;
 use crate::element;
 use crate::quantize::scheme::Scheme;
 use image::{AlignmentSettings, PhotometricSettings};
@@ -74,7 +74,10 @@ impl Fitted {
                 let size = output_size(config);
                 Some(Shape::new(size.height.into(), size.width.into(), 1))
             }
-            Self::Sound(sound) => Some(Shape::new(sound.settings.context.into(), sound.settings.mels.into(), 1)),
+            Self::Sound(sound) => {
+                let (rows, columns) = sound.settings.input_shape();
+                Some(Shape::new(rows.into(), columns.into(), 1))
+            }
         }
     }
 
@@ -172,14 +175,13 @@ impl<'a> Extractor<'a> {
     /// # Errors
     /// A sample of another kind than the front end's, or too short for a window; names the file.
     pub fn inputs(&self, sample: &Sample) -> Result<std::result::Result<Vec<Vec<i8>>, Rejection>> {
-        match (self, &sample.signal) {
-            (Self::Raw, _) => bail!("{}: the model takes raw inputs, no recordings", sample.path.display()),
-            (Self::Image(config, element), _) => {
+        match self {
+            Self::Raw => bail!("{}: the model takes raw inputs, no recordings", sample.path.display()),
+            Self::Image(config, element) => {
                 let image = image::extract_one(config, sample)?;
                 Ok(image.map(|image| vec![element::of_image(*element, &image)]))
             }
-            (Self::Sound(config), Signal::Features(features)) => sound::of_features(config, sample, features).map(Ok),
-            (Self::Sound(config), _) => sound::of_sound(config, sample).map(Ok),
+            Self::Sound(config) => sound::of_recording(config, sample).map(Ok),
         }
     }
 

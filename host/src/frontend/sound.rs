@@ -1,8 +1,8 @@
 //! The log-mel front end: fitted to training recordings, run over samples.
 
 use anyhow::{Context, Result, bail, ensure};
-use neji_app::frontend::log_mel::columns::Columns;
 use neji_app::frontend::log_mel::decibel::DECIBEL_BITS;
+use neji_app::frontend::log_mel::inputs::Inputs;
 use neji_app::frontend::log_mel::{LogMel, LogMelStream};
 use neji_format::{Element, LogMelFrontEnd};
 use neji_tables::{Settings, Tables, quantizer};
@@ -14,14 +14,16 @@ use crate::quantize::scheme::Scheme;
 
 /// Steps of int16 in one of int8.
 const I16_PER_STEP: f32 = 256.0;
-/// Least deviation of a band in decibels: one that never varies must not count for everything.
+/// Least deviation of a band in decibels: one that never varies must not count for everything. Statistics of `n` frames may
+/// vary less by the square root of `n`, as those of independent frames do.
 const DEVIATION_MIN: f64 = 0.5;
 
 /// `[front_end.normalise]`: how decibels become the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NormaliseSettings {
-    /// Mean and deviation of each band by itself, or of all together.
+    /// Mean and deviation of each band by itself, or of all together; of statistics, of the bands' means and of their
+    /// deviations.
     pub per_band: bool,
     /// Deviations from the mean that int8 reaches, either way; 1 to 64.
     pub deviations: f64,
@@ -47,7 +49,7 @@ pub struct Level {
 pub struct SoundFrontEnd {
     /// The spectrogram.
     pub settings: Settings,
-    /// Of each band, or one of all.
+    /// Of each band, or one of all; of statistics, of each mean and then of each deviation.
     pub levels: Vec<Level>,
     /// Size of a step of an int8 input, in deviations.
     pub scale: f32,
@@ -80,7 +82,11 @@ impl SoundFrontEnd {
     }
 }
 
-/// Fits the front end to training samples: each band's mean and deviation, or those of all bands.
+/// How many values there are, their sum and the sum of their squares.
+type Sums = (u64, f64, f64);
+
+/// Fits the front end to training samples: each band's mean and deviation, or those of all bands; of statistics those of each
+/// mean and each deviation over the samples.
 ///
 /// # Errors
 /// Settings that no front end has, no samples, or samples that don't fit them.
@@ -92,35 +98,44 @@ pub fn fit(settings: &Settings, normalise: &NormaliseSettings, samples: &[&Sampl
     let tables = Tables::new(*settings);
     let neutral = [quantizer(0.0, 1.0, 1.0)];
     let config = tables.log_mel(&neutral, Element::I8, 0);
+    let (rows, bands) = settings.input_shape();
+    // Bands of all frames are alike; means are not like deviations.
+    let (rows, least) = match settings.statistics {
+        true => (usize::from(rows), DEVIATION_MIN / f64::from(settings.context).sqrt()),
+        false => (1, DEVIATION_MIN),
+    };
     // Sums in the order of the samples: the same figures on any number of threads.
     let each = samples
         .par_iter()
         .map(|sample| {
             check(settings, sample)?;
-            let mut sums = vec![(0_u64, 0.0, 0.0); usize::from(settings.mels)];
-            frames(&config, sample, |decibels| {
-                for (sum, &value) in sums.iter_mut().zip(decibels) {
-                    let value = f64::from(value) / f64::from(1 << DECIBEL_BITS);
+            let mut sums: Vec<Sums> = vec![(0, 0.0, 0.0); rows * usize::from(bands)];
+            values(&config, sample, |values| {
+                for (sum, value) in sums.iter_mut().zip(values) {
+                    let value = f64::from(*value) / f64::from(1 << DECIBEL_BITS);
                     *sum = (sum.0 + 1, sum.1 + value, sum.2 + value * value);
                 }
             })?;
             Ok(sums)
         })
         .collect::<Result<Vec<_>>>()?;
-    let add = |a: (u64, f64, f64), b: (u64, f64, f64)| (a.0 + b.0, a.1 + b.1, a.2 + b.2);
-    let mut bands = vec![(0, 0.0, 0.0); usize::from(settings.mels)];
-    for sums in each {
-        bands.iter_mut().zip(sums).for_each(|(band, sum)| *band = add(*band, sum));
+    let add = |a: Sums, b: Sums| (a.0 + b.0, a.1 + b.1, a.2 + b.2);
+    let mut sums = vec![(0, 0.0, 0.0); rows * usize::from(bands)];
+    for own in each {
+        sums.iter_mut().zip(own).for_each(|(sum, own)| *sum = add(*sum, own));
     }
     if !per_band {
-        bands = vec![bands.into_iter().fold((0, 0.0, 0.0), add)];
+        let rows = sums.chunks(bands.into()).map(|row| row.iter().copied().fold((0, 0.0, 0.0), add));
+        // One stands for all, or each for all bands of its row.
+        let bands = if settings.statistics { bands.into() } else { 1 };
+        sums = rows.flat_map(|row| vec![row; bands]).collect();
     }
-    let level = |(count, sum, squares): (u64, f64, f64)| {
+    let level = |(count, sum, squares): Sums| {
         let count = count.max(1) as f64;
         let mean = sum / count;
-        Level { mean, deviation: (squares / count - mean * mean).max(0.0).sqrt().max(DEVIATION_MIN) }
+        Level { mean, deviation: (squares / count - mean * mean).max(0.0).sqrt().max(least) }
     };
-    let levels = bands.into_iter().map(level).collect();
+    let levels = sums.into_iter().map(level).collect();
     Ok(SoundFrontEnd { settings: *settings, levels, scale: (deviations / 128.0) as f32, zero_point: 0 })
 }
 
@@ -175,77 +190,74 @@ fn decibels(row: &[f32]) -> Vec<i32> {
     row.iter().map(|&value| (f64::from(value) * f64::from(1 << DECIBEL_BITS)).round() as i32).collect()
 }
 
-/// Calls `look` with the stream at the end of each frame of a sound, and whether an input is due.
-fn listen(config: &LogMel<'_>, sound: &Sound, mut look: impl FnMut(&LogMelStream<'_>, bool)) -> Result<()> {
-    let samples = bytes(&sound.samples);
-    let (mut memory, mut work) = (vec![0; config.memory_words()], vec![0; config.work_words()]);
-    let mut stream = LogMelStream::new(*config, &mut memory).context("memory of the length that was asked for")?;
-    let mut rest = &samples[..];
-    while let Some(due) = stream.push(&mut rest, &mut work) {
-        look(&stream, due);
+/// Calls `look` at the end of each frame of a recording with its decibels, what is kept for inputs, and whether one is due.
+///
+/// # Errors
+/// A recording without an input; names the file and the cure.
+fn listen(config: &LogMel<'_>, sample: &Sample, mut look: impl FnMut(&[i32], &Inputs<'_>, bool)) -> Result<()> {
+    const MEMORY: &str = "memory of the length that was asked for";
+    let LogMel { inputs: window, steps, fft_len, .. } = *config;
+    let mut count = 0;
+    if let Signal::Features(features) = &sample.signal {
+        let mut memory = vec![0; Inputs::memory_words(features.bands, window, &steps)];
+        let mut inputs = Inputs::new(features.bands, window, steps, &mut memory).context(MEMORY)?;
+        for row in features.rows() {
+            let decibels = decibels(row);
+            let due = inputs.push(&decibels);
+            look(&decibels, &inputs, due);
+            count += 1;
+        }
+    } else {
+        let samples = bytes(&sample.sound()?.samples);
+        let (mut memory, mut work) = (vec![0; config.memory_words()], vec![0; config.work_words()]);
+        let mut stream = LogMelStream::new(*config, &mut memory).context(MEMORY)?;
+        let mut rest = &samples[..];
+        while let Some(due) = stream.push(&mut rest, &mut work) {
+            look(stream.decibels(), stream.inputs(), due);
+            count += 1;
+        }
     }
+    ensure!(
+        count >= u32::from(window.context),
+        "{}: {count} frames of {fft_len} samples, an input is of {} frames; remove it, or lower front_end.sound.context",
+        sample.path.display(),
+        window.context
+    );
     Ok(())
 }
 
-/// Calls `look` with the decibels of each frame of a recording.
-fn frames(config: &LogMel<'_>, sample: &Sample, mut look: impl FnMut(&[i32])) -> Result<()> {
-    if let Signal::Features(features) = &sample.signal {
-        features.rows().for_each(|row| look(&decibels(row)));
-        return Ok(());
+/// Calls `look` with what is quantized: the decibels of each frame of a recording, or the statistics of each input.
+fn values(config: &LogMel<'_>, sample: &Sample, mut look: impl FnMut(&[i32])) -> Result<()> {
+    listen(config, sample, |decibels, inputs, due| match inputs.statistics() {
+        None => look(decibels),
+        Some(statistics) if due => look(&statistics.values().collect::<Vec<i32>>()),
+        Some(_) => {}
+    })
+}
+
+/// The inputs of a sound or of features.
+pub(super) fn of_recording(config: &LogMel<'_>, sample: &Sample) -> Result<Vec<Vec<i8>>> {
+    let path = sample.path.display();
+    let bands = config.bands.len();
+    match &sample.signal {
+        Signal::Features(features) => {
+            ensure!(features.bands == bands, "{path}: {} bands, the model takes {bands}", features.bands);
+        }
+        _ => {
+            let channels = sample.sound()?.channels;
+            ensure!(channels == 1, "{path}: {channels} channels, the model hears one");
+        }
     }
-    listen(config, sample.sound()?, |stream, _| look(stream.decibels()))
-}
-
-fn input_bytes(config: &LogMel<'_>) -> usize {
-    Columns::memory_bytes(config.bands.len(), config.inputs, config.steps.element)
-}
-
-fn some(inputs: Vec<Vec<i8>>, sample: &Sample, config: &LogMel<'_>) -> Result<Vec<Vec<i8>>> {
-    ensure!(
-        !inputs.is_empty(),
-        "{}: too short for one window of {} frames of {} samples; remove it, or lower front_end.sound.context",
-        sample.path.display(),
-        config.inputs.context,
-        config.fft_len
-    );
-    Ok(inputs)
-}
-
-/// The inputs of a sound.
-pub(super) fn of_sound(config: &LogMel<'_>, sample: &Sample) -> Result<Vec<Vec<i8>>> {
-    let sound = sample.sound()?;
-    ensure!(sound.channels == 1, "{}: {} channels, the model hears one", sample.path.display(), sound.channels);
-    let mut inputs = Vec::new();
-    listen(config, sound, |stream, due| {
+    let bytes = config.inputs.input_len(bands) * config.steps.element.bytes();
+    let mut found = Vec::new();
+    listen(config, sample, |_, inputs, due| {
         if due {
-            let mut input = vec![0; input_bytes(config)];
-            stream.input(&mut input);
-            inputs.push(input);
+            let mut input = vec![0; bytes];
+            inputs.copy_to(&mut input);
+            found.push(input);
         }
     })?;
-    some(inputs, sample, config)
-}
-
-/// The inputs of features.
-pub(super) fn of_features(config: &LogMel<'_>, sample: &Sample, features: &Features) -> Result<Vec<Vec<i8>>> {
-    ensure!(
-        features.bands == config.bands.len(),
-        "{}: {} bands, the model takes {}",
-        sample.path.display(),
-        features.bands,
-        config.bands.len()
-    );
-    let mut memory = vec![0; input_bytes(config)];
-    let mut columns = Columns::new(features.bands, config.inputs, config.steps, &mut memory);
-    let mut inputs = Vec::new();
-    for row in features.rows() {
-        if columns.push(&decibels(row)) {
-            let mut input = vec![0; input_bytes(config)];
-            columns.copy_to(&mut input);
-            inputs.push(input);
-        }
-    }
-    some(inputs, sample, config)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -310,15 +322,78 @@ mod tests {
         assert_eq!(fit(&SETTINGS, &together, &[&sample]).expect("fits").levels.len(), 1);
     }
 
+    const STATISTICS: Settings = Settings { context: 24, stride: 8, statistics: true, ..SETTINGS };
+
+    #[test]
+    fn means_and_deviations_are_fitted_each_to_itself() {
+        // Some are louder than others, so means vary more than deviations do.
+        let samples: Vec<Sample> = (0..12).map(|n| noise(9000 + 128 * n, 3000 + 900 * n as i32)).collect();
+        let samples: Vec<&Sample> = samples.iter().collect();
+        let sound = fit(&STATISTICS, &NormaliseSettings::default(), &samples).expect("fits");
+        let (means, deviations) = sound.levels.split_at(16);
+        assert!(means.iter().all(|level| level.deviation > 1.0) && deviations.len() == 16, "{means:?}");
+        // An exponential distribution in decibels deviates by 5.6 dB; several lines in a band by less.
+        assert!(
+            deviations.iter().all(|level| (1.5..6.0).contains(&level.mean) && level.deviation < 1.5),
+            "{deviations:?}"
+        );
+        let scale = f64::from(sound.scale);
+        let fitted = Fitted::Sound(sound.clone());
+        let inputs: Vec<Vec<i32>> = samples.iter().flat_map(|s| elements(&fitted, Element::I8, s)).collect();
+        assert_eq!(fitted.shape(), Some(neji_format::Shape::new(2, 16, 1)));
+        for element in 0..32 {
+            let values = inputs.iter().map(|input| f64::from(input[element]) * scale);
+            let (count, sum, squares) =
+                values.fold((0.0, 0.0, 0.0), |(n, sum, squares), v| (n + 1.0, sum + v, squares + v * v));
+            let variance: f64 = squares / count - (sum / count as f64).powi(2);
+            assert!(
+                (sum / count).abs() < 0.05 && (variance - 1.0).abs() < 0.05,
+                "{element}: {sum} {variance} of {count}"
+            );
+        }
+        let together = NormaliseSettings { per_band: false, ..NormaliseSettings::default() };
+        let levels = fit(&STATISTICS, &together, &samples).expect("fits").levels;
+        assert!(levels.len() == 32 && levels[..16].iter().all(|level| *level == levels[0]));
+        assert!(levels[16..].iter().all(|level| *level == levels[16]) && levels[0] != levels[16]);
+    }
+
+    #[test]
+    fn a_recording_as_long_as_the_window_has_one_input_and_a_shorter_one_is_refused() {
+        let rows = |frames: usize| {
+            let values = (0..frames * 16).map(|i| (i * 7 % 11) as f32 - 40.0).collect();
+            sample(Signal::Features(Features { frames, bands: 16, values }))
+        };
+        let settings = Settings { context: 200, stride: 200, ..STATISTICS };
+        let fitted = Fitted::Sound(fit(&settings, &NormaliseSettings::default(), &[&rows(200)]).expect("fits"));
+        assert_eq!(elements(&fitted, Element::I8, &rows(200)).len(), 1);
+        let prepared = fitted.prepare(Element::I8);
+        let error = prepared.extractor().inputs(&rows(199)).expect_err("too short").to_string();
+        assert!(
+            error.contains("noise.wav") && error.contains("199 frames") && error.contains("of 200 frames"),
+            "{error}"
+        );
+        let error = fit(&settings, &NormaliseSettings::default(), &[&rows(200), &rows(9)]).expect_err("too short");
+        assert!(format!("{error:#}").contains("9 frames"), "{error:#}");
+        let uneven = Settings { stride: 30, ..settings };
+        let error = format!("{:#}", fit(&uneven, &NormaliseSettings::default(), &[&rows(200)]).expect_err("refused"));
+        assert!(error.contains("stride = 30"), "{error}");
+    }
+
     #[test]
     fn features_that_the_device_would_have_made_are_its_inputs() {
+        for settings in [SETTINGS, STATISTICS] {
+            features_are_inputs(settings);
+        }
+    }
+
+    fn features_are_inputs(settings: Settings) {
         let heard = noise(9000, 20_000);
-        let sound = fit(&SETTINGS, &NormaliseSettings::default(), &[&heard]).expect("fits");
-        let (tables, neutral) = (Tables::new(SETTINGS), [quantizer(0.0, 1.0, 1.0)]);
+        let sound = fit(&settings, &NormaliseSettings::default(), &[&heard]).expect("fits");
+        let (tables, neutral) = (Tables::new(settings), [quantizer(0.0, 1.0, 1.0)]);
         let mut values = Vec::new();
         let config = tables.log_mel(&neutral, Element::I8, 0);
         // Decibels in Q16 are exact in f32.
-        frames(&config, &heard, |row| values.extend(row.iter().map(|&v| v as f32 / 65536.0))).expect("a sound");
+        listen(&config, &heard, |row, _, _| values.extend(row.iter().map(|&v| v as f32 / 65536.0))).expect("a sound");
         let made = sample(Signal::Features(Features { frames: values.len() / 16, bands: 16, values }));
         let fitted = Fitted::Sound(sound);
         for element in [Element::I8, Element::I16] {

@@ -129,7 +129,10 @@ fn picture(model: Model<'_>, path: PathBuf, row: ScoreRow) -> Result<Option<Pict
         FrontEnd::Image(config) => {
             still(&plan, config, &frame, windows.pop().context("one frame gives one verdict")?, row)
         }
-        FrontEnd::LogMel(_) => moving(&plan, &windows, row),
+        // Of statistics the means are shown, of frames the one in the middle.
+        FrontEnd::LogMel(config) => {
+            moving(&plan, &windows, row, if config.statistics { 0 } else { plan.input.shape.height / 2 })
+        }
     })
 }
 
@@ -158,9 +161,9 @@ fn still(plan: &Plan<'_>, config: &ImageFrontEnd, frame: &Frame, looked: Looked,
     Some(Picture { row, width, input, reconstruction, map })
 }
 
-/// A recording as time goes to the right and frequency up: of each window the frame in its middle, and the map's mean over its
-/// frames.
-fn moving(plan: &Plan<'_>, windows: &[Looked], row: ScoreRow) -> Option<Picture> {
+/// A recording as time goes to the right and frequency up: of each window row `shown` of its input, and the map's mean over all
+/// rows.
+fn moving(plan: &Plan<'_>, windows: &[Looked], row: ScoreRow, shown: u32) -> Option<Picture> {
     let Shape { height, width: bands, .. } = plan.input.shape;
     let (frames, bands) = (height as usize, bands as usize);
     let seen: Vec<(&Vec<i8>, &Vec<i8>, &Vec<u32>)> =
@@ -171,7 +174,7 @@ fn moving(plan: &Plan<'_>, windows: &[Looked], row: ScoreRow) -> Option<Picture>
         let (low, high) = plan.element.range();
         let span = f32::from(high) - f32::from(low);
         let values = element::values(plan.element, values);
-        let middle = values.get(frames / 2 * bands..).and_then(|rest| rest.get(..bands)).unwrap_or_default();
+        let middle = values.get(shown as usize * bands..).and_then(|rest| rest.get(..bands)).unwrap_or_default();
         let real = |&q: &i32| tensor.scale * (q - i32::from(tensor.zero_point)) as f32;
         let steps = |real: f32| real / plan.input.scale + f32::from(plan.input.zero_point);
         let grey = |q| (255.0 * (steps(real(q)) - f32::from(low)) / span).round().clamp(0.0, 255.0) as u8;

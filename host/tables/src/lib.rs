@@ -8,8 +8,9 @@
 #![forbid(unsafe_code)]
 
 use neji_app::frontend::log_mel::LogMel;
-use neji_app::frontend::log_mel::columns::{Steps, Window};
-use neji_format::front_end::{FFT_LEN_MAX, FFT_LEN_MIN, INPUT_LEN_MAX};
+use neji_app::frontend::log_mel::inputs::Window;
+use neji_app::frontend::log_mel::steps::Steps;
+use neji_format::front_end::{FFT_LEN_MAX, FFT_LEN_MIN, INPUT_LEN_MAX, STATISTICS_FRAMES_MAX};
 use neji_format::{Band, BandQuantizer, Element, Epsilon, LogMelFrontEnd, Multiplier, push_constant};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -70,10 +71,12 @@ pub struct Settings {
     pub centered: bool,
     /// Added to the powers before the logarithm, in units of a full-scale sample's square.
     pub epsilon: f64,
-    /// Frames of an input.
+    /// Frames that an input stands for.
     pub context: u16,
     /// Frames from an input to the next.
     pub stride: u16,
+    /// The input is mean and deviation of each band over `context` frames; then `stride` divides `context`.
+    pub statistics: bool,
     /// Where the samples since the last input span less, the sensor is at fault; 0 is never.
     pub range_min: u16,
     /// Where more than this share of the samples since the last input, in 1/1000, is at either end of the scale, the sensor is
@@ -120,6 +123,17 @@ pub enum SettingsError {
     /// The share of saturated samples.
     #[error("saturated_max is {0}; at most 1000")]
     Saturated(u16),
+    /// The frames of statistics.
+    #[error(
+        "statistics of context = {context} frames every stride = {stride}: the stride must divide the context, which is at most \
+         {STATISTICS_FRAMES_MAX}"
+    )]
+    Statistics {
+        /// Frames that an input stands for.
+        context: u16,
+        /// Frames from an input to the next.
+        stride: u16,
+    },
     /// The input.
     #[error("mels times context is {0}; at most {INPUT_LEN_MAX}")]
     Input(u32),
@@ -140,6 +154,7 @@ impl Settings {
         epsilon: f64::EPSILON,
         context: 5,
         stride: 1,
+        statistics: false,
         range_min: 0,
         saturated_max: 1000,
     };
@@ -149,9 +164,14 @@ impl Settings {
         if self.high_hz == 0.0 { f64::from(self.sample_rate) / 2.0 } else { self.high_hz }
     }
 
-    /// Elements of the model's input.
-    pub fn input_len(&self) -> usize {
-        usize::from(self.mels) * usize::from(self.context)
+    /// Rows and columns of the model's input: frames, or means and deviations, of the bands.
+    pub fn input_shape(&self) -> (u16, u16) {
+        (if self.statistics { 2 } else { self.context }, self.mels)
+    }
+
+    /// Frames of an input and from one to the next, and what it takes of them.
+    const fn window(&self) -> Window {
+        Window { context: self.context, stride: self.stride, statistics: self.statistics }
     }
 
     /// Whether a front end can have these settings.
@@ -182,6 +202,10 @@ impl Settings {
         }
         if self.saturated_max > 1000 {
             return Err(SettingsError::Saturated(self.saturated_max));
+        }
+        let (context, stride) = (self.context, self.stride);
+        if self.statistics && (context > STATISTICS_FRAMES_MAX || !context.is_multiple_of(stride)) {
+            return Err(SettingsError::Statistics { context, stride });
         }
         let input = u32::from(self.mels) * u32::from(self.context);
         if input > INPUT_LEN_MAX {
@@ -293,9 +317,10 @@ impl Tables {
         &self.settings
     }
 
-    /// The front end with these tables. `quantizers` is one for all bands or one for each.
+    /// The front end with these tables. `quantizers` is one for all or one for each of the bands, of statistics one for each
+    /// mean and then for each deviation.
     pub fn log_mel<'a>(&'a self, quantizers: &'a [[i32; 3]], element: Element, zero_point: i8) -> LogMel<'a> {
-        let Settings { fft_len, hop, centered, context, stride, range_min, saturated_max, .. } = self.settings;
+        let Settings { fft_len, hop, centered, range_min, saturated_max, .. } = self.settings;
         LogMel {
             fft_len,
             hop,
@@ -306,7 +331,7 @@ impl Tables {
             weights: &self.weights,
             epsilon: self.epsilon,
             steps: Steps { quantizers, element, zero_point },
-            inputs: Window { context, stride },
+            inputs: self.settings.window(),
             range_min,
             saturated_max,
         }
@@ -314,8 +339,8 @@ impl Tables {
 
     /// Appends the tables to a blob's constants.
     pub fn push(&self, quantizers: &[[i32; 3]], constants: &mut Vec<u8>) -> LogMelFrontEnd {
-        let Settings { sample_rate, fft_len, hop, centered, context, stride, range_min, saturated_max, .. } =
-            self.settings;
+        let Settings { sample_rate, fft_len, hop, centered, range_min, saturated_max, .. } = self.settings;
+        let Settings { context, stride, statistics, .. } = self.settings;
         let halves = |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
         let words = |values: &[i32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
         LogMelFrontEnd {
@@ -331,6 +356,7 @@ impl Tables {
             quantizers: push_constant(constants, &words(quantizers.as_flattened())),
             context,
             stride,
+            statistics,
             range_min,
             saturated_max,
         }

@@ -3,7 +3,9 @@
 use super::{constant, is_normal};
 use crate::decode::Model;
 use crate::error::{DecodeError, FrontEndFault, Place};
-use crate::front_end::{Band, BandQuantizer, FFT_LEN_MAX, FFT_LEN_MIN, INPUT_LEN_MAX, LogMelFrontEnd, SINE_BITS};
+use crate::front_end::{
+    Band, BandQuantizer, FFT_LEN_MAX, FFT_LEN_MIN, INPUT_LEN_MAX, LogMelFrontEnd, SINE_BITS, STATISTICS_FRAMES_MAX,
+};
 use crate::tensor::Constant;
 
 /// Most bits that a band's weights are shifted by.
@@ -41,6 +43,15 @@ pub(super) fn log_mel(model: &Model<'_>, config: &LogMelFrontEnd) -> Result<(), 
     if bands > INPUT_LEN_MAX || bands.saturating_mul(context.into()) > INPUT_LEN_MAX {
         return fault(FrontEndFault::Frame);
     }
+    // As many quantizers as there may be, and as many elements as there are.
+    let (each, input) = if config.statistics {
+        if context > STATISTICS_FRAMES_MAX || context.checked_rem(stride) != Some(0) {
+            return fault(FrontEndFault::Statistics);
+        }
+        (bands.saturating_mul(2), bands.saturating_mul(2))
+    } else {
+        (bands, bands.saturating_mul(context.into()))
+    };
     let lines = u32::from(fft_len / 2) + 1;
     let mut weights = 0_u64;
     for (index, &words) in (0_u16..).zip(model.constant_u16(config.bands).as_chunks::<3>().0) {
@@ -55,8 +66,8 @@ pub(super) fn log_mel(model: &Model<'_>, config: &LogMelFrontEnd) -> Result<(), 
         return fault(FrontEndFault::Epsilon);
     }
     let quantizers = elements(model, config.quantizers, 12, FrontEndFault::Quantizer(0))?;
-    if quantizers != 1 && quantizers != bands {
-        return fault(FrontEndFault::Quantizer(quantizers.min(bands) as u16));
+    if quantizers != 1 && quantizers != each {
+        return fault(FrontEndFault::Quantizer(quantizers.min(each) as u16));
     }
     for (index, &words) in (0_u16..).zip(model.constant_i32(config.quantizers).as_chunks::<3>().0) {
         let BandQuantizer { multiplier, .. } = BandQuantizer::from_words(words);
@@ -64,6 +75,6 @@ pub(super) fn log_mel(model: &Model<'_>, config: &LogMelFrontEnd) -> Result<(), 
             return fault(FrontEndFault::Quantizer(index));
         }
     }
-    let (needed, given) = (model.plan().input.shape.len() as u32, bands.saturating_mul(context.into()));
+    let (needed, given) = (model.plan().input.shape.len() as u32, input);
     if given == needed { Ok(()) } else { fault(FrontEndFault::OutputLength { needed, given }) }
 }

@@ -18,7 +18,7 @@ use neji_format::{
 pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shift: -7 };
 
 /// The blobs with the names of their golden files.
-pub(crate) fn all() -> [(&'static str, Blob<'static>); 9] {
+pub(crate) fn all() -> [(&'static str, Blob<'static>); 10] {
     [
         ("v5_autoencoder", autoencoder()),
         ("v5_classifier", classifier()),
@@ -29,6 +29,7 @@ pub(crate) fn all() -> [(&'static str, Blob<'static>); 9] {
         ("v5_packed", packed()),
         ("v5_covariance", covariance()),
         ("v5_mixture", mixture()),
+        ("v5_statistics", statistics()),
     ]
 }
 
@@ -497,6 +498,7 @@ pub(crate) fn listener() -> Blob<'static> {
         quantizers: push_constant(constants, &quantizer.to_words().map(i32::to_le_bytes).concat()),
         context: 2,
         stride: 1,
+        statistics: false,
         range_min: 2,
         saturated_max: 500,
     });
@@ -537,6 +539,22 @@ pub(crate) fn mixture() -> Blob<'static> {
         biases: push_constant(constants, &[0_u32, 10, 20, 4000].map(u32::to_le_bytes).concat()),
         pooling: Pooling { smooth_radius: 0, top_k: 1 },
     });
+    blob
+}
+
+/// The listener with mean and deviation of six frames every two, each with a quantizer of its own.
+pub(crate) fn statistics() -> Blob<'static> {
+    let mut blob = listener();
+    if let FrontEnd::LogMel(config) = &mut blob.plan.front_end {
+        let quantizer = |index: i32| BandQuantizer {
+            mean: if index < 4 { (index - 40) << 16 } else { 3 << 16 },
+            multiplier: Multiplier { multiplier: (1 << 30) + index, shift: -12 },
+        };
+        let words: Vec<i32> = (0..8).flat_map(|index| quantizer(index).to_words()).collect();
+        let bytes: Vec<u8> = words.into_iter().flat_map(i32::to_le_bytes).collect();
+        config.quantizers = push_constant(&mut blob.constants, &bytes);
+        (config.context, config.stride, config.statistics) = (6, 2, true);
+    }
     blob
 }
 

@@ -14,13 +14,17 @@
 pub mod columns;
 pub mod decibel;
 pub mod fft;
+pub mod inputs;
+pub mod statistics;
+pub mod steps;
 
 use neji_format::front_end::FFT_LEN_MAX;
 use neji_format::{Band, Epsilon, LogMelFrontEnd, Model};
 
-use self::columns::{Columns, Steps, Window};
 use self::decibel::Power;
 use self::fft::Complex;
+use self::inputs::{Inputs, Window};
+use self::steps::Steps;
 use crate::error::SensorFault;
 
 /// Parameters and tables of the front end as [`LogMelFrontEnd`] has them; the tables stay where they are, in flash.
@@ -45,7 +49,7 @@ pub struct LogMel<'a> {
     pub epsilon: Epsilon,
     /// Decibels to elements.
     pub steps: Steps<'a>,
-    /// Frames of an input and from one to the next.
+    /// Frames of an input and from one to the next, and what it takes of them.
     pub inputs: Window,
     /// Smallest range of samples of a sensor that works.
     pub range_min: u16,
@@ -71,7 +75,7 @@ impl<'a> LogMel<'a> {
                 element: plan.element,
                 zero_point: plan.input.zero_point,
             },
-            inputs: Window { context: config.context, stride: config.stride },
+            inputs: Window { context: config.context, stride: config.stride, statistics: config.statistics },
             range_min: config.range_min,
             saturated_max: config.saturated_max,
         }
@@ -79,8 +83,8 @@ impl<'a> LogMel<'a> {
 
     /// 32-bit words of memory that a stream keeps.
     pub const fn memory_words(&self) -> usize {
-        let columns = Columns::memory_bytes(self.bands.len(), self.inputs, self.steps.element).div_ceil(4);
-        columns.saturating_add(self.fft_len as usize / 2).saturating_add(self.bands.len())
+        let inputs = Inputs::memory_words(self.bands.len(), self.inputs, &self.steps);
+        inputs.saturating_add(self.fft_len as usize / 2).saturating_add(self.bands.len())
     }
 
     /// 32-bit words of memory that a stream needs while it works on a frame.
@@ -110,7 +114,8 @@ impl Range {
     }
 }
 
-/// The front end at work: the last frame's worth of samples, the last frame's features, the last inputs' columns.
+/// The front end at work: the last frame's worth of samples, the last frame's features, what the next inputs need of the
+/// last frames.
 #[derive(Debug)]
 pub struct LogMelStream<'a> {
     config: LogMel<'a>,
@@ -123,7 +128,7 @@ pub struct LogMelStream<'a> {
     /// First byte of a sample whose second has not come yet.
     low: Option<u8>,
     decibels: &'a mut [i32],
-    columns: Columns<'a>,
+    inputs: Inputs<'a>,
     range: Range,
 }
 
@@ -135,12 +140,10 @@ impl<'a> LogMelStream<'a> {
         let fft_len = usize::from(config.fft_len.min(FFT_LEN_MAX));
         let (samples, rest) = memory.split_at_mut_checked(fft_len / 2)?;
         let (decibels, rest) = rest.split_at_mut_checked(config.bands.len())?;
-        let bytes = Columns::memory_bytes(config.bands.len(), config.inputs, config.steps.element);
-        let columns = bytemuck::cast_slice_mut::<u32, i8>(rest).get_mut(..bytes)?;
         let mut stream = Self {
             samples: bytemuck::cast_slice_mut(samples),
             decibels: bytemuck::cast_slice_mut(decibels),
-            columns: Columns::new(config.bands.len(), config.inputs, config.steps, columns),
+            inputs: Inputs::new(config.bands.len(), config.inputs, config.steps, rest)?,
             config,
             oldest: 0,
             missing: 0,
@@ -155,7 +158,7 @@ impl<'a> LogMelStream<'a> {
     pub fn restart(&mut self) {
         self.samples.fill(0);
         self.decibels.fill(0);
-        self.columns.restart();
+        self.inputs.restart();
         let fft_len = usize::from(self.config.fft_len);
         self.missing = if self.config.centered { fft_len / 2 } else { fft_len };
         (self.oldest, self.low, self.range) = (0, None, Range::EMPTY);
@@ -191,7 +194,7 @@ impl<'a> LogMelStream<'a> {
         }
         self.missing = self.config.hop.into();
         self.frame(bytemuck::cast_slice_mut(even(work)));
-        Some(self.columns.push(self.decibels))
+        Some(self.inputs.push(self.decibels))
     }
 
     /// Whether the samples since this was last asked are those of a sensor that works.
@@ -214,9 +217,15 @@ impl<'a> LogMelStream<'a> {
         self.decibels
     }
 
-    /// Puts the bytes of the last `context` frames' elements in `out`, the oldest first.
+    /// Puts the bytes of the input that is due in `out`: the last `context` frames' elements, the oldest first, or their
+    /// statistics.
     pub fn input(&self, out: &mut [i8]) {
-        self.columns.copy_to(out);
+        self.inputs.copy_to(out);
+    }
+
+    /// What is kept of the last frames.
+    pub fn inputs(&self) -> &Inputs<'a> {
+        &self.inputs
     }
 
     fn frame(&mut self, spectrum: &mut [Complex]) {
