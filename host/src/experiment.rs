@@ -228,10 +228,12 @@ pub enum DetectorName {
     Classifier,
     /// The distance from the mean of normal outputs, under their covariance.
     Mahalanobis,
-    /// The distance from the nearest of some normal outputs.
+    /// The distance from the nearest of some places where normal outputs are: means of clusters.
     Nearest,
     /// How unlikely an output is under a mixture of Gaussians.
     Mixture,
+    /// `nearest` of an output's first rows and `mahalanobis` of its last one, each in units of its deviation on normal samples.
+    Fusion,
 }
 
 /// `[detector]`: from output to score to alarm.

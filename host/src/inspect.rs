@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use neji_app::Monitor;
 use neji_engine::{Host, features};
 use neji_format::{
-    Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Element, FrontEnd, LogMelFrontEnd,
-    MaskThreshold, Model, Operator, Packing, Photometric, Pooling, Requantization, Shape, Weights,
+    Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Distance, Element, FrontEnd, Fusion,
+    LogMelFrontEnd, MaskThreshold, Model, Operator, Packing, Photometric, Pooling, Requantization, Shape, Weights,
 };
 use serde::Serialize;
 
@@ -296,14 +296,24 @@ fn detector(detector: &Detector) -> String {
             ClassifierScore::Margin => "classifier: largest abnormal logit less the normal one".into(),
             ClassifierScore::Probability => "classifier: one minus the normal probability".into(),
         },
-        Detector::Mahalanobis(params) => {
-            let rank = params.shares.bytes / 2;
-            let of = if params.shared { "any pixel" } else { "each pixel" };
-            format!("Mahalanobis: {} of the distance from the mean of {of}, rank {rank}", pooling(params.pooling))
+        Detector::Distance(params) => distance(params),
+        Detector::Fusion(Fusion { rows, first, second, .. }) => {
+            format!("of the first {rows} rows {}; of the others {}", distance(first), distance(second))
         }
-        Detector::Mixture(params) => {
+    }
+}
+
+fn distance(distance: &Distance) -> String {
+    let of = pooling(distance.pooling());
+    match distance {
+        Distance::Mahalanobis(params) => {
+            let rank = params.shares.bytes / 2;
+            let pixel = if params.shared { "any pixel" } else { "each pixel" };
+            format!("Mahalanobis: {of} of the distance from the mean of {pixel}, rank {rank}")
+        }
+        Distance::Mixture(params) => {
             let components = params.biases.bytes / 4;
-            format!("mixture: {} of the distance from the nearest of {components} places", pooling(params.pooling))
+            format!("mixture: {of} of the distance from the nearest of {components} places")
         }
     }
 }
@@ -406,8 +416,15 @@ mod tests {
     #[test]
     fn the_golden_blobs_are_shown() {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden");
-        for name in ["v5_autoencoder", "v5_classifier", "v5_operators", "v5_statistics", "v5_covariance", "v5_mixture"]
-        {
+        for name in [
+            "v5_autoencoder",
+            "v5_classifier",
+            "v5_operators",
+            "v5_statistics",
+            "v5_covariance",
+            "v5_mixture",
+            "v5_fusion",
+        ] {
             let bytes = std::fs::read(folder.join(name).with_extension("neji")).expect("a golden blob");
             let bytes = AlignedBytes::new(&bytes);
             let model = Model::parse(bytes.as_slice()).expect("accepted");

@@ -134,6 +134,53 @@ pub struct Classifier {
     pub score: ClassifierScore,
 }
 
+/// How far an output lies from normal ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Distance {
+    /// From their mean.
+    Mahalanobis(Mahalanobis),
+    /// From the nearest of some places where they are.
+    Mixture(Mixture),
+}
+
+impl Distance {
+    /// From map to score.
+    pub const fn pooling(&self) -> Pooling {
+        match self {
+            Self::Mahalanobis(params) => params.pooling,
+            Self::Mixture(params) => params.pooling,
+        }
+    }
+
+    /// Calls `change` on each of its tables.
+    pub fn for_each_constant_mut(&mut self, change: impl FnMut(&mut Constant)) {
+        match self {
+            Self::Mahalanobis(Mahalanobis { means, weights, basis, shares, .. }) => {
+                [means, weights, basis, shares].into_iter().for_each(change);
+            }
+            Self::Mixture(Mixture { means, weights, biases, .. }) => {
+                [means, weights, biases].into_iter().for_each(change);
+            }
+        }
+    }
+}
+
+/// The weighed sum of two distances, as of what is short and of what is long in a window of sound.
+///
+/// The first looks at the output's first `rows`, the second at the rows after them. With their scores `a` and `b` the score is
+/// `(weights[0] a + weights[1] b) >> 8`; the anomaly map is the first's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fusion {
+    /// At least 1, and fewer than the output has.
+    pub rows: u16,
+    /// Of the first rows.
+    pub first: Distance,
+    /// Of the others.
+    pub second: Distance,
+    /// Q8.
+    pub weights: [u16; 2],
+}
+
 /// How the output tensor becomes a score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Detector {
@@ -144,9 +191,9 @@ pub enum Detector {
     /// A class's share.
     Classifier(Classifier),
     /// The distance from normal outputs.
-    Mahalanobis(Mahalanobis),
-    /// The distance from the nearest of normal outputs.
-    Mixture(Mixture),
+    Distance(Distance),
+    /// The distances of the output's first rows and of the others.
+    Fusion(Fusion),
 }
 
 /// What stands for the last scores.

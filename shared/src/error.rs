@@ -78,6 +78,8 @@ pub enum DetectorFault {
     Shift,
     /// A basis of more than 256 vectors.
     Rank,
+    /// A fusion whose first rows are none or all.
+    Rows,
     /// No components, or more than 1024.
     Components,
     /// The number of class names is not the number of classes.
@@ -505,6 +507,7 @@ impl fmt::Display for DetectorFault {
             Self::Classes => "a classifier's output must be 1 x 1 x at least 2 classes",
             Self::Shift => "shift must be at most 30",
             Self::Rank => "shares must be two bytes for each of at most 256 vectors of the basis",
+            Self::Rows => "rows must be at least 1 and fewer than the output has",
             Self::Components => "means must be whole rows of the output's channels, 1 to 1024 of them",
             Self::NormalClass => "normal_class must be below the number of classes",
             Self::ClassNames { needed, given } => {

@@ -65,7 +65,8 @@ pub mod tensor;
 
 pub use decode::{Model, Operators};
 pub use detector::{
-    Aggregate, Classifier, ClassifierScore, Decision, Detector, Mahalanobis, Mixture, Pooling, Reconstruction, Weights,
+    Aggregate, Classifier, ClassifierScore, Decision, Detector, Distance, Fusion, Mahalanobis, Mixture, Pooling,
+    Reconstruction, Weights,
 };
 #[cfg(feature = "alloc")]
 pub use encode::{AlignedBytes, Blob, push_constant};

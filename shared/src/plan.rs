@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::detector::{Decision, Detector, Reconstruction, Weights};
+use crate::detector::{Decision, Detector, Fusion, Reconstruction, Weights};
 use crate::front_end::FrontEnd;
 use crate::tensor::{Constant, Element, Tensor};
 
@@ -97,13 +97,10 @@ impl Plan<'_> {
                 Weights::Elements(constant) | Weights::Predicted(constant) => change(constant),
                 Weights::One => {}
             },
-            Detector::Mahalanobis(params) => {
-                [&mut params.means, &mut params.weights, &mut params.basis, &mut params.shares]
-                    .into_iter()
-                    .for_each(change);
-            }
-            Detector::Mixture(params) => {
-                [&mut params.means, &mut params.weights, &mut params.biases].into_iter().for_each(change);
+            Detector::Distance(distance) => distance.for_each_constant_mut(change),
+            Detector::Fusion(Fusion { first, second, .. }) => {
+                first.for_each_constant_mut(&mut change);
+                second.for_each_constant_mut(change);
             }
             Detector::None | Detector::Classifier(_) => {}
         }

@@ -6,7 +6,8 @@
 //! Nothing is returned early: what is missing or wrong reads as zeros and is remembered, so that a field is one call.
 
 use crate::detector::{
-    Aggregate, Classifier, ClassifierScore, Decision, Detector, Mahalanobis, Mixture, Pooling, Reconstruction, Weights,
+    Aggregate, Classifier, ClassifierScore, Decision, Detector, Distance, Fusion, Mahalanobis, Mixture, Pooling,
+    Reconstruction, Weights,
 };
 use crate::front_end::{
     Alignment, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity,
@@ -240,6 +241,26 @@ impl<const N: usize> Read<'_> for heapless::Vec<Tensor, N> {
     }
 }
 
+impl Read<'_> for [u16; 2] {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        [u16::read(reader), u16::read(reader)]
+    }
+}
+
+impl Read<'_> for Distance {
+    fn read(reader: &mut Reader<'_>) -> Self {
+        match reader.varint(32) {
+            0 => Self::Mahalanobis(Read::read(reader)),
+            number => {
+                if number != 1 {
+                    reader.fail();
+                }
+                Self::Mixture(Read::read(reader))
+            }
+        }
+    }
+}
+
 /// Reads structs field by field.
 macro_rules! structs {
     ($($(#[$attribute:meta])* $name:ident $(<$life:lifetime>)? { $($field:ident),* $(,)? })*) => {$(
@@ -325,6 +346,7 @@ structs! {
     Pooling { smooth_radius, top_k }
     Mahalanobis { shared, means, weights, shift, basis, shares, pooling }
     Mixture { means, weights, shift, biases, pooling }
+    Fusion { rows, first, second, weights }
     Classifier { normal_class, score }
     Decision { aggregate, scores, threshold, release, smoothing, required, window, score_unit }
     Shape { height, width, channels }
@@ -368,7 +390,7 @@ enums! {
     Polarity { Dark, Light, Auto }
     MaskThreshold { Otsu, Fixed(u8) }
     Detector {
-        None, Reconstruction(Reconstruction), Classifier(Classifier), Mahalanobis(Mahalanobis), Mixture(Mixture),
+        None, Reconstruction(Reconstruction), Classifier(Classifier), Distance(Distance), Fusion(Fusion),
     }
     Weights { One, Elements(Constant), Predicted(Constant) }
     ClassifierScore { Margin, Probability }
@@ -553,6 +575,27 @@ mod tests {
             Pooling { smooth_radius: self.byte(), top_k: self.half() }
         }
 
+        fn distance(&mut self) -> Distance {
+            match self.flag() {
+                true => Distance::Mahalanobis(Mahalanobis {
+                    shared: self.flag(),
+                    means: self.constant(),
+                    weights: self.constant(),
+                    shift: self.byte(),
+                    basis: self.constant(),
+                    shares: self.constant(),
+                    pooling: self.pooling(),
+                }),
+                false => Distance::Mixture(Mixture {
+                    means: self.constant(),
+                    weights: self.constant(),
+                    shift: self.byte(),
+                    biases: self.constant(),
+                    pooling: self.pooling(),
+                }),
+            }
+        }
+
         fn detector(&mut self) -> Detector {
             match self.below(5) {
                 0 => Detector::None,
@@ -565,21 +608,12 @@ mod tests {
                     },
                     pooling: self.pooling(),
                 }),
-                2 => Detector::Mahalanobis(Mahalanobis {
-                    shared: self.flag(),
-                    means: self.constant(),
-                    weights: self.constant(),
-                    shift: self.byte(),
-                    basis: self.constant(),
-                    shares: self.constant(),
-                    pooling: self.pooling(),
-                }),
-                3 => Detector::Mixture(Mixture {
-                    means: self.constant(),
-                    weights: self.constant(),
-                    shift: self.byte(),
-                    biases: self.constant(),
-                    pooling: self.pooling(),
+                2 => Detector::Distance(self.distance()),
+                3 => Detector::Fusion(Fusion {
+                    rows: self.half(),
+                    first: self.distance(),
+                    second: self.distance(),
+                    weights: [self.half(), self.half()],
                 }),
                 _ => Detector::Classifier(Classifier {
                     normal_class: self.half(),

@@ -5,12 +5,12 @@ mod samples;
 use neji_format::header::{ARENA_BYTES_MAX, CRC_OFFSET};
 use neji_format::{
     Aggregate, AlignedBytes, Blob, ClassifierScore, Constant, DecisionFault, DecodeError, Detector, DetectorFault,
-    Element, FrontEnd, FrontEndFault, ImageFrontEnd, LogMelFrontEnd, Mahalanobis, Mixture, Model, Multiplier, Operator,
-    Packing, Photometric, Place, PoolKind, Pooling, Reconstruction, Reshape, Shape, Streaming, StreamingFault, Tensor,
-    Weights,
+    Distance, Element, FrontEnd, FrontEndFault, Fusion, ImageFrontEnd, LogMelFrontEnd, Mahalanobis, Mixture, Model,
+    Multiplier, Operator, Packing, Photometric, Place, PoolKind, Pooling, Reconstruction, Reshape, Shape, Streaming,
+    StreamingFault, Tensor, Weights,
 };
 use samples::{
-    autoencoder, classifier, covariance, int16, listener, mixture, operators, packed, statistics, streaming,
+    autoencoder, classifier, covariance, fusion, int16, listener, mixture, operators, packed, statistics, streaming,
     with_checksum,
 };
 
@@ -694,7 +694,7 @@ fn detectors_of_distances() {
     let fault = DecodeError::Detector;
     let distance = |change: fn(&mut Mahalanobis)| {
         refusal(covariance(), |b| match &mut b.plan.detector {
-            Detector::Mahalanobis(params) => change(params),
+            Detector::Distance(Distance::Mahalanobis(params)) => change(params),
             other => panic!("the sample's detector is {other:?}"),
         })
     };
@@ -708,7 +708,7 @@ fn detectors_of_distances() {
     assert_eq!(distance(|d| d.shares.bytes = 2), length(24, 48));
     let nearest = |change: fn(&mut Mixture)| {
         refusal(mixture(), |b| match &mut b.plan.detector {
-            Detector::Mixture(params) => change(params),
+            Detector::Distance(Distance::Mixture(params)) => change(params),
             other => panic!("the sample's detector is {other:?}"),
         })
     };
@@ -719,6 +719,15 @@ fn detectors_of_distances() {
     assert_eq!(nearest(|d| d.means.bytes = 23), length(18, 23));
     assert_eq!(nearest(|d| d.biases.bytes = 12), length(16, 12));
     assert_eq!(nearest(|d| d.weights.bytes = 12), length(24, 12));
+    let fused = |change: fn(&mut Fusion)| {
+        refusal(fusion(), |b| match &mut b.plan.detector {
+            Detector::Fusion(params) => change(params),
+            other => panic!("the sample's detector is {other:?}"),
+        })
+    };
+    assert_eq!(fused(|d| d.rows = 0), fault(DetectorFault::Rows));
+    assert_eq!(fused(|d| d.rows = 2), fault(DetectorFault::Rows));
+    assert_eq!(fused(|d| d.rows = 3), fault(DetectorFault::Rows));
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Mean and covariance of normal outputs: a diagonal, and a few directions in which they vary more.
 
 use anyhow::{Result, ensure};
-use neji_format::{Mahalanobis, Plan, Pooling};
+use neji_format::{Mahalanobis, Pooling};
 
-use super::push;
+use super::{Outputs, push};
 use crate::experiment::DetectorSettings;
 use crate::linear::{Covariance, covariance, eigen};
 
@@ -35,17 +35,16 @@ struct Statistics {
 }
 
 impl Tables {
-    /// Of outputs, one row a run, in the units of a detector of distances.
+    /// Of what normal inputs gave.
     ///
     /// # Errors
-    /// More directions than a vector has elements.
-    pub(super) fn fit(plan: &Plan<'_>, settings: &DetectorSettings, outputs: &[Vec<i32>]) -> Result<Self> {
-        let shape = plan.output.shape;
+    /// More tables than a blob should have.
+    pub(super) fn fit(settings: &DetectorSettings, outputs: &Outputs<'_>) -> Result<Self> {
+        let Outputs { shape, parts, rows } = *outputs;
         let channels = shape.channels as usize;
         let pixels = shape.len() / channels;
         let shared = pixels > 1 && settings.shared;
         let rank = usize::from(settings.rank).min(channels);
-        let parts = f64::from(neji_app::score::output_parts(plan.element));
         let kinds = if shared { 1 } else { pixels };
         ensure!(
             kinds * rank * channels <= 1 << 20,
@@ -56,13 +55,13 @@ impl Tables {
         let found: Vec<Statistics> = (0..kinds)
             .map(|kind| {
                 let vectors: Vec<&[i32]> = if shared {
-                    outputs.iter().flat_map(|row| row.chunks_exact(channels)).collect()
+                    rows.iter().flat_map(|row| row.chunks_exact(channels)).collect()
                 } else {
-                    outputs.iter().map(|row| &row[kind * channels..][..channels]).collect()
+                    rows.iter().map(|row| &row[kind * channels..][..channels]).collect()
                 };
                 let step = vectors.len().div_ceil(VECTORS_MAX);
                 let vectors: Vec<&[i32]> = vectors.into_iter().step_by(step).collect();
-                Statistics::of(&vectors, rank, DEVIATION_MIN * parts)
+                Statistics::of(&vectors, rank, DEVIATION_MIN * f64::from(parts))
             })
             .collect();
         Ok(Self::quantized(shared, rank, &found))

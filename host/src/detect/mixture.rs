@@ -1,19 +1,19 @@
-//! Places where normal outputs are: a coreset of neighbours, or the components of a mixture of Gaussians.
+//! Places where normal outputs are: means of clusters, or the components of a mixture of Gaussians.
 
 use anyhow::{Result, ensure};
-use neji_format::{Mixture, Plan, Pooling};
+use neji_format::{Mixture, Pooling};
 use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use super::mahalanobis::weights;
-use super::push;
+use super::{Outputs, push};
 use crate::experiment::DetectorSettings;
 
 /// Most vectors that components are chosen from.
 const VECTORS_MAX: usize = 1 << 14;
-/// Steps of expectation and maximization.
+/// Most steps of either method.
 const STEPS: usize = 25;
 /// Share of all vectors' variance that each component's has at least: a component of a few like vectors would else take no others.
 const VARIANCE_MIN: f64 = 0.05;
@@ -50,18 +50,12 @@ impl Component {
 }
 
 impl Tables {
-    /// Of outputs, one row a run, in the units of a detector of distances: with `density` a mixture of Gaussians, otherwise a coreset.
+    /// Of what normal inputs gave: with `density` a mixture of Gaussians, otherwise the means of clusters.
     ///
     /// # Errors
     /// More tables than a blob should have.
-    pub(super) fn fit(
-        plan: &Plan<'_>,
-        settings: &DetectorSettings,
-        density: bool,
-        seed: u64,
-        outputs: &[Vec<i32>],
-    ) -> Result<Self> {
-        let channels = plan.output.shape.channels as usize;
+    pub(super) fn fit(settings: &DetectorSettings, density: bool, seed: u64, outputs: &Outputs<'_>) -> Result<Self> {
+        let channels = outputs.shape.channels as usize;
         let count = usize::from(settings.components);
         ensure!(
             count * channels <= 1 << 20,
@@ -69,10 +63,10 @@ impl Tables {
             2 * count * channels
         );
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let mut rows: Vec<&[i32]> = outputs.iter().flat_map(|row| row.chunks_exact(channels)).collect();
+        let mut rows: Vec<&[i32]> = outputs.rows.iter().flat_map(|row| row.chunks_exact(channels)).collect();
         rows.shuffle(&mut random);
         rows.truncate(VECTORS_MAX);
-        let scale = deviations(&rows, f64::from(neji_app::score::output_parts(plan.element)));
+        let scale = deviations(&rows, outputs.parts.into());
         let vectors: Vec<Vec<f64>> = rows
             .iter()
             .map(|row| row.iter().zip(&scale).map(|(&value, deviation)| f64::from(value) / deviation).collect())
@@ -81,7 +75,7 @@ impl Tables {
             mixture(&vectors, count, &mut random)
         } else {
             let one = |mean: &Vec<f64>| Component { mean: mean.clone(), variance: vec![1.0; channels], weight: 1.0 };
-            coreset(&vectors, count).into_iter().map(|index| one(&vectors[index])).collect()
+            clusters(&vectors, count, &mut random).iter().map(one).collect()
         };
         let means = components
             .iter()
@@ -129,59 +123,57 @@ fn squared_distance(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum()
 }
 
-/// Indices of `count` vectors, each the farthest from those before it (Gonzalez, Clustering to minimize the maximum intercluster
-/// distance, 1985).
-fn coreset(vectors: &[Vec<f64>], count: usize) -> Vec<usize> {
-    let mut chosen = vec![0];
+/// Vectors far apart: each is drawn with the square of its distance from those before it (k-means++, Arthur and Vassilvitskii 2007).
+/// Fewer than `count` where there are no more different ones.
+fn spread(vectors: &[Vec<f64>], count: usize, random: &mut ChaCha8Rng) -> Vec<Vec<f64>> {
+    let mut chosen: Vec<Vec<f64>> = vec![vectors[0].clone()];
     let mut nearest = vec![f64::INFINITY; vectors.len()];
-    while chosen.len() < count.min(vectors.len()) {
-        let last = &vectors[chosen[chosen.len() - 1]];
-        nearest
-            .par_iter_mut()
-            .zip(vectors)
-            .for_each(|(least, vector)| *least = least.min(squared_distance(vector, last)));
-        let farthest =
-            (0..vectors.len()).fold(0, |best, index| if nearest[index] > nearest[best] { index } else { best });
-        if nearest[farthest] == 0.0 {
-            break;
-        }
-        chosen.push(farthest);
+    while chosen.len() < count {
+        let last = &chosen[chosen.len() - 1];
+        let update = |(least, vector): (&mut f64, &Vec<f64>)| *least = least.min(squared_distance(vector, last));
+        nearest.par_iter_mut().zip(vectors).for_each(update);
+        let mut left = random.random::<f64>() * nearest.iter().sum::<f64>();
+        let drawn = nearest.iter().position(|distance| {
+            left -= distance;
+            left < 0.0
+        });
+        let Some(drawn) = drawn else { break };
+        chosen.push(vectors[drawn].clone());
     }
     chosen
 }
 
-/// A mixture of `count` Gaussians with diagonal covariances: centres far apart as in k-means++ (Arthur and Vassilvitskii 2007), then
-/// expectation and maximization (Dempster, Laird and Rubin 1977).
-fn mixture(vectors: &[Vec<f64>], count: usize, random: &mut ChaCha8Rng) -> Vec<Component> {
-    let channels = vectors[0].len();
-    let mut nearest = vec![f64::INFINITY; vectors.len()];
-    let mut components: Vec<Component> = Vec::new();
-    while components.len() < count.min(vectors.len()) {
-        let sum: f64 = nearest.iter().sum();
-        let mut left = random.random::<f64>() * sum;
-        let drawn = if components.is_empty() {
-            0
-        } else {
-            nearest
-                .iter()
-                .position(|distance| {
-                    left -= distance;
-                    left < 0.0
-                })
-                .unwrap_or(0)
+/// The index of the nearest centre and how far it is.
+fn nearest(centres: &[Vec<f64>], vector: &[f64]) -> (usize, f64) {
+    let distances = centres.iter().map(|centre| squared_distance(centre, vector)).enumerate();
+    distances.fold((0, f64::INFINITY), |best, now| if now.1 < best.1 { now } else { best })
+}
+
+/// Means of clusters (Lloyd, Least squares quantization in PCM, 1982).
+fn clusters(vectors: &[Vec<f64>], count: usize, random: &mut ChaCha8Rng) -> Vec<Vec<f64>> {
+    let mut centres = spread(vectors, count, random);
+    for _ in 0..STEPS {
+        let owners: Vec<usize> = vectors.par_iter().map(|vector| nearest(&centres, vector).0).collect();
+        let mean = |index: usize| {
+            let own: Vec<Vec<f64>> =
+                vectors.iter().zip(&owners).filter(|&(_, &o)| o == index).map(|(v, _)| v.clone()).collect();
+            if own.is_empty() { centres[index].clone() } else { crate::linear::mean(&own) }
         };
-        if !components.is_empty() && sum == 0.0 {
+        let moved: Vec<Vec<f64>> = (0..centres.len()).map(mean).collect();
+        if moved == centres {
             break;
         }
-        let mean = vectors[drawn].clone();
-        nearest
-            .par_iter_mut()
-            .zip(vectors)
-            .for_each(|(least, vector)| *least = least.min(squared_distance(vector, &mean)));
-        components.push(Component { mean, variance: vec![1.0; channels], weight: 1.0 });
+        centres = moved;
     }
-    let uniform = 1.0 / components.len() as f64;
-    components.iter_mut().for_each(|component| component.weight = uniform);
+    centres
+}
+
+/// A mixture of `count` Gaussians with diagonal covariances, by expectation and maximization (Dempster, Laird and Rubin 1977).
+fn mixture(vectors: &[Vec<f64>], count: usize, random: &mut ChaCha8Rng) -> Vec<Component> {
+    let centres = spread(vectors, count, random);
+    let weight = 1.0 / centres.len() as f64;
+    let first = |mean: Vec<f64>| Component { variance: vec![1.0; mean.len()], mean, weight };
+    let mut components: Vec<Component> = centres.into_iter().map(first).collect();
     for _ in 0..STEPS {
         let shares: Vec<Vec<f64>> = vectors.par_iter().map(|vector| responsibilities(&components, vector)).collect();
         components = (0..components.len())
@@ -248,9 +240,10 @@ mod tests {
     }
 
     #[test]
-    fn a_coreset_is_spread_out_and_no_vector_is_chosen_twice() {
-        let line: Vec<Vec<f64>> = (0..=10).map(|x| vec![f64::from(x)]).collect();
-        assert_eq!(coreset(&line, 3), [0, 10, 5]);
-        assert_eq!(coreset(&[vec![1.0], vec![1.0], vec![2.0]], 5).len(), 2);
+    fn clusters_have_their_means_and_no_more_of_them_than_vectors() {
+        let mut found = clusters(&two_groups(), 2, &mut ChaCha8Rng::seed_from_u64(3));
+        found.sort_by(|a, b| a[0].total_cmp(&b[0]));
+        assert!(found[0][0].abs() < 0.1 && (found[1][0] - 10.0).abs() < 0.1, "{found:?}");
+        assert_eq!(clusters(&[vec![1.0], vec![1.0], vec![2.0]], 5, &mut ChaCha8Rng::seed_from_u64(3)).len(), 2);
     }
 }

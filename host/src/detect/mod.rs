@@ -8,9 +8,10 @@ mod mixture;
 mod reconstruction;
 
 use anyhow::{Result, bail, ensure};
+use neji_app::score::output_parts;
 use neji_engine::{Engine, Host};
 use neji_format::{
-    Classifier, ClassifierScore, Constant, Detector, Element, Model, Pooling, Tensor, Weights, push_constant,
+    Classifier, ClassifierScore, Constant, Detector, Element, Model, Pooling, Shape, Tensor, Weights, push_constant,
 };
 use rayon::prelude::*;
 
@@ -32,9 +33,59 @@ pub enum Fitted {
     /// A class's share; the first class is the normal one.
     Classifier(ClassifierScore),
     /// The distance from normal outputs.
-    Mahalanobis(mahalanobis::Tables, Pooling),
-    /// The distance from the nearest of normal outputs.
-    Mixture(mixture::Tables, Pooling),
+    Distance(Distance, Pooling),
+    /// Two distances, of the output's first rows and of the others.
+    Fusion(Fusion),
+}
+
+/// A distance's tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the format's of the same name")]
+pub enum Distance {
+    Mahalanobis(mahalanobis::Tables),
+    Mixture(mixture::Tables),
+}
+
+/// Two distances and how much each counts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fusion {
+    rows: u16,
+    first: Distance,
+    second: Distance,
+    pooling: Pooling,
+    weights: [u16; 2],
+}
+
+impl Fusion {
+    /// With one of the two alone, so that what it says can be seen.
+    pub fn alone(&self, second: bool) -> Fitted {
+        let weights = if second { [0, WEIGHT_ONE] } else { [WEIGHT_ONE, 0] };
+        Fitted::Fusion(Self { weights, ..self.clone() })
+    }
+
+    /// With each in units of its deviation on normal samples, whose scores, in real units, `alone` are.
+    pub fn balanced(&self, alone: [&[f64]; 2]) -> Fitted {
+        let weights = alone.map(|scores| {
+            let finite: Vec<f64> = scores.iter().copied().filter(|score| score.is_finite()).collect();
+            let n = finite.len().max(1) as f64;
+            let mean = finite.iter().sum::<f64>() / n;
+            let deviation = (finite.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / n).sqrt();
+            (f64::from(WEIGHT_ONE) / deviation).round().clamp(1.0, f64::from(u16::MAX)) as u16
+        });
+        Fitted::Fusion(Self { weights, ..self.clone() })
+    }
+}
+
+/// Q8.
+const WEIGHT_ONE: u16 = 256;
+
+impl Distance {
+    fn to_format(&self, pooling: Pooling, constants: &mut Vec<u8>) -> neji_format::Distance {
+        match self {
+            Self::Mahalanobis(tables) => neji_format::Distance::Mahalanobis(tables.to_format(pooling, constants)),
+            Self::Mixture(tables) => neji_format::Distance::Mixture(tables.to_format(pooling, constants)),
+        }
+    }
 }
 
 impl Fitted {
@@ -46,7 +97,9 @@ impl Fitted {
                 ScoreName::Margin => ClassifierScore::Margin,
                 ScoreName::Probability => ClassifierScore::Probability,
             }),
-            DetectorName::Mahalanobis | DetectorName::Nearest | DetectorName::Mixture => Self::None,
+            DetectorName::Mahalanobis | DetectorName::Nearest | DetectorName::Mixture | DetectorName::Fusion => {
+                Self::None
+            }
         }
     }
 
@@ -72,7 +125,7 @@ impl Fitted {
                 input.scale * input.scale * part
             }
             Self::Classifier(_) => output.scale / 256.0,
-            Self::Reconstruction(..) | Self::Mahalanobis(..) | Self::Mixture(..) => 1.0 / 256.0,
+            Self::Reconstruction(..) | Self::Distance(..) | Self::Fusion(..) => 1.0 / 256.0,
         }
     }
 
@@ -108,8 +161,13 @@ impl Fitted {
                 })
             }
             Self::Classifier(score) => Detector::Classifier(Classifier { normal_class: 0, score: *score }),
-            Self::Mahalanobis(tables, pooling) => Detector::Mahalanobis(tables.to_format(*pooling, constants)),
-            Self::Mixture(tables, pooling) => Detector::Mixture(tables.to_format(*pooling, constants)),
+            Self::Distance(tables, pooling) => Detector::Distance(tables.to_format(*pooling, constants)),
+            Self::Fusion(Fusion { rows, first, second, pooling, weights }) => Detector::Fusion(neji_format::Fusion {
+                rows: *rows,
+                first: first.to_format(*pooling, constants),
+                second: second.to_format(Pooling::MEAN, constants),
+                weights: *weights,
+            }),
         })
     }
 }
@@ -150,22 +208,60 @@ pub fn fit(
             Fitted::Reconstruction(Residuals::Elements(reconstruction::weights(model, normal)?), pooling)
         }
         DetectorName::Reconstruction | DetectorName::Classifier => Fitted::unfitted(settings, name),
-        DetectorName::Mahalanobis => {
-            let outputs = outputs(model, normal)?;
-            Fitted::Mahalanobis(mahalanobis::Tables::fit(model.plan(), settings, &outputs)?, pooling)
+        DetectorName::Mahalanobis | DetectorName::Nearest | DetectorName::Mixture => {
+            let (outputs, shape) = (outputs(model, normal)?, model.plan().output.shape);
+            let outputs = Outputs { shape, parts: output_parts(model.plan().element), rows: &outputs };
+            Fitted::Distance(distance(settings, name, seed, &outputs)?, pooling)
         }
-        DetectorName::Nearest | DetectorName::Mixture => {
-            let outputs = outputs(model, normal)?;
-            let density = name == DetectorName::Mixture;
-            Fitted::Mixture(mixture::Tables::fit(model.plan(), settings, density, seed, &outputs)?, pooling)
+        DetectorName::Fusion => {
+            let (all, shape) = (outputs(model, normal)?, model.plan().output.shape);
+            ensure!(
+                shape.height >= 2,
+                "detector.kind is fusion, which looks at an output's first rows and at its last one; the output has {} row: let \
+                 [front_end.sound] statistics have blocks",
+                shape.height
+            );
+            let rows = shape.height - 1;
+            let split = (rows * shape.width * shape.channels) as usize;
+            let parts = output_parts(model.plan().element);
+            let (first, second): (Vec<_>, Vec<_>) = all.iter().map(|row| row.split_at(split)).unzip();
+            let of = |height, rows: &[&[i32]], name| {
+                let rows: Vec<Vec<i32>> = rows.iter().map(|row| row.to_vec()).collect();
+                let shape = Shape { height, ..shape };
+                distance(settings, name, seed, &Outputs { shape, parts, rows: &rows })
+            };
+            Fitted::Fusion(Fusion {
+                rows: rows as u16,
+                first: of(rows, &first, DetectorName::Nearest)?,
+                second: of(1, &second, DetectorName::Mahalanobis)?,
+                pooling,
+                weights: [WEIGHT_ONE; 2],
+            })
         }
+    })
+}
+
+/// What normal inputs gave.
+struct Outputs<'a> {
+    shape: Shape,
+    /// Units of a step.
+    parts: i32,
+    /// One an input.
+    rows: &'a [Vec<i32>],
+}
+
+fn distance(settings: &DetectorSettings, name: DetectorName, seed: u64, outputs: &Outputs<'_>) -> Result<Distance> {
+    Ok(match name {
+        DetectorName::Nearest => Distance::Mixture(mixture::Tables::fit(settings, false, seed, outputs)?),
+        DetectorName::Mixture => Distance::Mixture(mixture::Tables::fit(settings, true, seed, outputs)?),
+        _ => Distance::Mahalanobis(mahalanobis::Tables::fit(settings, outputs)?),
     })
 }
 
 /// The outputs for `inputs` in the units of a detector of distances, one row an input.
 fn outputs(model: &Model<'_>, inputs: &[Vec<i8>]) -> Result<Vec<Vec<i32>>> {
     ensure!(!inputs.is_empty(), "no normal samples to learn their outputs from");
-    let parts = neji_app::score::output_parts(model.plan().element);
+    let parts = output_parts(model.plan().element);
     let count = model.plan().output.shape.len();
     runs(model, inputs, |elements| {
         (0..count).map(|index| neji_app::score::Elements::output(elements, index, parts)).collect()
@@ -223,10 +319,10 @@ pub fn observed(experiment: &Experiment, graph: &Graph) -> Result<Graph> {
     };
     if last == 0 || (shape.height, shape.width) == (1, 1) {
         if (shape.height, shape.width) != (1, 1) {
-            push("vector", Op::Reshape, neji_format::Shape::new(1, 1, shape.len() as u32));
+            push("vector", Op::Reshape, Shape::new(1, 1, shape.len() as u32));
         }
     } else if settings.pooled {
-        push("pooled", Op::Mean, neji_format::Shape::new(1, 1, shape.channels));
+        push("pooled", Op::Mean, Shape::new(1, 1, shape.channels));
     }
     Ok(Graph { name: graph.name.clone(), nodes })
 }

@@ -216,7 +216,7 @@ impl<'a> Quantizer<'a> {
             edges.provenance.classes = &classes;
         }
         edges.decision.score_unit = detector.score_unit(&self.lowered);
-        edges.detector = detector;
+        edges.detector = self.balanced(&edges, detector)?;
         let fitted = self.assemble(&edges)?;
         let rows = scores::quantized(accepted(&fitted)?, &self.held_out)?;
         let unit = edges.decision.score_unit;
@@ -248,6 +248,17 @@ impl<'a> Quantizer<'a> {
         };
         self.normal.clear();
         Ok((bytes, summary))
+    }
+
+    /// The detector, its parts in units of what they say of held-out samples where it has two.
+    fn balanced(&self, edges: &Edges<'_>, detector: detect::Fitted) -> Result<detect::Fitted> {
+        let detect::Fitted::Fusion(fusion) = &detector else { return Ok(detector) };
+        let alone = |second| -> Result<Vec<f64>> {
+            let edges = Edges { detector: fusion.alone(second), ..edges.clone() };
+            let rows = scores::quantized(accepted(&self.assemble(&edges)?)?, &self.held_out)?;
+            Ok(rows.into_iter().map(|row| row.score).collect())
+        };
+        Ok(fusion.balanced([&alone(false)?, &alone(true)?]))
     }
 
     fn assemble(&self, edges: &Edges<'_>) -> Result<AlignedBytes> {

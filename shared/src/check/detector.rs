@@ -2,7 +2,7 @@
 
 use super::{constant, is_normal, sum};
 use crate::decode::Model;
-use crate::detector::{Classifier, Detector, Mahalanobis, Mixture, Pooling, Reconstruction, Weights};
+use crate::detector::{Classifier, Detector, Distance, Fusion, Mahalanobis, Mixture, Pooling, Reconstruction, Weights};
 use crate::error::{DecodeError, DetectorFault, Place};
 use crate::plan::Plan;
 use crate::tensor::{Constant, Shape};
@@ -18,8 +18,8 @@ pub(super) fn detector(model: &Model<'_>) -> Result<(), DecodeError> {
         Detector::None => Ok(()),
         Detector::Reconstruction(params) => reconstruction(model, params),
         Detector::Classifier(params) => classifier(model.plan(), params).map_err(DecodeError::Detector),
-        Detector::Mahalanobis(params) => mahalanobis(model, params),
-        Detector::Mixture(params) => mixture(model, params),
+        Detector::Distance(params) => distance(model, params, model.plan().output.shape),
+        Detector::Fusion(params) => fusion(model, params),
     }
 }
 
@@ -72,9 +72,26 @@ fn classifier(plan: &Plan<'_>, params: &Classifier) -> Result<(), DetectorFault>
     }
 }
 
-fn mahalanobis(model: &Model<'_>, params: &Mahalanobis) -> Result<(), DecodeError> {
+fn fusion(model: &Model<'_>, params: &Fusion) -> Result<(), DecodeError> {
     let shape = model.plan().output.shape;
-    pooling(params.pooling).map_err(DecodeError::Detector)?;
+    let rows = u32::from(params.rows);
+    let Some(others) = shape.height.checked_sub(rows).filter(|&others| others > 0 && rows > 0) else {
+        return Err(DecodeError::Detector(DetectorFault::Rows));
+    };
+    distance(model, &params.first, Shape { height: rows, ..shape })?;
+    distance(model, &params.second, Shape { height: others, ..shape })
+}
+
+/// Checks a distance of `shape`, all of the output or some of its rows.
+fn distance(model: &Model<'_>, params: &Distance, shape: Shape) -> Result<(), DecodeError> {
+    pooling(params.pooling()).map_err(DecodeError::Detector)?;
+    match params {
+        Distance::Mahalanobis(params) => mahalanobis(model, params, shape),
+        Distance::Mixture(params) => mixture(model, params, shape),
+    }
+}
+
+fn mahalanobis(model: &Model<'_>, params: &Mahalanobis, shape: Shape) -> Result<(), DecodeError> {
     if params.shift > 30 {
         return Err(DecodeError::Detector(DetectorFault::Shift));
     }
@@ -90,9 +107,8 @@ fn mahalanobis(model: &Model<'_>, params: &Mahalanobis) -> Result<(), DecodeErro
     table(model, params.basis, elements * u64::from(rank) * 2)
 }
 
-fn mixture(model: &Model<'_>, params: &Mixture) -> Result<(), DecodeError> {
-    let row = u64::from(model.plan().output.shape.channels) * 2;
-    pooling(params.pooling).map_err(DecodeError::Detector)?;
+fn mixture(model: &Model<'_>, params: &Mixture, shape: Shape) -> Result<(), DecodeError> {
+    let row = u64::from(shape.channels) * 2;
     if params.shift > 30 {
         return Err(DecodeError::Detector(DetectorFault::Shift));
     }

@@ -7,18 +7,18 @@ use neji_format::header::{CRC_OFFSET, checksum};
 use neji_format::packing::pairs;
 use neji_format::{
     Add, Aggregate, AlignedBytes, Alignment, Band, BandQuantizer, Blob, Classifier, ClassifierScore, Concat, Constant,
-    Conv2d, Decision, DepthwiseConv2d, Detector, Element, Epsilon, FrontEnd, FullyConnected, ImageFrontEnd, Load,
-    LogMelFrontEnd, Lut, LutFunction, Mahalanobis, MaskThreshold, Mean, Metrics, Mixture, Mul, Multiplier, Operator,
-    Packing, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind, Pooling, Provenance, Reconstruction,
-    Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax, Streaming, Tensor, TransposeConv2d,
-    Weights, Window, push_constant,
+    Conv2d, Decision, DepthwiseConv2d, Detector, Distance, Element, Epsilon, FrontEnd, FullyConnected, Fusion,
+    ImageFrontEnd, Load, LogMelFrontEnd, Lut, LutFunction, Mahalanobis, MaskThreshold, Mean, Metrics, Mixture, Mul,
+    Multiplier, Operator, Packing, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind, Pooling,
+    Provenance, Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax, Streaming,
+    Tensor, TransposeConv2d, Weights, Window, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
 pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shift: -7 };
 
 /// The blobs with the names of their golden files.
-pub(crate) fn all() -> [(&'static str, Blob<'static>); 10] {
+pub(crate) fn all() -> [(&'static str, Blob<'static>); 11] {
     [
         ("v5_autoencoder", autoencoder()),
         ("v5_classifier", classifier()),
@@ -29,6 +29,7 @@ pub(crate) fn all() -> [(&'static str, Blob<'static>); 10] {
         ("v5_packed", packed()),
         ("v5_covariance", covariance()),
         ("v5_mixture", mixture()),
+        ("v5_fusion", fusion()),
         ("v5_statistics", statistics()),
     ]
 }
@@ -515,7 +516,7 @@ pub(crate) fn covariance() -> Blob<'static> {
     let features = tensor(0, 2, 2, 3);
     let mut blob = blob(features, features, 12);
     let constants = &mut blob.constants;
-    blob.plan.detector = Detector::Mahalanobis(Mahalanobis {
+    blob.plan.detector = Detector::Distance(Distance::Mahalanobis(Mahalanobis {
         shared: false,
         means: signed(constants, (0..12).map(|i| 900 + 100 * i)),
         weights: indices(constants, &[20_000; 12]),
@@ -523,7 +524,7 @@ pub(crate) fn covariance() -> Blob<'static> {
         basis: signed(constants, [19_661, 0, 26_214].into_iter().cycle().take(12).chain([0, 32_767, 0].repeat(4))),
         shares: indices(constants, &[60_000, 30_000]),
         pooling: Pooling { smooth_radius: 1, top_k: 2 },
-    });
+    }));
     blob
 }
 
@@ -532,13 +533,32 @@ pub(crate) fn mixture() -> Blob<'static> {
     let features = tensor(0, 2, 2, 3);
     let mut blob = blob(features, features, 12);
     let constants = &mut blob.constants;
-    blob.plan.detector = Detector::Mixture(Mixture {
+    blob.plan.detector = Detector::Distance(Distance::Mixture(Mixture {
         means: signed(constants, (0..12).map(|i| 300 * i)),
         weights: indices(constants, &[9_000, 18_000, 27_000]),
         shift: 16,
         biases: push_constant(constants, &[0_u32, 10, 20, 4000].map(u32::to_le_bytes).concat()),
         pooling: Pooling { smooth_radius: 0, top_k: 1 },
+    }));
+    blob
+}
+
+/// No operators: the mixture for the first row of pixels, a mean and a diagonal for the second.
+pub(crate) fn fusion() -> Blob<'static> {
+    let mut blob = mixture();
+    let constants = &mut blob.constants;
+    let second = Distance::Mahalanobis(Mahalanobis {
+        shared: false,
+        means: signed(constants, (0..6).map(|i| 200 * i)),
+        weights: indices(constants, &[40_000; 6]),
+        shift: 18,
+        basis: signed(constants, [].into_iter()),
+        shares: indices(constants, &[]),
+        pooling: Pooling::MEAN,
     });
+    if let Detector::Distance(first) = blob.plan.detector {
+        blob.plan.detector = Detector::Fusion(Fusion { rows: 1, first, second, weights: [512, 300] });
+    }
     blob
 }
 

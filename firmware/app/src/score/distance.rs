@@ -1,18 +1,18 @@
 //! Scores of how far an output lies from normal ones.
 
-use neji_format::{Mahalanobis, Mixture, Shape};
+use neji_format::{Distance, Mahalanobis, Mixture, Model, Shape};
 
 use super::{Z_MAX, map};
 
 /// What a vector is measured against.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Statistics<'a> {
+struct Statistics<'a> {
     /// Means.
-    pub(super) means: &'a [i16],
+    means: &'a [i16],
     /// Reciprocals of deviations, Q`shift`.
-    pub(super) weights: &'a [u16],
+    weights: &'a [u16],
     /// 0 to 30.
-    pub(super) shift: u8,
+    shift: u8,
 }
 
 impl<'a> Statistics<'a> {
@@ -57,19 +57,57 @@ fn along(basis: &[i16], stride: usize, shares: &[u16], z: &[i16]) -> u64 {
 
 /// The tables of [`Mahalanobis`].
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Covariance<'a> {
-    pub(super) statistics: Statistics<'a>,
-    pub(super) basis: &'a [i16],
-    pub(super) shares: &'a [u16],
+struct Covariance<'a> {
+    statistics: Statistics<'a>,
+    basis: &'a [i16],
+    shares: &'a [u16],
+}
+
+/// Words of memory that [`score`] needs for `shape`.
+pub(super) fn words(distance: &Distance, shape: Shape) -> usize {
+    let map = map::len(distance.pooling(), shape);
+    match distance {
+        Distance::Mahalanobis(params) => map.saturating_add(work_len(shape, params.shares.bytes as usize / 2)),
+        Distance::Mixture(_) => map,
+    }
+}
+
+/// The distance of `shape`'s pixels, whose element `i` is `value(i)`; afterwards `memory` begins with their map.
+pub(super) fn score(
+    model: &Model<'_>,
+    distance: &Distance,
+    shape: Shape,
+    value: impl Fn(usize) -> i32,
+    memory: &mut [u32],
+) -> i32 {
+    let statistics = |means, weights, shift| Statistics {
+        means: model.constant_i16(means),
+        weights: model.constant_u16(weights),
+        shift,
+    };
+    match distance {
+        Distance::Mahalanobis(params) => {
+            let covariance = Covariance {
+                statistics: statistics(params.means, params.weights, params.shift),
+                basis: model.constant_i16(params.basis),
+                shares: model.constant_u16(params.shares),
+            };
+            mahalanobis(params, shape, &covariance, value, memory)
+        }
+        Distance::Mixture(params) => {
+            let statistics = statistics(params.means, params.weights, params.shift);
+            mixture(params, shape, &statistics, model.constant_u32(params.biases), value, memory)
+        }
+    }
 }
 
 /// Words of memory behind the map that [`mahalanobis`] needs.
-pub(super) fn work_len(shape: Shape, rank: usize) -> usize {
+fn work_len(shape: Shape, rank: usize) -> usize {
     if rank == 0 { 0 } else { (shape.channels as usize).div_ceil(2) }
 }
 
 /// The score; afterwards `memory` begins with the map of `shape`'s pixels. `memory` has [`work_len`] words beyond the map's.
-pub(super) fn mahalanobis(
+fn mahalanobis(
     params: &Mahalanobis,
     shape: Shape,
     covariance: &Covariance<'_>,
@@ -103,7 +141,7 @@ pub(super) fn mahalanobis(
 }
 
 /// The score; afterwards `memory` begins with the map of `shape`'s pixels. One row of weights serves all components.
-pub(super) fn mixture(
+fn mixture(
     params: &Mixture,
     shape: Shape,
     statistics: &Statistics<'_>,

@@ -9,9 +9,8 @@ mod reconstruction;
 pub use classifier::{Classification, classify};
 pub use map::TOP_K_MAX;
 
-use neji_format::{Detector, Element, Model, Plan, Shape, Tensor, Weights};
+use neji_format::{Detector, Element, Fusion, Model, Plan, Shape, Tensor, Weights};
 
-use distance::{Covariance, Statistics};
 use reconstruction::{Weighing, residual_i8, residual_i16};
 
 pub(crate) use map::Top;
@@ -91,12 +90,19 @@ pub const fn output_parts(element: Element) -> i32 {
     }
 }
 
+/// The rows that each distance of a fusion looks at.
+fn parts(params: &Fusion, shape: Shape) -> (Shape, Shape) {
+    let rows = u32::from(params.rows).min(shape.height);
+    (Shape { height: rows, ..shape }, Shape { height: shape.height - rows, ..shape })
+}
+
 /// The pixels of the anomaly map; none where the detector makes no map. Its channels are those that each is made of.
 pub fn map_shape(plan: &Plan<'_>) -> Option<Shape> {
     match &plan.detector {
         Detector::None | Detector::Classifier(_) => None,
         Detector::Reconstruction(_) => Some(plan.input.shape),
-        Detector::Mahalanobis(_) | Detector::Mixture(_) => Some(plan.output.shape),
+        Detector::Distance(_) => Some(plan.output.shape),
+        Detector::Fusion(params) => Some(parts(params, plan.output.shape).0),
     }
 }
 
@@ -105,12 +111,11 @@ pub fn map_words(plan: &Plan<'_>) -> usize {
     match &plan.detector {
         Detector::None | Detector::Classifier(_) => 0,
         Detector::Reconstruction(params) => map::len(params.pooling, plan.input.shape),
-        Detector::Mahalanobis(params) => {
-            let rank = params.shares.bytes as usize / 2;
-            let shape = plan.output.shape;
-            map::len(params.pooling, shape).saturating_add(distance::work_len(shape, rank))
+        Detector::Distance(params) => distance::words(params, plan.output.shape),
+        Detector::Fusion(params) => {
+            let (first, second) = parts(params, plan.output.shape);
+            distance::words(&params.first, first).saturating_add(distance::words(&params.second, second))
         }
-        Detector::Mixture(params) => map::len(params.pooling, plan.output.shape),
     }
 }
 
@@ -136,25 +141,16 @@ pub fn score(model: &Model<'_>, elements: &impl Elements, memory: &mut [u32]) ->
             let found = classify(params, shape.len(), |index| elements.output(index, 256));
             return (found.score, Some(found.class));
         }
-        Detector::Mahalanobis(params) => {
-            let covariance = Covariance {
-                statistics: Statistics {
-                    means: model.constant_i16(params.means),
-                    weights: model.constant_u16(params.weights),
-                    shift: params.shift,
-                },
-                basis: model.constant_i16(params.basis),
-                shares: model.constant_u16(params.shares),
-            };
-            distance::mahalanobis(params, shape, &covariance, value, memory)
-        }
-        Detector::Mixture(params) => {
-            let statistics = Statistics {
-                means: model.constant_i16(params.means),
-                weights: model.constant_u16(params.weights),
-                shift: params.shift,
-            };
-            distance::mixture(params, shape, &statistics, model.constant_u32(params.biases), value, memory)
+        Detector::Distance(params) => distance::score(model, params, shape, value, memory),
+        Detector::Fusion(params) => {
+            let (first, second) = parts(params, shape);
+            let words = distance::words(&params.first, first).min(memory.len());
+            let (memory, rest) = memory.split_at_mut(words);
+            let a = distance::score(model, &params.first, first, value, memory);
+            let behind = |index: usize| value(index.saturating_add(first.len()));
+            let b = distance::score(model, &params.second, second, behind, rest);
+            let [weight_a, weight_b] = params.weights.map(i64::from);
+            ((i64::from(a) * weight_a + i64::from(b) * weight_b) >> 8).clamp(0, i32::MAX.into()) as i32
         }
     };
     (score, None)
