@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::dataset::Options;
+use crate::detect::LogVariance;
 use crate::frontend::FrontEndSettings;
 
 /// What is learned.
@@ -492,6 +493,11 @@ impl Experiment {
         })
     }
 
+    /// What the outputs of a variational autoencoder mean.
+    pub fn log_variance(&self) -> LogVariance {
+        if self.front_end.sound.is_some() { LogVariance::FEATURES } else { LogVariance::IMAGE }
+    }
+
     /// The loss, resolved.
     pub fn loss(&self) -> Loss {
         self.train.loss.unwrap_or(match self.task {
@@ -590,6 +596,15 @@ impl Experiment {
             decision.scores.unwrap_or_default()
         );
         ensure!((0.0..=1.0).contains(&decision.hysteresis), "decision.hysteresis is {}; 0 to 1", decision.hysteresis);
+        let trained = self.task == Task::Autoencoder && model.kind != AutoencoderKind::Pca;
+        ensure!(
+            !model.variational || trained,
+            "model.variational is for autoencoders of kind dense or conv; take it out, or change task or model.kind"
+        );
+        ensure!(
+            !model.variational || matches!(train.loss, None | Some(Loss::Mse)),
+            "model.variational has a loss of its own; take out train.loss"
+        );
         match (self.task, self.loss()) {
             (Task::Autoencoder, Loss::CrossEntropy) => {
                 bail!(

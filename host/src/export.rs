@@ -14,6 +14,7 @@ use crate::experiment::{ActivationName, Experiment};
 use crate::graph::{Activation, Graph, Node, Op};
 use crate::model::autoencoder::{ConvAutoencoder, DenseAutoencoder, Up};
 use crate::model::cnn::{Cnn, ConvNorm};
+use crate::model::vae::{ConvVae, DenseVae, Hidden, Vae};
 use crate::model::{ImageSize, Network, sigmoid_output, softmax_output};
 
 /// Exports `network`, which takes images of `size`.
@@ -28,6 +29,8 @@ pub fn export(network: &Network, experiment: &Experiment, size: ImageSize) -> Re
         Network::Cnn(model) => builder.cnn(model)?,
         Network::Dense(model) => builder.dense_autoencoder(model, activation)?,
         Network::Conv(model) => builder.conv_autoencoder(model, activation)?,
+        Network::Vae(Vae::Dense(model)) => builder.dense_vae(model, activation)?,
+        Network::Vae(Vae::Conv(model)) => builder.conv_vae(model, activation)?,
     }
     if sigmoid_output(experiment) {
         builder.activate("output.sigmoid", Some(Activation::Logistic));
@@ -231,7 +234,63 @@ impl Builder {
         Ok(())
     }
 
+    fn hidden(&mut self, name: &str, layers: &[Hidden], activation: Option<Activation>) -> Result<()> {
+        for (i, Hidden { layer, norm }) in layers.iter().enumerate() {
+            let name = format!("{name}{}", i + 1);
+            self.dense(&name, layer, None, None)?;
+            self.norm(&format!("{name}.norm"), norm.as_ref())?;
+            self.activate(&format!("{name}.activation"), activation);
+        }
+        Ok(())
+    }
+
+    /// Means and what stands for variances are one layer of twice the outputs.
+    fn dense_vae(&mut self, model: &DenseVae, activation: Option<Activation>) -> Result<()> {
+        let input = self.shape();
+        self.hidden("encoder", &model.encoder, activation)?;
+        self.dense("code", &model.code, None, None)?;
+        self.hidden("decoder", &model.decoder, activation)?;
+        let before = self.nodes.len();
+        self.dense("said", &model.pixels, None, None)?;
+        self.dense("spread", &model.spread, None, None)?;
+        let spread = self.nodes.pop().map(|node| node.op);
+        let said = &mut self.nodes[before];
+        if let (Op::FullyConnected { weights, bias }, Some(Op::FullyConnected { weights: more, bias: also })) =
+            (&mut said.op, spread)
+        {
+            weights.extend(more);
+            bias.extend(also);
+            said.shape.channels *= 2;
+        }
+        self.push("output", Op::Reshape, Shape { height: 2 * input.height, ..input });
+        Ok(())
+    }
+
+    fn conv_vae(&mut self, model: &ConvVae, activation: Option<Activation>) -> Result<()> {
+        let last = self.conv_code(&model.mean, activation)?;
+        let (count, up) = (model.mean.decoder.len(), model.mean.decoder.last().context("a decoder has steps")?);
+        let read = self.shape();
+        self.up(&format!("decoder{count}"), up)?;
+        let mean = self.nodes.len() - 1;
+        // The second head reads what the first one read.
+        self.push("decoded", Op::Reshape, read);
+        self.nodes[mean + 1].inputs = vec![last];
+        self.up("spread", &model.spread)?;
+        let Shape { height, width, channels } = self.shape();
+        let inputs = vec![mean, self.nodes.len() - 1];
+        let shape = Shape::new(2 * height, width, channels);
+        self.nodes.push(Node { name: "output".into(), op: Op::Concat { axis: 0 }, inputs, shape });
+        Ok(())
+    }
+
     fn conv_autoencoder(&mut self, model: &ConvAutoencoder, activation: Option<Activation>) -> Result<()> {
+        self.conv_code(model, activation)?;
+        let up = model.decoder.last().context("a decoder has steps")?;
+        self.up(&format!("decoder{}", model.decoder.len()), up)
+    }
+
+    /// All but the last step up; the node that it reads.
+    fn conv_code(&mut self, model: &ConvAutoencoder, activation: Option<Activation>) -> Result<usize> {
         for (i, layer) in model.encoder.iter().enumerate() {
             let name = format!("encoder{}", i + 1);
             self.conv_norm(&name, layer)?;
@@ -243,26 +302,28 @@ impl Builder {
         self.dense("expand", &model.expand, None, Some(&order))?;
         self.activate("expand.activation", activation);
         self.push("inner", Op::Reshape, inner);
-        for (i, up) in model.decoder.iter().enumerate() {
+        for (i, up) in model.decoder.iter().enumerate().take(model.decoder.len() - 1) {
             let name = format!("decoder{}", i + 1);
-            match up {
-                Up::Transpose(up) => {
-                    self.transpose_conv(&format!("{name}.conv"), &up.conv).context("exporting the decoder")?;
-                    self.norm(&format!("{name}.norm"), up.norm.as_ref())?;
-                }
-                Up::Upsample(up) => {
-                    let shape = self.shape();
-                    let op = Op::ResizeNearest { factor_height: 2, factor_width: 2 };
-                    let doubled = Shape::new(shape.height * 2, shape.width * 2, shape.channels);
-                    self.push(format!("{name}.resize"), op, doubled);
-                    self.conv_norm(&name, &up.conv)?;
-                }
+            self.up(&name, up)?;
+            self.activate(&format!("{name}.activation"), activation);
+        }
+        Ok(self.nodes.len() - 1)
+    }
+
+    fn up(&mut self, name: &str, up: &Up) -> Result<()> {
+        match up {
+            Up::Transpose(up) => {
+                self.transpose_conv(&format!("{name}.conv"), &up.conv).context("exporting the decoder")?;
+                self.norm(&format!("{name}.norm"), up.norm.as_ref())
             }
-            if i + 1 < model.decoder.len() {
-                self.activate(&format!("{name}.activation"), activation);
+            Up::Upsample(up) => {
+                let shape = self.shape();
+                let op = Op::ResizeNearest { factor_height: 2, factor_width: 2 };
+                let doubled = Shape::new(shape.height * 2, shape.width * 2, shape.channels);
+                self.push(format!("{name}.resize"), op, doubled);
+                self.conv_norm(name, &up.conv)
             }
         }
-        Ok(())
     }
 }
 
@@ -314,5 +375,15 @@ mod tests {
         agree("[model]\nkind = \"conv\"\nchannels = [3, 4]\nbottleneck = 6\nactivation = \"tanh\"", odd, 0);
         let even = ImageSize { height: 8, width: 16 };
         agree("[model]\nkind = \"conv\"\nchannels = [3, 4]\nbottleneck = 6\ndecoder = \"upsample\"", even, 0);
+    }
+
+    #[test]
+    fn variational_autoencoders_keep_what_they_say() {
+        let size = ImageSize { height: 8, width: 16 };
+        let variational = |toml: &str| agree(&format!("[model]\nvariational = true\n{toml}"), size, 0);
+        variational("hidden = [9]\nbottleneck = 4");
+        variational("hidden = []\nbottleneck = 4\nbatch_norm = false");
+        variational("kind = \"conv\"\nchannels = [3, 4]\nbottleneck = 6");
+        variational("kind = \"conv\"\nchannels = [3]\nbottleneck = 6\ndecoder = \"upsample\"");
     }
 }

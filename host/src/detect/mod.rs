@@ -21,7 +21,7 @@ use crate::graph::{Graph, Node, Op};
 use crate::lowered::Lowered;
 use crate::quantize::scheme::multiplier;
 
-pub use reconstruction::{Residuals, log_variance};
+pub use reconstruction::{LogVariance, Residuals};
 
 /// A detector and what was found out for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -90,8 +90,12 @@ impl Distance {
 
 impl Fitted {
     /// A detector that has seen no sample; none where it is nothing without.
-    pub fn unfitted(settings: &DetectorSettings, name: DetectorName) -> Self {
+    pub fn unfitted(settings: &DetectorSettings, name: DetectorName, variational: bool) -> Self {
         match name {
+            DetectorName::Reconstruction if variational => {
+                // Until its scale is known, all outputs mean the same.
+                Self::Reconstruction(Residuals::Predicted(vec![1; 256]), settings.pooling())
+            }
             DetectorName::Reconstruction => Self::Reconstruction(Residuals::One, settings.pooling()),
             DetectorName::Classifier => Self::Classifier(match settings.score {
                 ScoreName::Margin => ClassifierScore::Margin,
@@ -207,7 +211,7 @@ pub fn fit(
             ensure!(!normal.is_empty(), "no normal samples to weigh residuals on");
             Fitted::Reconstruction(Residuals::Elements(reconstruction::weights(model, normal)?), pooling)
         }
-        DetectorName::Reconstruction | DetectorName::Classifier => Fitted::unfitted(settings, name),
+        DetectorName::Reconstruction | DetectorName::Classifier => Fitted::unfitted(settings, name, false),
         DetectorName::Mahalanobis | DetectorName::Nearest | DetectorName::Mixture => {
             let (outputs, shape) = (outputs(model, normal)?, model.plan().output.shape);
             let outputs = Outputs { shape, parts: output_parts(model.plan().element), rows: &outputs };
@@ -330,7 +334,7 @@ pub fn observed(experiment: &Experiment, graph: &Graph) -> Result<Graph> {
 /// The layer that says most in the least: what a classifier's last dense layer reads, or an autoencoder's narrowest output.
 fn embedding(graph: &Graph) -> usize {
     let output = graph.output_shape().len();
-    if output == graph.input_shape().len() {
+    if output == graph.input_shape().len() || output == 2 * graph.input_shape().len() {
         let width = |&index: &usize| graph.nodes[index].shape.len();
         return (0..graph.nodes.len()).min_by_key(width).unwrap_or(0);
     }

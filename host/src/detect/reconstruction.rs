@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use neji_app::score::Elements;
-use neji_format::{Detector, Element, Model};
+use neji_format::{Detector, Element, FrontEnd, Model};
 
 use super::runs;
 
@@ -10,8 +10,6 @@ use super::runs;
 const WEIGHT_ONE: f64 = 16384.0;
 /// Inputs whose squares are held at a time.
 const ROWS_AT_ONCE: usize = 1024;
-/// Bounds of the logarithm of a pixel's variance, in units of the input's range squared.
-const LOG_VARIANCE: [f64; 2] = [-9.0, 0.0];
 
 /// What residuals are weighed by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,18 +22,40 @@ pub enum Residuals {
     Predicted(Vec<u16>),
 }
 
-/// The logarithm of a variance that a variational autoencoder means by an output `raw`; bounded, so that no pixel is certain and none
-/// is worthless.
+/// What a variational autoencoder means by an output that stands for the logarithm of a pixel's variance.
 ///
-/// `raw` from 0 to 1, the range that its neighbours have, covers nearly all of the way between the bounds.
-pub fn log_variance(raw: f64) -> f64 {
-    let [low, high] = LOG_VARIANCE;
-    low + (high - low) / (1.0 + (-8.0 * (raw - 0.5)).exp())
+/// Bounded, so that no pixel is certain and none is worthless. Slope and centre are such that outputs in the range of the pixels' own
+/// cover nearly all of the way between the bounds, since both have one scale.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LogVariance {
+    /// Of the logistic function.
+    pub slope: f64,
+    /// The output that means the middle.
+    pub centre: f64,
+}
+
+impl LogVariance {
+    /// Of the logarithm, in units of the input's own squared.
+    pub const BOUNDS: [f64; 2] = [-9.0, 0.0];
+    /// Of images, from 0 to 1.
+    pub const IMAGE: Self = Self { slope: 8.0, centre: 0.5 };
+    /// Of features, some deviations around 0.
+    pub const FEATURES: Self = Self { slope: 1.0, centre: 0.0 };
+
+    /// The logarithm of the variance.
+    pub fn at(self, output: f64) -> f64 {
+        let [low, high] = Self::BOUNDS;
+        low + (high - low) / (1.0 + (-self.slope * (output - self.centre)).exp())
+    }
 }
 
 /// The weight for each step of the output: one over the deviation that it means, in steps of the input.
 pub(super) fn predicted_weights(model: &Model<'_>) -> Vec<u16> {
     let plan = model.plan();
+    let variance = match plan.front_end {
+        FrontEnd::LogMel(_) => LogVariance::FEATURES,
+        FrontEnd::Raw | FrontEnd::Image(_) => LogVariance::IMAGE,
+    };
     // Of int16 the upper byte counts, which has the middle of its 256 values here; residuals are in 16 x 8 steps of it.
     let (per_step, middle, input_step) = match plan.element {
         Element::I8 => (1.0, 0.0, f64::from(plan.input.scale)),
@@ -43,7 +63,7 @@ pub(super) fn predicted_weights(model: &Model<'_>) -> Vec<u16> {
     };
     let weight = |step: i32| {
         let q = f64::from(step - 128) * per_step + middle - f64::from(plan.output.zero_point);
-        let deviation = (0.5 * log_variance(q * f64::from(plan.output.scale))).exp();
+        let deviation = (0.5 * variance.at(q * f64::from(plan.output.scale))).exp();
         (WEIGHT_ONE * input_step / deviation).round().clamp(1.0, f64::from(u16::MAX)) as u16
     };
     (0..256).map(weight).collect()

@@ -100,7 +100,8 @@ pub struct UpSample {
 }
 
 impl Up {
-    fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+    /// One step up.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         match self {
             Self::Transpose(up) => {
                 let x = up.conv.forward(x);
@@ -184,21 +185,33 @@ impl ConvAutoencoder {
         Ok(Self { encoder, squeeze, expand, decoder, inner })
     }
 
-    /// `[batch, 1, height, width]` to `[batch, height * width]`.
-    pub fn forward(&self, mut x: Tensor<4>, activation: ActivationName) -> Tensor<2> {
-        let batch = x.dims()[0];
+    /// `[batch, 1, height, width]` to what the bottleneck reads.
+    pub fn features(&self, mut x: Tensor<4>, activation: ActivationName) -> Tensor<2> {
         for conv in &self.encoder {
             x = activate(conv.forward(x), activation);
         }
-        let code = self.squeeze.forward(x.flatten::<2>(1, 3));
+        x.flatten(1, 3)
+    }
+
+    /// `[batch, bottleneck]` to what the last step up reads.
+    pub fn expanded(&self, code: Tensor<2>, activation: ActivationName) -> Tensor<4> {
+        let batch = code.dims()[0];
         let [channels, height, width] = self.inner;
         let mut x = activate(self.expand.forward(code), activation).reshape([batch, channels, height, width]);
-        for (i, up) in self.decoder.iter().enumerate() {
-            x = up.forward(x);
-            if i + 1 < self.decoder.len() {
-                x = activate(x, activation);
-            }
+        for up in self.decoder.iter().rev().skip(1).rev() {
+            x = activate(up.forward(x), activation);
         }
-        x.flatten(1, 3)
+        x
+    }
+
+    /// `[batch, 1, height, width]` to `[batch, height * width]`.
+    pub fn forward(&self, x: Tensor<4>, activation: ActivationName) -> Tensor<2> {
+        let code = self.squeeze.forward(self.features(x, activation));
+        let x = self.expanded(code, activation);
+        match self.decoder.last() {
+            Some(up) => up.forward(x),
+            None => x,
+        }
+        .flatten(1, 3)
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod autoencoder;
 pub mod cnn;
+pub mod vae;
 
 use anyhow::{bail, ensure};
 use burn::module::Module;
@@ -12,6 +13,7 @@ use burn::tensor::{Device, Tensor};
 use crate::experiment::{ActivationName, AutoencoderKind, Experiment, Loss, ScoreName, Task};
 use autoencoder::{ConvAutoencoder, DenseAutoencoder};
 use cnn::Cnn;
+use vae::Vae;
 
 /// Size of a model's input image in pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,7 @@ pub enum Network {
     Cnn(Cnn),
     Dense(DenseAutoencoder),
     Conv(ConvAutoencoder),
+    Vae(Vae),
 }
 
 impl Network {
@@ -48,18 +51,26 @@ impl Network {
             (Task::Features, _) | (Task::Autoencoder, AutoencoderKind::Pca) => {
                 bail!("the model is computed outright, there is nothing to train")
             }
+            (Task::Autoencoder, kind) if settings.variational => {
+                Self::Vae(Vae::new(settings, kind == AutoencoderKind::Conv, size, device)?)
+            }
             (Task::Autoencoder, AutoencoderKind::Dense) => Self::Dense(DenseAutoencoder::new(settings, size, device)),
             (Task::Autoencoder, AutoencoderKind::Conv) => Self::Conv(ConvAutoencoder::new(settings, size, device)?),
         })
     }
 
     /// `[batch, 1, height, width]` to `[batch, outputs]`: logits of a cnn, pixels of an autoencoder in row-major order
-    /// (before the sigmoid where the loss is binary cross entropy).
+    /// (before the sigmoid where the loss is binary cross entropy), of a variational one their means and then what stands for their
+    /// variances.
     pub fn forward(&self, images: Tensor<4>, activation: ActivationName) -> Tensor<2> {
         match self {
             Self::Cnn(model) => model.forward(images),
             Self::Dense(model) => model.forward(images, activation),
             Self::Conv(model) => model.forward(images, activation),
+            Self::Vae(model) => {
+                let said = model.say(images, activation, false);
+                Tensor::cat(vec![said.mean, said.raw], 1)
+            }
         }
     }
 

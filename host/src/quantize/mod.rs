@@ -156,7 +156,8 @@ impl<'a> Quantizer<'a> {
             .map(|bytes| element::values(element, bytes).into_iter().map(|q| input.real(q) as f32).collect())
             .collect();
         let folded = fold(graph);
-        let unfitted = detect::Fitted::unfitted(&experiment.detector, experiment.detector());
+        let unfitted =
+            detect::Fitted::unfitted(&experiment.detector, experiment.detector(), experiment.model.variational);
         let ranges = calibrate(&folded, &inputs, experiment.quantize.calibration);
         let lowered = lower(&folded, &ranges, element, input)?;
         let keep_input = unfitted.keeps_input();

@@ -177,7 +177,7 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
     }
     let names = classes.join("\n");
     let name = experiment.detector();
-    let unfitted = detect::Fitted::unfitted(&experiment.detector, name);
+    let unfitted = detect::Fitted::unfitted(&experiment.detector, name, false);
     let unit = unfitted.score_unit(&lowered);
     let count = experiment.decision.scores.or(normal.as_ref().map(|normal| normal.windows)).unwrap_or(1);
     let mut edges = Edges {

@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 use burn::module::Module;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::store::ModuleRecord;
-use burn::tensor::{Bytes, Device};
+use burn::tensor::{Bytes, Device, Tensor};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::dataset::Dataset;
@@ -21,7 +21,7 @@ use crate::experiment::{Experiment, Task};
 use crate::export::export;
 use crate::files::write_whole;
 use crate::frontend::{self, real_inputs};
-use crate::model::{ImageSize, Network};
+use crate::model::{ImageSize, Network, vae};
 use crate::run::{Run, Trained, hex, split};
 use batch::{Images, epoch_rng, order};
 use checkpoint::{Checkpoint, Epoch, losses_csv};
@@ -129,9 +129,11 @@ impl<'a> Trainer<'a> {
         let device = Device::default().autodiff();
         device.seed(experiment.seed);
         let mut network = Network::new(experiment, size, data.classes.len(), &device)?;
-        if let Network::Dense(dense) = network {
-            network = Network::Dense(dense.centre(&train.mean(), &device));
-        }
+        network = match network {
+            Network::Dense(model) => Network::Dense(model.centre(&train.mean(), &device)),
+            Network::Vae(model) => Network::Vae(model.centre(&train.mean(), &device)),
+            other => other,
+        };
         let state = Checkpoint {
             config_hash: experiment.hash(),
             data_hash: data.hash(),
@@ -201,7 +203,7 @@ impl<'a> Trainer<'a> {
             let augmentation = Some((&settings.augment, &mut rng));
             let images = self.train.batch(batch, self.size, augmentation, &self.device);
             let labels: Vec<usize> = batch.iter().map(|&index| self.train.labels[index]).collect();
-            let loss = self.loss(&network, images, &labels);
+            let loss = self.loss(&network, images, &labels, true);
             let value = f64::from(loss.clone().into_scalar::<f32>());
             if !value.is_finite() {
                 bail!("the loss is {value} in epoch {}; lower train.learning_rate ({rate:e})", number + 1);
@@ -227,8 +229,14 @@ impl<'a> Trainer<'a> {
         Ok(Some(epoch))
     }
 
-    fn loss(&self, network: &Network, images: burn::tensor::Tensor<4>, labels: &[usize]) -> burn::tensor::Tensor<1> {
-        let output = network.forward(images.clone(), self.experiment.model.activation);
+    /// `random` says that codes of a variational autoencoder are drawn.
+    fn loss(&self, network: &Network, images: Tensor<4>, labels: &[usize], random: bool) -> Tensor<1> {
+        let activation = self.experiment.model.activation;
+        if let Network::Vae(model) = network {
+            let said = model.say(images.clone(), activation, random);
+            return vae::loss(said, images.flatten(1, 3), self.experiment.log_variance());
+        }
+        let output = network.forward(images.clone(), activation);
         match self.experiment.task {
             Task::Autoencoder | Task::Features => {
                 loss(self.experiment.loss(), output, Target::Images(&images.flatten(1, 3)))
@@ -251,7 +259,7 @@ impl<'a> Trainer<'a> {
             .map(|batch| {
                 let images = self.validation.batch(batch, self.size, None, &device);
                 let labels: Vec<usize> = batch.iter().map(|&index| self.validation.labels[index]).collect();
-                f64::from(self.loss(&network, images, &labels).into_scalar::<f32>()) * batch.len() as f64
+                f64::from(self.loss(&network, images, &labels, false).into_scalar::<f32>()) * batch.len() as f64
             })
             .sum();
         Some(sum / count as f64)
