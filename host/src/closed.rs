@@ -9,7 +9,7 @@ use crate::dataset::Dataset;
 use crate::experiment::{AutoencoderKind, Experiment, Task};
 use crate::frontend::{self, real_inputs};
 use crate::graph::{Graph, Node, Op};
-use crate::linear::{self, Principal};
+use crate::linear::Subspace;
 use crate::run::{Trained, hex, split};
 
 /// Most inputs that a subspace is computed from, evenly spread.
@@ -40,8 +40,14 @@ pub fn fit(experiment: &Experiment, data: &Dataset) -> Result<(Trained, Graph)> 
     if experiment.task == Task::Autoencoder {
         let train = spread(real_inputs(&front_end, &samples)?.inputs);
         ensure!(!train.is_empty(), "no training sample passes the front end; see [front_end] in the experiment");
-        let subspace = linear::principal(&train, experiment.model.bottleneck)
-            .with_context(|| format!("model.bottleneck = {} of {} inputs", experiment.model.bottleneck, train.len()))?;
+        let count = experiment.model.bottleneck;
+        let subspace = Subspace::fit(&train, count).context("the training inputs span no subspace")?;
+        ensure!(
+            subspace.variances.len() == count,
+            "model.bottleneck is {count}, but {} training inputs vary in {} directions only; lower it",
+            train.len(),
+            subspace.variances.len()
+        );
         let validation = real_inputs(&front_end, &held_out)?.inputs;
         loss = error(&subspace, if validation.is_empty() { &train } else { &validation });
         graph.nodes.extend(nodes(&subspace, shape, experiment.seed));
@@ -64,21 +70,21 @@ fn spread(inputs: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
 }
 
 /// Mean squared error of reconstruction.
-fn error(subspace: &Principal, inputs: &[Vec<f32>]) -> f64 {
-    let sum: f64 = inputs.iter().map(|input| subspace.residual(input).iter().map(|r| r * r).sum::<f64>()).sum();
+fn error(subspace: &Subspace, inputs: &[Vec<f32>]) -> f64 {
+    let sum: f64 = inputs.iter().map(|input| subspace.residual(input)).sum();
     sum / (inputs.len() * subspace.mean.len()).max(1) as f64
 }
 
 /// Two dense layers onto the subspace and back.
 ///
 /// Its basis is turned by a random rotation: the same subspace, but codes of like variance, which one scale of int8 serves best.
-fn nodes(subspace: &Principal, shape: Shape, seed: u64) -> Vec<Node> {
-    let (features, codes) = (subspace.mean.len(), subspace.vectors.len());
+fn nodes(subspace: &Subspace, shape: Shape, seed: u64) -> Vec<Node> {
+    let (features, codes) = subspace.axes.shape();
     let rotation = rotation(codes, &mut ChaCha8Rng::seed_from_u64(seed));
     let mut down = vec![0.0f64; codes * features];
     for (row, turn) in down.chunks_exact_mut(features).zip(&rotation) {
-        for (vector, factor) in subspace.vectors.iter().zip(turn) {
-            row.iter_mut().zip(vector).for_each(|(weight, v)| *weight += factor * v);
+        for (axis, factor) in subspace.axes.column_iter().zip(turn) {
+            row.iter_mut().zip(&axis).for_each(|(weight, v)| *weight += factor * v);
         }
     }
     let seen = |row: &[f64]| -row.iter().zip(&subspace.mean).map(|(weight, mean)| weight * mean).sum::<f64>();
@@ -129,7 +135,7 @@ mod tests {
         // Inputs on a plane in four dimensions, off the origin.
         let on = |a: f32, b: f32| vec![1.0 + a, 2.0 + b, 3.0 - a, 4.0 + 2.0 * b];
         let inputs: Vec<Vec<f32>> = (0..50).map(|i| on((i % 7) as f32 * 0.1, (i % 11) as f32 * 0.2)).collect();
-        let subspace = linear::principal(&inputs, 2).expect("a plane");
+        let subspace = Subspace::fit(&inputs, 2).expect("a plane");
         let shape = Shape::new(2, 2, 1);
         let mut graph = Graph {
             name: "pca".into(),

@@ -5,7 +5,7 @@ use neji_format::{Mahalanobis, Pooling};
 
 use super::{Outputs, push};
 use crate::experiment::DetectorSettings;
-use crate::linear::{Covariance, covariance, eigen};
+use crate::linear::{Eigen, Moments};
 
 /// Most vectors that statistics are taken of.
 const VECTORS_MAX: usize = 1 << 16;
@@ -63,7 +63,7 @@ impl Tables {
                 let vectors: Vec<&[i32]> = vectors.into_iter().step_by(step).collect();
                 Statistics::of(&vectors, rank, DEVIATION_MIN * f64::from(parts))
             })
-            .collect();
+            .collect::<Result<_>>()?;
         Ok(Self::quantized(shared, rank, &found))
     }
 
@@ -113,7 +113,7 @@ impl Statistics {
     /// The correlations are shrunk towards independence by as much as the number of vectors suggests (Ledoit and Wolf, A
     /// well-conditioned estimator for large-dimensional covariance matrices, 2004), and the floor is the mean of the variances that are
     /// left (Tipping and Bishop 1999, eq. 8).
-    fn of(vectors: &[&[i32]], rank: usize, deviation_min: f64) -> Self {
+    fn of(vectors: &[&[i32]], rank: usize, deviation_min: f64) -> Result<Self> {
         let count = vectors.first().map_or(0, |vector| vector.len());
         let n = vectors.len() as f64;
         let mut means = vec![0.0; count];
@@ -128,7 +128,7 @@ impl Statistics {
         }
         let diagonal: Vec<f64> = squares.iter().map(|square| square.sqrt().max(deviation_min)).collect();
         if rank == 0 {
-            return Self { means, deviations: diagonal, directions: Vec::new() };
+            return Ok(Self { means, deviations: diagonal, directions: Vec::new() });
         }
         let rows: Vec<Vec<f64>> = vectors
             .iter()
@@ -137,13 +137,16 @@ impl Statistics {
                 values.map(|((&value, mean), deviation)| (f64::from(value) - mean) / deviation).collect()
             })
             .collect();
-        let Covariance { matrix, .. } = covariance(&rows);
-        let found = eigen(&matrix);
+        let moments = Moments::of(&rows)?;
+        let found = Eigen::of(moments.shrunk(moments.shrinkage()));
         let left = &found.values[rank..];
         let floor = if left.is_empty() { found.values[rank - 1] } else { left.iter().sum::<f64>() / left.len() as f64 };
         let floor = floor.max(1e-4);
-        let directions = (0..rank).map(|k| (found.vectors[k].clone(), (1.0 - floor / found.values[k]).max(0.0)));
+        let directions = (0..rank).map(|k| {
+            let vector = found.vectors.column(k).iter().copied().collect();
+            (vector, (1.0 - floor / found.values[k]).max(0.0))
+        });
         let deviations = diagonal.iter().map(|deviation| deviation * floor.sqrt()).collect();
-        Self { means, deviations, directions: directions.collect() }
+        Ok(Self { means, deviations, directions: directions.collect() })
     }
 }

@@ -157,7 +157,7 @@ fn clusters(vectors: &[Vec<f64>], count: usize, random: &mut ChaCha8Rng) -> Vec<
         let mean = |index: usize| {
             let own: Vec<Vec<f64>> =
                 vectors.iter().zip(&owners).filter(|&(_, &o)| o == index).map(|(v, _)| v.clone()).collect();
-            if own.is_empty() { centres[index].clone() } else { crate::linear::mean(&own) }
+            crate::linear::mean(&own).unwrap_or_else(|_| centres[index].clone())
         };
         let moved: Vec<Vec<f64>> = (0..centres.len()).map(mean).collect();
         if moved == centres {
