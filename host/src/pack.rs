@@ -275,8 +275,7 @@ mod tests {
     use std::path::Path;
 
     use neji_format::{
-        Aggregate, Conv2d, Decision, Detector, FrontEnd, FullyConnected, Metrics, Multiplier, Plan, Provenance, Shape,
-        Window,
+        Conv2d, Decision, Detector, FrontEnd, FullyConnected, Metrics, Multiplier, Plan, Provenance, Shape, Window,
     };
 
     use super::*;
@@ -343,16 +342,7 @@ mod tests {
             front_end: FrontEnd::Raw,
             streaming: None,
             detector: Detector::None,
-            decision: Decision {
-                aggregate: Aggregate::Mean,
-                scores: 1,
-                threshold: 0,
-                release: 0,
-                smoothing: 32768,
-                required: 1,
-                window: 1,
-                score_unit: 1.0,
-            },
+            decision: Decision::EACH,
             element: Element::I8,
             input,
             output,

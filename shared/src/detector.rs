@@ -207,6 +207,64 @@ pub enum Aggregate {
     TopK(u16),
 }
 
+/// How a threshold was chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ThresholdMethod {
+    /// Somebody gave it: nothing is promised.
+    Given,
+    /// Split-conformal: of new normal samples at most the share `level` lies above it, in the mean over sets of `samples`
+    /// (Vovk, Gammerman and Shafer, Algorithmic Learning in a Random World, 2005).
+    Conformal,
+    /// The alarm rises at most `level` times an hour of normal samples; `samples` counts seconds.
+    PerHour,
+    /// The quantile `1 - level` of a gamma distribution that was fitted to normal scores: right where they follow one.
+    Gamma,
+    /// The best F1 on labelled faults, which it has therefore seen.
+    BestF1,
+}
+
+/// Where a threshold comes from, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Basis {
+    /// How it was chosen.
+    pub method: ThresholdMethod,
+    /// What the method promises; 0 where it promises nothing.
+    pub level: f32,
+    /// How many normal scores it was chosen by, or how many seconds.
+    pub samples: u32,
+    /// The model was not trained on them. Where it was, nothing is promised.
+    pub held_out: bool,
+}
+
+impl Basis {
+    /// A threshold that somebody gave.
+    pub const GIVEN: Self = Self { method: ThresholdMethod::Given, level: 0.0, samples: 0, held_out: false };
+}
+
+/// What is known of the scores of normal inputs, each by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Normal {
+    /// Their mean.
+    pub location: i32,
+    /// Their standard deviation; 1 to 2^30.
+    pub scale: u32,
+}
+
+/// When scores have drifted away from normal: a CUSUM to either side (Page, Continuous inspection schemes, Biometrika 41, 1954).
+///
+/// Of each score `x = clamp((score - location) * 256 / scale, -clip, clip)` in 1/256 deviations, rounded down; then
+/// `higher = clamp(higher + x - slack, 0, 2 * limit)` and `lower = clamp(lower - x - slack, 0, 2 * limit)`. Scores have drifted
+/// once one of the two is above `limit`, and until it is 0 again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drift {
+    /// What a score may deviate without counting, in 1/256 deviations.
+    pub slack: u16,
+    /// The most that one score counts; above `slack`, up to 32767.
+    pub clip: u16,
+    /// 1 to 2^24.
+    pub limit: u32,
+}
+
 /// How scores become an alarm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Decision {
@@ -226,6 +284,12 @@ pub struct Decision {
     pub window: u8,
     /// Real size of one score step, for people.
     pub score_unit: f32,
+    /// Where the threshold comes from.
+    pub basis: Basis,
+    /// What a device's own calibration starts from, and what drift is measured by; none where no normal scores were seen.
+    pub normal: Option<Normal>,
+    /// When scores have drifted, where that is watched; needs `normal`.
+    pub drift: Option<Drift>,
 }
 
 impl Decision {
@@ -239,5 +303,8 @@ impl Decision {
         required: 1,
         window: 1,
         score_unit: 1.0,
+        basis: Basis::GIVEN,
+        normal: None,
+        drift: None,
     };
 }

@@ -133,6 +133,11 @@ pub enum DecisionFault {
     Window,
     /// `required` is outside 1 to `window`.
     Required,
+    /// The scale of normal scores is outside 1 to 2^30.
+    Normal,
+    /// Drift is to be watched where nothing is known of normal scores, `limit` is outside 1 to 2^24, or `clip` outside
+    /// `slack + 1` to 32767.
+    Drift,
 }
 
 /// Why a blob is refused, with the numbers that explain it.
@@ -526,6 +531,8 @@ impl fmt::Display for DecisionFault {
             Self::Smoothing => "smoothing must be 1 to 32768",
             Self::Window => "window must be 1 to 32",
             Self::Required => "required must be 1 to window",
+            Self::Normal => "the scale of normal scores must be 1 to 2^30",
+            Self::Drift => "drift needs normal scores, a limit of 1 to 2^24 and a clip from above its slack to 32767",
         })
     }
 }

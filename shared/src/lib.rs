@@ -65,8 +65,8 @@ pub mod tensor;
 
 pub use decode::{Model, Operators};
 pub use detector::{
-    Aggregate, Classifier, ClassifierScore, Decision, Detector, Distance, Fusion, Mahalanobis, Mixture, Pooling,
-    Reconstruction, Weights,
+    Aggregate, Basis, Classifier, ClassifierScore, Decision, Detector, Distance, Drift, Fusion, Mahalanobis, Mixture,
+    Normal, Pooling, Reconstruction, ThresholdMethod, Weights,
 };
 #[cfg(feature = "alloc")]
 pub use encode::{AlignedBytes, Blob, push_constant};

@@ -6,8 +6,8 @@
 //! Nothing is returned early: what is missing or wrong reads as zeros and is remembered, so that a field is one call.
 
 use crate::detector::{
-    Aggregate, Classifier, ClassifierScore, Decision, Detector, Distance, Fusion, Mahalanobis, Mixture, Pooling,
-    Reconstruction, Weights,
+    Aggregate, Basis, Classifier, ClassifierScore, Decision, Detector, Distance, Drift, Fusion, Mahalanobis, Mixture,
+    Normal, Pooling, Reconstruction, ThresholdMethod, Weights,
 };
 use crate::front_end::{
     Alignment, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity,
@@ -348,7 +348,12 @@ structs! {
     Mixture { means, weights, shift, biases, pooling }
     Fusion { rows, first, second, weights }
     Classifier { normal_class, score }
-    Decision { aggregate, scores, threshold, release, smoothing, required, window, score_unit }
+    Decision {
+        aggregate, scores, threshold, release, smoothing, required, window, score_unit, basis, normal, drift,
+    }
+    Basis { method, level, samples, held_out }
+    Normal { location, scale }
+    Drift { slack, clip, limit }
     Shape { height, width, channels }
     #[inline(never)]
     Tensor { offset, shape, scale, zero_point }
@@ -395,6 +400,7 @@ enums! {
     Weights { One, Elements(Constant), Predicted(Constant) }
     ClassifierScore { Margin, Probability }
     Aggregate { Mean, Max, TopK(u16) }
+    ThresholdMethod { Given, Conformal, PerHour, Gamma, BestF1 }
     Element { I8, I16 }
     Packing { Rows, Pairs }
     PoolKind { Max, Average, Sum }
@@ -622,6 +628,12 @@ mod tests {
             }
         }
 
+        fn basis(&mut self) -> Basis {
+            use ThresholdMethod::{BestF1, Conformal, Gamma, Given, PerHour};
+            let method = [Given, Conformal, PerHour, Gamma, BestF1][self.below(5) as usize];
+            Basis { method, level: self.float(), samples: self.word(), held_out: self.flag() }
+        }
+
         fn plan(&mut self) -> Plan<'static> {
             Plan {
                 provenance: Provenance {
@@ -644,6 +656,9 @@ mod tests {
                     required: self.byte(),
                     window: self.byte(),
                     score_unit: self.float(),
+                    basis: self.basis(),
+                    normal: self.flag().then(|| Normal { location: self.word().cast_signed(), scale: self.word() }),
+                    drift: self.flag().then(|| Drift { slack: self.half(), clip: self.half(), limit: self.word() }),
                 },
                 element: if self.flag() { Element::I8 } else { Element::I16 },
                 streaming: self.flag().then(|| Streaming {

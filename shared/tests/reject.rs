@@ -811,6 +811,13 @@ fn decision() {
     assert_eq!(refused(|d| d.scores = 4097), fault(DecisionFault::Scores));
     assert_eq!(refused(|d| d.aggregate = Aggregate::TopK(0)), fault(DecisionFault::Aggregate));
     assert_eq!(refused(|d| d.aggregate = Aggregate::TopK(65)), fault(DecisionFault::Aggregate));
+    assert_eq!(refused(|d| d.normal.as_mut().unwrap().scale = 0), fault(DecisionFault::Normal));
+    assert_eq!(refused(|d| d.normal.as_mut().unwrap().scale = (1 << 30) + 1), fault(DecisionFault::Normal));
+    assert_eq!(refused(|d| d.normal = None), fault(DecisionFault::Drift));
+    assert_eq!(refused(|d| d.drift.as_mut().unwrap().limit = 0), fault(DecisionFault::Drift));
+    assert_eq!(refused(|d| d.drift.as_mut().unwrap().limit = (1 << 24) + 1), fault(DecisionFault::Drift));
+    assert_eq!(refused(|d| d.drift.as_mut().unwrap().clip = 1 << 15), fault(DecisionFault::Drift));
+    assert_eq!(refused(|d| d.drift.as_mut().unwrap().slack = 2048), fault(DecisionFault::Drift));
 }
 
 #[test]

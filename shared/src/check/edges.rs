@@ -2,7 +2,7 @@
 
 use super::{is_normal, sound, sum};
 use crate::decode::Model;
-use crate::detector::{Aggregate, Decision, Detector};
+use crate::detector::{Aggregate, Decision, Detector, Drift};
 use crate::error::{DecisionFault, DecodeError, FrontEndFault, StreamingFault};
 use crate::front_end::{Alignment, FrontEnd, ImageFrontEnd, Photometric, Size};
 
@@ -10,6 +10,10 @@ use crate::front_end::{Alignment, FrontEnd, ImageFrontEnd, Photometric, Size};
 const PIXELS_MAX: u32 = 1 << 24;
 /// Most scores that an aggregate stands for.
 const SCORES_MAX: u16 = 4096;
+/// Largest deviation of normal scores.
+const SCALE_MAX: u32 = 1 << 30;
+/// Largest limit of a drift's sums.
+const LIMIT_MAX: u32 = 1 << 24;
 
 /// Pixels of a size, which fit 32 bits.
 fn pixels(size: Size) -> u32 {
@@ -103,6 +107,11 @@ pub(super) fn streaming(model: &Model<'_>) -> Result<(), DecodeError> {
     Ok(())
 }
 
+/// Whether sums that drift is seen by can reach their limit, and no further than 32 bits.
+fn watches(drift: &Drift) -> bool {
+    (1..=LIMIT_MAX).contains(&drift.limit) && drift.slack < drift.clip && drift.clip <= i16::MAX.cast_unsigned()
+}
+
 /// Checks the decision.
 pub(super) fn decision(decision: &Decision) -> Result<(), DecodeError> {
     let fault = if !(1..=SCORES_MAX).contains(&decision.scores) {
@@ -117,6 +126,10 @@ pub(super) fn decision(decision: &Decision) -> Result<(), DecodeError> {
         DecisionFault::Window
     } else if !(1..=decision.window).contains(&decision.required) {
         DecisionFault::Required
+    } else if decision.normal.is_some_and(|normal| !(1..=SCALE_MAX).contains(&normal.scale)) {
+        DecisionFault::Normal
+    } else if decision.drift.is_some_and(|drift| decision.normal.is_none() || !watches(&drift)) {
+        DecisionFault::Drift
     } else {
         return Ok(());
     };

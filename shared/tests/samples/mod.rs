@@ -6,12 +6,12 @@
 use neji_format::header::{CRC_OFFSET, checksum};
 use neji_format::packing::pairs;
 use neji_format::{
-    Add, Aggregate, AlignedBytes, Alignment, Band, BandQuantizer, Blob, Classifier, ClassifierScore, Concat, Constant,
-    Conv2d, Decision, DepthwiseConv2d, Detector, Distance, Element, Epsilon, FrontEnd, FullyConnected, Fusion,
-    ImageFrontEnd, Load, LogMelFrontEnd, Lut, LutFunction, Mahalanobis, MaskThreshold, Mean, Metrics, Mixture, Mul,
-    Multiplier, Operator, Packing, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind, Pooling,
-    Provenance, Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax, Streaming,
-    Tensor, TransposeConv2d, Weights, Window, push_constant,
+    Add, Aggregate, AlignedBytes, Alignment, Band, BandQuantizer, Basis, Blob, Classifier, ClassifierScore, Concat,
+    Constant, Conv2d, Decision, DepthwiseConv2d, Detector, Distance, Drift, Element, Epsilon, FrontEnd, FullyConnected,
+    Fusion, ImageFrontEnd, Load, LogMelFrontEnd, Lut, LutFunction, Mahalanobis, MaskThreshold, Mean, Metrics, Mixture,
+    Mul, Multiplier, Normal, Operator, Packing, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind,
+    Pooling, Provenance, Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax,
+    Streaming, Tensor, ThresholdMethod, TransposeConv2d, Weights, Window, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
@@ -99,6 +99,9 @@ fn blob(input: Tensor, output: Tensor, arena_bytes: u32) -> Blob<'static> {
                 required: 2,
                 window: 3,
                 score_unit: 0.0625,
+                basis: Basis { method: ThresholdMethod::Conformal, level: 0.03125, samples: 64, held_out: true },
+                normal: Some(Normal { location: 600, scale: 90 }),
+                drift: Some(Drift { slack: 128, clip: 2048, limit: 6000 }),
             },
             element: Element::I8,
             input,
