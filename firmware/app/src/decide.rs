@@ -19,21 +19,48 @@ pub struct Decided {
 /// The decision's state. The first score is its own mean.
 #[derive(Debug, Clone, Copy)]
 pub struct Decider {
-    decision: Decision,
-    state: Option<i64>,
-    history: u32,
+    threshold: i32,
+    release: i32,
+    smoothing: u16,
+    required: u8,
+    window: u8,
+    /// The exponential mean, in 1/256 steps.
+    pub(crate) state: Option<i64>,
+    /// A bit for each of the last scores, the newest lowest: it was abnormal.
+    pub(crate) history: u32,
     alarm: bool,
 }
 
 impl Decider {
     /// A decider that has seen nothing.
     pub fn new(decision: Decision) -> Self {
-        Self { decision, state: None, history: 0, alarm: false }
+        let Decision { threshold, release, smoothing, required, window, .. } = decision;
+        let window = window.clamp(1, 32);
+        Self { threshold, release, smoothing, required, window, state: None, history: 0, alarm: false }
     }
 
     /// Forgets all scores and the alarm.
     pub fn reset(&mut self) {
-        *self = Self::new(self.decision);
+        (self.state, self.history, self.alarm) = (None, 0, false);
+    }
+
+    /// Takes mean and history of a decider like this one; false, and all is as it was, where they can't be of one.
+    pub(crate) fn restore(&mut self, state: Option<i64>, history: u32) -> bool {
+        let means = i64::from(i32::MIN) << STATE_BITS..=i64::from(i32::MAX) << STATE_BITS;
+        let sound = state.is_none_or(|state| means.contains(&state)) && history & !self.newest() == 0;
+        if sound {
+            (self.state, self.history, self.alarm) = (state, history, self.is_alarm(history));
+        }
+        sound
+    }
+
+    /// The bits of the history that count.
+    fn newest(&self) -> u32 {
+        u32::MAX >> (32 - u32::from(self.window))
+    }
+
+    fn is_alarm(&self, history: u32) -> bool {
+        history.count_ones() >= u32::from(self.required).max(1)
     }
 
     /// Whether the alarm is on; it stays as it is while there are no scores.
@@ -43,20 +70,18 @@ impl Decider {
 
     /// Takes the next score.
     pub fn push(&mut self, score: i32) -> Decided {
-        let decision = &self.decision;
         let score = i64::from(score) << STATE_BITS;
         let state = match self.state {
             None => score,
-            Some(state) => state + (((score - state) * i64::from(decision.smoothing.min(1 << 15))) >> 15),
+            Some(state) => state + (((score - state) * i64::from(self.smoothing.min(1 << 15))) >> 15),
         };
         self.state = Some(state);
         // A mean of i32 values, so it is one.
         let smoothed = ((state + (1 << (STATE_BITS - 1))) >> STATE_BITS) as i32;
-        let level = if self.alarm { decision.release } else { decision.threshold };
+        let level = if self.alarm { self.release } else { self.threshold };
         let abnormal = smoothed > level;
-        let window = u32::from(decision.window).clamp(1, 32);
-        self.history = ((self.history << 1) | u32::from(abnormal)) & (u32::MAX >> (32 - window));
-        self.alarm = self.history.count_ones() >= u32::from(decision.required).max(1);
+        self.history = ((self.history << 1) | u32::from(abnormal)) & self.newest();
+        self.alarm = self.is_alarm(self.history);
         Decided { smoothed, abnormal, alarm: self.alarm }
     }
 }

@@ -9,11 +9,17 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+#[cfg(test)]
+extern crate std;
+
 pub mod aggregate;
 pub mod alarm;
+pub mod calibrate;
 pub mod decide;
+pub mod drift;
 pub mod error;
 pub mod frontend;
+pub mod judge;
 pub mod monitor;
 pub mod paced;
 pub mod queue;
@@ -21,11 +27,15 @@ pub mod report;
 pub mod ring;
 pub mod score;
 pub mod sensor;
+pub mod state;
 
 pub use aggregate::Aggregator;
 pub use alarm::{AlarmPin, AlarmPolarity};
+pub use calibrate::CalibrationError;
 pub use decide::{Decided, Decider};
+pub use drift::Trend;
 pub use error::{Error, MonitorError, Rejection, SensorFault, SetupError};
+pub use judge::{Calibration, Judge};
 pub use monitor::{Monitor, Outcome, Verdict};
 pub use paced::{Pace, PacedSensor};
 pub use queue::QueueSensor;
@@ -33,3 +43,4 @@ pub use report::{FrameDecoder, FrameError, Report, ReportWriter};
 pub use ring::Ring;
 pub use score::Classification;
 pub use sensor::{Sensor, Station};
+pub use state::{STATE_BYTES, StateError};

@@ -8,13 +8,15 @@ use neji_engine::{Engine, Isa};
 use neji_format::{FrontEnd, ImageFrontEnd, Model, Size};
 use serde::{Deserialize, Serialize};
 
-use crate::aggregate::Aggregator;
-use crate::decide::Decider;
+use crate::calibrate::CalibrationError;
+use crate::drift::Trend;
 use crate::error::{MonitorError, Rejection, SensorFault, SetupError};
 use crate::frontend::image::{self, Layout};
 use crate::frontend::log_mel::{LogMel, LogMelStream};
 use crate::frontend::resize::AreaResize;
+use crate::judge::{Calibration, Judge};
 use crate::score;
+use crate::state::{self, STATE_BYTES, StateError};
 
 /// What a frame turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +38,13 @@ pub enum Outcome {
     SensorFault(SensorFault),
     /// The model, which streams, has not seen a whole window yet; no score.
     WindowNotFull,
+    /// The model was run, and its score is learned from: see [`Monitor::calibrate`].
+    Calibrating {
+        /// This frame's score.
+        score: i32,
+        /// Scores to come; after none the threshold is this machine's.
+        left: u16,
+    },
 }
 
 /// The monitor's word on one frame.
@@ -47,6 +56,8 @@ pub struct Verdict {
     pub outcome: Outcome,
     /// Whether the alarm is on. Frames without a score leave it as it was.
     pub alarm: bool,
+    /// Where scores have drifted to; nothing follows from it. Frames without a score leave it as it was.
+    pub drift: Trend,
 }
 
 /// Words of the caller's memory, by use.
@@ -120,8 +131,7 @@ pub struct Monitor<'a, I: Isa> {
     filled: usize,
     /// Runs of a streaming model since its window was empty; stops counting where that changes nothing.
     runs: u32,
-    aggregator: Aggregator,
-    decider: Decider,
+    judge: Judge,
     sequence: u32,
     has_map: bool,
 }
@@ -163,8 +173,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
             sound: stream,
             filled: 0,
             runs: 0,
-            aggregator: Aggregator::new(plan.decision.aggregate),
-            decider: Decider::new(plan.decision),
+            judge: Judge::new(plan.decision),
             sequence: 0,
             has_map: false,
         })
@@ -233,13 +242,48 @@ impl<'a, I: Isa> Monitor<'a, I> {
         self.verdict(Outcome::SensorFault(SensorFault::Dropped))
     }
 
-    /// Forgets scores, alarm and a frame that was begun; numbering goes on.
+    /// Forgets scores, alarm, drift and a frame that was begun; numbering goes on, and so does a calibration.
     pub fn reset(&mut self) {
         self.discard();
         self.runs = 0;
-        self.aggregator = Aggregator::new(self.model.plan().decision.aggregate);
-        self.decider.reset();
+        self.judge.reset();
         self.has_map = false;
+    }
+
+    /// Learns how this machine's normal scores lie from the next `scores` frames that have one, and moves the threshold by it;
+    /// what the threshold then promises stands at [`crate::calibrate`]. Meanwhile nothing is decided
+    /// ([`Outcome::Calibrating`]); frames without a score, such as those of a sensor at fault, do not count.
+    ///
+    /// # Errors
+    /// See [`CalibrationError`]; nothing has changed then.
+    pub fn calibrate(&mut self, scores: u16) -> Result<(), CalibrationError> {
+        self.judge.calibrate(scores)
+    }
+
+    /// Goes back to the blob's threshold and forgets all scores.
+    pub fn uncalibrate(&mut self) {
+        self.judge.set(Calibration::Blob);
+    }
+
+    /// What is known of this machine.
+    pub fn calibration(&self) -> Calibration {
+        self.judge.calibration()
+    }
+
+    /// Calibration, decision and drift, to be kept over a restart; see [`crate::state`].
+    pub fn export(&self) -> [u8; STATE_BYTES] {
+        state::export(&self.judge, self.model.header())
+    }
+
+    /// Goes on from what [`Monitor::export`] gave, with the first frame.
+    ///
+    /// # Errors
+    /// See [`StateError`]; nothing has changed then.
+    pub fn import(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let judge = state::import(Judge::new(self.model.plan().decision), self.model.header(), state)?;
+        self.reset();
+        self.judge = judge;
+        Ok(())
     }
 
     /// Drops a frame that was begun.
@@ -260,7 +304,12 @@ impl<'a, I: Isa> Monitor<'a, I> {
 
     /// Whether the alarm is on.
     pub fn alarm(&self) -> bool {
-        self.decider.alarm()
+        self.judge.alarm()
+    }
+
+    /// Where scores have drifted to.
+    pub fn drift(&self) -> Trend {
+        self.judge.trend()
     }
 
     /// The anomaly map of the last frame, rows of pixels of the input or of the output; `None` where it was not scored or the
@@ -300,7 +349,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
         }
         let sequence = self.sequence;
         self.sequence = sequence.wrapping_add(1);
-        Verdict { sequence, outcome, alarm: self.decider.alarm() }
+        Verdict { sequence, outcome, alarm: self.judge.alarm(), drift: self.judge.trend() }
     }
 
     /// From a complete frame to its outcome.
@@ -358,12 +407,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
         let elements = score::Bytes::new(plan, self.engine.input(arena), self.engine.output(arena));
         let (score, class) = score::score(&self.model, &elements, map);
         self.has_map = score::map_shape(plan).is_some();
-        let aggregated = self.aggregator.push(score, self.scores);
-        if !self.aggregator.is_full(self.scores) {
-            return Outcome::Scored { score, smoothed: aggregated, class, abnormal: false };
-        }
-        let decided = self.decider.push(aggregated);
-        Outcome::Scored { score, smoothed: decided.smoothed, class, abnormal: decided.abnormal }
+        self.judge.push(score, class, self.scores)
     }
 }
 

@@ -9,6 +9,7 @@ use core::fmt::Write as _;
 use crc::{CRC_32_ISO_HDLC, Crc};
 use serde::{Deserialize, Serialize};
 
+use crate::drift::Trend;
 use crate::monitor::Verdict;
 
 /// Longest message before stuffing, the checksum included.
@@ -68,6 +69,13 @@ pub enum Report {
         samples: u32,
         /// Bytes of samples that the monitor has taken before them since the start.
         bytes: u64,
+    },
+    /// Scores have drifted away from normal, or no longer.
+    DriftChanged {
+        /// Where to.
+        drift: Trend,
+        /// Of the verdict that says so first.
+        sequence: u32,
     },
 }
 
@@ -244,16 +252,19 @@ mod tests {
     use super::*;
     use crate::monitor::Outcome;
 
-    fn reports() -> [Report; 7] {
+    fn reports() -> [Report; 9] {
         let outcome = Outcome::Scored { score: -5, smoothed: 1 << 20, class: Some(3), abnormal: true };
+        let learning = Outcome::Calibrating { score: i32::MIN, left: 4096 };
         [
             Report::Hello { format_version: 1, model_crc32: u32::MAX, model_bytes: 0, memory_bytes: 7 },
-            Report::Verdict(Verdict { sequence: 0, outcome, alarm: false }),
+            Report::Verdict(Verdict { sequence: 0, outcome, alarm: false, drift: Trend::Steady }),
+            Report::Verdict(Verdict { sequence: 1, outcome: learning, alarm: true, drift: Trend::Lower }),
             Report::refused("x".repeat_into()),
             Report::Timing { ticks: 0, ticks_per_second: 25_000_000 },
             Report::AlarmChanged { high: true, sequence: 9 },
             Report::Done { frames: 0 },
             Report::Overrun { samples: 300, bytes: u64::MAX },
+            Report::DriftChanged { drift: Trend::Higher, sequence: 1 << 20 },
         ]
     }
 

@@ -4,6 +4,7 @@ use embedded_hal::digital::OutputPin;
 use neji_engine::Isa;
 
 use crate::alarm::AlarmPin;
+use crate::drift::Trend;
 use crate::error::Error;
 use crate::monitor::{Monitor, Verdict};
 use crate::report::{Report, ReportWriter};
@@ -52,12 +53,12 @@ impl<I: Isa, S: Sensor, W: embedded_io::Write, P: OutputPin> Station<'_, I, S, W
     /// The first of the sensor, the writer or the pin.
     pub fn run(&mut self) -> Result<u32, StationError<S, W, P>> {
         let mut buffer = [0; 256];
-        let (mut frames, mut bytes) = (0, 0u64);
+        let (mut frames, mut bytes, mut drift) = (0, 0u64, self.monitor.drift());
         loop {
             while let Some(samples) = self.sensor.gap() {
                 let verdict = self.monitor.gap();
                 frames += 1;
-                self.tell(verdict)?;
+                self.tell(verdict, &mut drift)?;
                 if samples > 0 {
                     self.reports.write(&Report::Overrun { samples, bytes }).map_err(Error::Report)?;
                 }
@@ -70,23 +71,27 @@ impl<I: Isa, S: Sensor, W: embedded_io::Write, P: OutputPin> Station<'_, I, S, W
             bytes = bytes.saturating_add(count as u64);
             while let Some(verdict) = self.monitor.push(&mut samples) {
                 frames += 1;
-                self.tell(verdict)?;
+                self.tell(verdict, &mut drift)?;
             }
         }
         if let Some(verdict) = self.monitor.end_of_frame() {
             frames += 1;
-            self.tell(verdict)?;
+            self.tell(verdict, &mut drift)?;
         }
         self.reports.write(&Report::Done { frames }).map_err(Error::Report)?;
         Ok(frames)
     }
 
     /// Sets the alarm first: a line that blocks must not delay it.
-    fn tell(&mut self, verdict: Verdict) -> Result<(), StationError<S, W, P>> {
+    fn tell(&mut self, verdict: Verdict, drift: &mut Trend) -> Result<(), StationError<S, W, P>> {
         let changed = self.alarm.set(verdict.alarm).map_err(Error::Alarm)?;
         self.reports.write(&Report::Verdict(verdict)).map_err(Error::Report)?;
         if changed {
             let report = Report::AlarmChanged { high: verdict.alarm, sequence: verdict.sequence };
+            self.reports.write(&report).map_err(Error::Report)?;
+        }
+        if core::mem::replace(drift, verdict.drift) != verdict.drift {
+            let report = Report::DriftChanged { drift: verdict.drift, sequence: verdict.sequence };
             self.reports.write(&report).map_err(Error::Report)?;
         }
         Ok(())

@@ -11,7 +11,7 @@ use embedded_hal::digital::{ErrorType, OutputPin};
 use neji_app::frontend::log_mel::LogMelStream;
 use neji_app::{
     AlarmPin, AlarmPolarity, FrameDecoder, Monitor, MonitorError, Outcome, Report, ReportWriter, Sensor, SensorFault,
-    SetupError, Station, Verdict,
+    SetupError, Station, Trend, Verdict,
 };
 use neji_engine::{Int8Only, Portable, RunError};
 use neji_format::{
@@ -284,7 +284,8 @@ fn station_tells_verdicts_alarms_and_the_end() {
 fn pin_is_high_when_the_story_ends_badly() {
     let (reports, high) = told(Pieces([frame(200), frame(200), frame(90)[1..].to_vec()].concat()));
     assert!(high);
-    let dropped = Verdict { sequence: 2, outcome: Outcome::SensorFault(SensorFault::Dropped), alarm: true };
+    let dropped =
+        Verdict { sequence: 2, outcome: Outcome::SensorFault(SensorFault::Dropped), alarm: true, drift: Trend::Steady };
     assert!(reports.contains(&Report::Verdict(dropped)));
 }
 

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use neji_app::report::FRAME_BYTES_MAX;
-use neji_app::{Outcome, Report, SensorFault, Verdict};
+use neji_app::{Outcome, Report, SensorFault, Trend, Verdict};
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
@@ -48,7 +48,7 @@ fn reports() -> Vec<Report> {
         Outcome::SensorFault(SensorFault::Constant),
         Outcome::SensorFault(SensorFault::Dropped),
     ];
-    let verdicts = (0..).zip(outcomes).map(|(sequence, outcome)| Verdict { sequence, outcome, alarm: sequence > 1 });
+    let verdicts = (0..).zip(outcomes).map(|(sequence, outcome)| Verdict { sequence, outcome, alarm: sequence > 1, drift: Trend::Steady });
     let mut reports: Vec<Report> = verdicts.map(Report::Verdict).collect();
     reports.extend([
         Report::Hello { format_version: 2, model_crc32: u32::MAX, model_bytes: 0, memory_bytes: 300 },
