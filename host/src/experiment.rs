@@ -10,6 +10,7 @@ use neji_format::{Aggregate, Element, Pooling};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::augment::Augment;
 use crate::dataset::Options;
 use crate::detect::LogVariance;
 use crate::frontend::FrontEndSettings;
@@ -150,18 +151,6 @@ pub enum Schedule {
     Step,
     /// Exponentially to a hundredth at the end.
     Exponential,
-}
-
-/// `[train.augment]`: random changes of each training image.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-pub struct Augment {
-    /// Mirror top to bottom in half of the cases.
-    pub flip_vertical: bool,
-    /// Largest change of brightness in units of full scale, 0 to 0.5.
-    pub brightness: f32,
-    /// Largest shift in pixels, in each direction; the border is repeated.
-    pub shift: u32,
 }
 
 /// `[train]`: the loop.
@@ -547,12 +536,7 @@ impl Experiment {
             train.weight_decay
         );
         ensure!((0.0..1.0).contains(&train.validation), "train.validation is {}; from 0 to below 1", train.validation);
-        ensure!(
-            (0.0..=0.5).contains(&train.augment.brightness),
-            "train.augment.brightness is {}; 0 to 0.5",
-            train.augment.brightness
-        );
-        ensure!(train.augment.shift <= 16, "train.augment.shift is {}; at most 16", train.augment.shift);
+        train.augment.check(self.front_end.sound.is_some())?;
         ensure!(detector.smooth_radius <= 2, "detector.smooth_radius is {}; 0 to 2", detector.smooth_radius);
         ensure!(detector.top_k <= 64, "detector.top_k is {}; at most 64", detector.top_k);
         ensure!(
@@ -646,7 +630,7 @@ mod tests {
         let experiment = Experiment::from_toml("name = \"a\"\n[train]\nepochs = 9", &set).unwrap();
         assert_eq!((experiment.train.epochs, experiment.train.batch_size), (3, 32));
         assert_eq!(experiment.model.kind, AutoencoderKind::Conv);
-        assert_eq!(experiment.train.augment.shift, 2);
+        assert_eq!(experiment.train.augment.shift, 2.0);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! Whatever decides a score is neji-app's and neji-engine's code, linked here: the host is board zero.
 #![forbid(unsafe_code)]
 
+pub mod augment;
 pub mod baselines;
 pub mod bench;
 pub mod calibrate;

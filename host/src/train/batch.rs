@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::experiment::Augment;
+use crate::augment::Augmenter;
 use crate::model::ImageSize;
 
 /// Images as the model takes them, each `height * width` values from 0 to 1, and their classes.
@@ -47,71 +47,37 @@ impl Images {
         &self,
         indices: &[usize],
         size: ImageSize,
-        augmentation: Option<(&Augment, &mut ChaCha8Rng)>,
+        augmentation: Option<(&Augmenter, &mut ChaCha8Rng)>,
         device: &Device,
     ) -> Tensor<4> {
         let mut values = Vec::with_capacity(indices.len() * size.height * size.width);
         match augmentation {
-            Some((augment, rng)) => {
-                indices.iter().for_each(|&index| values.extend(changed(&self.pixels[index], size, augment, rng)));
+            Some((augmenter, rng)) => {
+                for &index in indices {
+                    let other = |rng: &mut ChaCha8Rng| &self.pixels[self.another(index, rng)][..];
+                    values.extend(augmenter.change(&self.pixels[index], rng, other));
+                }
             }
             None => indices.iter().for_each(|&index| values.extend_from_slice(&self.pixels[index])),
         }
         Tensor::from_data(TensorData::new(values, [indices.len(), 1, size.height, size.width]), device)
     }
-}
 
-/// One image under a random change. Each kind draws its numbers only where it is on.
-fn changed(pixels: &[f32], size: ImageSize, augment: &Augment, rng: &mut ChaCha8Rng) -> Vec<f32> {
-    let flip = augment.flip_vertical && rng.random_bool(0.5);
-    let mut draw = |limit: u32| if limit > 0 { rng.random_range(-(limit as i64)..=i64::from(limit)) } else { 0 };
-    let (dy, dx) = (draw(augment.shift), draw(augment.shift));
-    let light = match augment.brightness {
-        limit if limit > 0.0 => rng.random_range(-limit..=limit),
-        _ => 0.0,
-    };
-    let (height, width) = (size.height as i64, size.width as i64);
-    let mut out = Vec::with_capacity(pixels.len());
-    for y in 0..height {
-        let y = (if flip { height - 1 - y } else { y } + dy).clamp(0, height - 1);
-        for x in 0..width {
-            let x = (x + dx).clamp(0, width - 1);
-            let value = pixels[(y * width + x) as usize];
-            out.push(if light == 0.0 { value } else { (value + light).clamp(0.0, 1.0) });
+    /// Any image of the same class; itself where there is no other.
+    fn another(&self, index: usize, rng: &mut ChaCha8Rng) -> usize {
+        // Not a list of each class: few draws find one, as classes are few.
+        loop {
+            let other = rng.random_range(0..self.labels.len());
+            if self.labels[other] == self.labels[index] {
+                return other;
+            }
         }
     }
-    out
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const SIZE: ImageSize = ImageSize { height: 2, width: 3 };
-    const PIXELS: [f32; 6] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6];
-
-    #[test]
-    fn nothing_asked_for_changes_nothing() {
-        let same = changed(&PIXELS, SIZE, &Augment::default(), &mut epoch_rng(1, 0));
-        assert_eq!(same, PIXELS);
-    }
-
-    #[test]
-    fn changes_are_of_the_kinds_asked_for() {
-        let flip = Augment { flip_vertical: true, ..Augment::default() };
-        let mut rng = epoch_rng(1, 0);
-        let seen: Vec<_> = (0..20).map(|_| changed(&PIXELS, SIZE, &flip, &mut rng)).collect();
-        let flipped = [0.4, 0.5, 0.6, 0.1, 0.2, 0.3];
-        assert!(seen.iter().all(|image| *image == PIXELS || *image == flipped));
-        assert!(seen.iter().any(|image| *image == PIXELS) && seen.iter().any(|image| *image == flipped));
-        let shift = Augment { shift: 1, ..Augment::default() };
-        let left = [0.2, 0.3, 0.3, 0.5, 0.6, 0.6];
-        assert!((0..60).any(|_| changed(&PIXELS, SIZE, &shift, &mut rng) == left));
-        let light = Augment { brightness: 0.1, ..Augment::default() };
-        let lit = changed(&PIXELS, SIZE, &light, &mut rng);
-        let by = lit[1] - PIXELS[1];
-        assert!(by.abs() <= 0.1 && lit.iter().zip(PIXELS).all(|(a, b)| (a - b - by).abs() < 1e-6));
-    }
 
     #[test]
     fn epochs_differ_and_repeat() {
@@ -120,5 +86,14 @@ mod tests {
         assert_ne!(order(3), order(4));
         let images = Images { pixels: vec![vec![0.0, 1.0], vec![1.0, 1.0]], labels: vec![0, 0] };
         assert_eq!(images.mean(), [0.5, 1.0]);
+    }
+
+    #[test]
+    fn another_image_is_of_the_same_class() {
+        let images = Images { pixels: vec![vec![0.0]; 4], labels: vec![0, 1, 0, 2] };
+        let mut rng = epoch_rng(1, 0);
+        let seen: Vec<usize> = (0..20).map(|_| images.another(0, &mut rng)).collect();
+        assert!(seen.contains(&0) && seen.contains(&2) && seen.iter().all(|index| images.labels[*index] == 0));
+        assert_eq!(images.another(3, &mut rng), 3);
     }
 }

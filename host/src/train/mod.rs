@@ -16,6 +16,7 @@ use burn::store::ModuleRecord;
 use burn::tensor::{Bytes, Device, Tensor};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::augment::Augmenter;
 use crate::dataset::Dataset;
 use crate::experiment::{Experiment, Task};
 use crate::export::export;
@@ -59,7 +60,8 @@ pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBo
 
     let shape = front_end.shape().context("a front end that was fitted has a shape")?;
     let size = ImageSize { height: shape.height as usize, width: shape.width as usize };
-    let mut trainer = Trainer::new(experiment, data, size, train_images, validation_images)?;
+    let augmenter = Augmenter::new(&experiment.train.augment, &front_end, size.height, size.width);
+    let mut trainer = Trainer::new(experiment, data, size, augmenter, train_images, validation_images)?;
     if run.checkpoint().exists() {
         let checkpoint = Checkpoint::load(&run.checkpoint())?;
         trainer.resume(checkpoint).with_context(|| format!("resuming {}", run.folder().display()))?;
@@ -110,6 +112,7 @@ fn report_rejected(names: &[&str]) {
 struct Trainer<'a> {
     experiment: &'a Experiment,
     size: ImageSize,
+    augmenter: Augmenter,
     train: Images,
     validation: Images,
     device: Device,
@@ -123,6 +126,7 @@ impl<'a> Trainer<'a> {
         experiment: &'a Experiment,
         data: &Dataset,
         size: ImageSize,
+        augmenter: Augmenter,
         train: Images,
         validation: Images,
     ) -> Result<Self> {
@@ -144,7 +148,7 @@ impl<'a> Trainer<'a> {
             best: Vec::new(),
         };
         let optimizer = optimizer(&experiment.train);
-        Ok(Self { experiment, size, train, validation, device, network: Some(network), optimizer, state })
+        Ok(Self { experiment, size, augmenter, train, validation, device, network: Some(network), optimizer, state })
     }
 
     fn resume(&mut self, checkpoint: Checkpoint) -> Result<()> {
@@ -200,7 +204,7 @@ impl<'a> Trainer<'a> {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let augmentation = Some((&settings.augment, &mut rng));
+            let augmentation = Some((&self.augmenter, &mut rng));
             let images = self.train.batch(batch, self.size, augmentation, &self.device);
             let labels: Vec<usize> = batch.iter().map(|&index| self.train.labels[index]).collect();
             let loss = self.loss(&network, images, &labels, true);
