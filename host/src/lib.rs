@@ -35,6 +35,7 @@ pub mod report;
 pub mod run;
 pub mod scenario;
 pub mod simulate;
+pub mod synthetic;
 pub mod tensor_file;
 pub mod tflite;
 #[cfg(feature = "train")]
