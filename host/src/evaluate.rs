@@ -205,26 +205,9 @@ pub fn average_precision(scores: &[f64], abnormal: &[bool]) -> Result<f64, Metri
     Ok(sum)
 }
 
-/// The lowest of the normal scores above which at most the share `false_alarms` of them lies; a score above it is abnormal.
-///
-/// # Errors
-/// No scores, a score that is no number, a share outside `[0, 1)`.
-pub fn quantile_threshold(normal_scores: &[f64], false_alarms: f64) -> Result<f64, MetricError> {
-    if !(0.0..1.0).contains(&false_alarms) {
-        return Err(MetricError::Share { share: false_alarms });
-    }
-    if let Some(index) = normal_scores.iter().position(|s| s.is_nan()) {
-        return Err(MetricError::NotANumber { index });
-    }
-    let mut sorted = normal_scores.to_vec();
-    sorted.sort_by(|a, b| b.total_cmp(a));
-    let above = (false_alarms * sorted.len() as f64).floor() as usize;
-    sorted.get(above).copied().ok_or(MetricError::OneClass { normal: 0, abnormal: 0 })
-}
-
 /// The threshold with the best F1 of the abnormal class and that F1; a score above the threshold is abnormal.
 ///
-/// It looks at the labels it is judged by: a figure to compare with, not a way to set a device.
+/// It looks at the labels it is judged by.
 ///
 /// # Errors
 /// See [`MetricError`].
@@ -374,8 +357,6 @@ mod tests {
 
     #[test]
     fn thresholds_by_hand() {
-        assert_eq!(quantile_threshold(&[1.0, 4.0, 2.0, 3.0], 0.25), Ok(3.0));
-        assert_eq!(quantile_threshold(&[1.0, 4.0, 2.0, 3.0], 0.0), Ok(4.0));
         // F1 by lowest abnormal score: 4: 2/3, 3: 1/2, 2: 4/6, 1: 4/7; the first of equals.
         assert_eq!(best_f1_threshold(&SCORES, &TRUTH), Ok((3.5, 2.0 / 3.0)));
     }
@@ -399,7 +380,6 @@ mod tests {
         assert_eq!(auroc(&[1.0, f64::NAN], &[true, false]), Err(MetricError::NotANumber { index: 1 }));
         assert_eq!(auroc(&[1.0], &[true, false]), Err(MetricError::Length { scores: 1, labels: 2 }));
         assert_eq!(partial_auroc(&[1.0, 2.0], &[true, false], 0.0), Err(MetricError::Share { share: 0.0 }));
-        assert!(quantile_threshold(&[], 0.1).is_err());
         assert!(confusion(&[], &[0], &[0]).is_err());
     }
 }

@@ -250,8 +250,6 @@ pub struct DetectorSettings {
     pub smooth_radius: u8,
     /// The score is the mean of this many largest values of the map, up to 64; 0 takes all.
     pub top_k: u16,
-    /// Share of normal validation images that may lie above the threshold, above 0 and below 1.
-    pub false_alarms: f64,
     /// Score of a classifier.
     pub score: ScoreName,
     /// Weigh each residual by the reciprocal of its deviation on normal images.
@@ -269,7 +267,6 @@ impl Default for DetectorSettings {
             components: 64,
             smooth_radius: 1,
             top_k: 16,
-            false_alarms: 0.02,
             score: ScoreName::default(),
             normalise: true,
         }
@@ -280,6 +277,90 @@ impl DetectorSettings {
     /// From map to score.
     pub fn pooling(&self) -> Pooling {
         Pooling { smooth_radius: self.smooth_radius, top_k: self.top_k }
+    }
+}
+
+/// How the threshold is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum MethodName {
+    /// By rank: a bound on false alarms whatever the scores' distribution.
+    #[default]
+    Conformal,
+    /// By how often the alarm rises in an hour of normal sound.
+    PerHour,
+    /// A quantile of a fitted gamma distribution.
+    Gamma,
+    /// The best F1 on labelled faults.
+    F1,
+}
+
+/// `[threshold]`: from the scores of held-out normal samples to what is abnormal.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct ThresholdSettings {
+    /// How it is chosen.
+    pub method: MethodName,
+    /// Share of normal samples above it, above 0 and below 1. Absent, `conformal` takes 0.02 or the smallest share that there
+    /// are samples for, `gamma` takes 0.1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alpha: Option<f64>,
+    /// For `per_hour`, above 0.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub false_alarms_per_hour: Option<f64>,
+}
+
+impl ThresholdSettings {
+    fn check(&self) -> anyhow::Result<()> {
+        let Self { method, alpha, false_alarms_per_hour: rate } = *self;
+        if let Some(alpha) = alpha {
+            ensure!(alpha > 0.0 && alpha < 1.0, "threshold.alpha is {alpha}; above 0 and below 1");
+            ensure!(
+                matches!(method, MethodName::Conformal | MethodName::Gamma),
+                "threshold.alpha is for threshold.method = \"conformal\" and \"gamma\"; leave it out"
+            );
+        }
+        ensure!(
+            rate.is_none_or(|rate| rate.is_finite() && rate > 0.0),
+            "threshold.false_alarms_per_hour is {}; above 0",
+            rate.unwrap_or_default()
+        );
+        ensure!(
+            rate.is_some() == (method == MethodName::PerHour),
+            "threshold.false_alarms_per_hour and threshold.method = \"per_hour\" need each other; set both or neither"
+        );
+        Ok(())
+    }
+}
+
+/// `[drift]`: when scores have moved away from normal, slowly and below the threshold.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DriftSettings {
+    /// Whether it is watched.
+    pub watch: bool,
+    /// Scores until normal ones are taken for a drift, in the mean; 100 to 1,000,000.
+    pub average_run_length: u32,
+    /// What a score may deviate without counting, in deviations of normal scores, 0 to 8; half of the smallest lasting change
+    /// that is to be found soon.
+    pub slack: f64,
+    /// The most that one score counts, in deviations; above `slack`, up to 100.
+    pub clip: f64,
+}
+
+impl Default for DriftSettings {
+    fn default() -> Self {
+        Self { watch: true, average_run_length: 20_000, slack: 0.5, clip: 8.0 }
+    }
+}
+
+impl DriftSettings {
+    fn check(&self) -> anyhow::Result<()> {
+        let Self { average_run_length: length, slack, clip, .. } = *self;
+        ensure!((100..=1_000_000).contains(&length), "drift.average_run_length is {length}; 100 to 1,000,000");
+        ensure!((0.0..=8.0).contains(&slack), "drift.slack is {slack}; 0 to 8");
+        ensure!(clip >= slack + 0.01 && clip <= 100.0, "drift.clip is {clip}; above drift.slack, at most 100");
+        Ok(())
     }
 }
 
@@ -418,9 +499,15 @@ pub struct Experiment {
     /// The loop.
     #[serde(default)]
     pub train: TrainSettings,
-    /// Score and threshold.
+    /// Score.
     #[serde(default)]
     pub detector: DetectorSettings,
+    /// Threshold.
+    #[serde(default)]
+    pub threshold: ThresholdSettings,
+    /// Drift.
+    #[serde(default)]
+    pub drift: DriftSettings,
     /// Alarm.
     #[serde(default)]
     pub decision: DecisionSettings,
@@ -539,11 +626,8 @@ impl Experiment {
         train.augment.check(self.front_end.sound.is_some())?;
         ensure!(detector.smooth_radius <= 2, "detector.smooth_radius is {}; 0 to 2", detector.smooth_radius);
         ensure!(detector.top_k <= 64, "detector.top_k is {}; at most 64", detector.top_k);
-        ensure!(
-            detector.false_alarms > 0.0 && detector.false_alarms < 1.0,
-            "detector.false_alarms is {}; above 0 and below 1",
-            detector.false_alarms
-        );
+        self.threshold.check()?;
+        self.drift.check()?;
         ensure!(detector.rank <= 256, "detector.rank is {}; at most 256", detector.rank);
         ensure!((1..=1024).contains(&detector.components), "detector.components is {}; 1 to 1024", detector.components);
         match (self.task, self.detector()) {
@@ -643,6 +727,12 @@ mod tests {
         assert!(message("name = \"a\"", &["train.learning_rate=-1"]).contains("train.learning_rate"));
         assert!(message("name = \"a\"", &["train.speed=1"]).contains("speed"));
         assert!(message("name = \"a\"", &["train"]).contains("key.path=value"));
+        assert!(message("name = \"a\"", &["threshold.alpha=1.0"]).contains("threshold.alpha is 1"));
+        assert!(message("name = \"a\"", &["threshold.method=f1", "threshold.alpha=0.1"]).contains("leave it out"));
+        assert!(message("name = \"a\"", &["threshold.method=per_hour"]).contains("threshold.false_alarms_per_hour"));
+        assert!(message("name = \"a\"", &["threshold.false_alarms_per_hour=1"]).contains("per_hour"));
+        assert!(message("name = \"a\"", &["drift.average_run_length=99"]).contains("drift.average_run_length"));
+        assert!(message("name = \"a\"", &["drift.slack=8"]).contains("drift.clip"));
         assert!(message("task = \"cnn\"", &[]).contains("name"));
     }
 

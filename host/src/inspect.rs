@@ -6,13 +6,15 @@ use std::fmt::Write as _;
 use neji_app::Monitor;
 use neji_engine::{Host, features};
 use neji_format::{
-    Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Distance, Element, FrontEnd, Fusion,
-    LogMelFrontEnd, MaskThreshold, Model, Operator, Packing, Photometric, Pooling, Requantization, Shape, Weights,
+    Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Distance, Drift, Element, FrontEnd, Fusion,
+    LogMelFrontEnd, MaskThreshold, Model, Normal, Operator, Packing, Photometric, Pooling, Requantization, Shape,
+    Weights,
 };
 use serde::Serialize;
 
 use crate::report::arena::{Block, blocks, lower_bound, shared};
 use crate::run::hex;
+use crate::threshold;
 
 /// An operator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -81,6 +83,10 @@ pub struct Inspection {
     pub decision: String,
     /// In real units.
     pub threshold: f64,
+    /// Where it comes from and what it promises.
+    pub threshold_basis: String,
+    /// How normal scores lie, and when they have drifted.
+    pub drift: String,
     /// Classes of a classifier.
     pub classes: Vec<String>,
     /// Seed of the training.
@@ -209,6 +215,8 @@ pub fn inspect(model: &Model<'_>) -> Inspection {
             f64::from(decision.smoothing) / 32768.0
         ),
         threshold: f64::from(decision.threshold) * f64::from(decision.score_unit),
+        threshold_basis: threshold::words(&decision.basis),
+        drift: drift(&decision),
         classes: provenance.classes.lines().map(str::to_owned).collect(),
         seed: provenance.seed,
         data_hash: hex(&provenance.data_hash),
@@ -262,6 +270,21 @@ fn aggregate(decision: &Decision) -> String {
         Aggregate::Max => format!("the largest of the last {scores} scores for each, "),
         Aggregate::TopK(count) => format!("the mean of the {count} largest of the last {scores} scores for each, "),
     }
+}
+
+/// How normal scores lie and when they have drifted, for people.
+pub fn drift(decision: &Decision) -> String {
+    let Some(Normal { location, scale }) = decision.normal else { return "nothing is known of normal scores".into() };
+    let unit = f64::from(decision.score_unit);
+    let scores = format!("normal scores are {:.6} +- {:.6}", f64::from(location) * unit, f64::from(scale) * unit);
+    let deviations = |steps: u32| f64::from(steps) / 256.0;
+    decision.drift.map_or_else(
+        || format!("{scores}; not watched"),
+        |Drift { slack, limit, .. }| {
+            let (slack, limit) = (deviations(slack.into()), deviations(limit));
+            format!("{scores}; said where what is beyond {slack:.2} deviations sums up to {limit:.1}")
+        },
+    )
 }
 
 fn log_mel(config: &LogMelFrontEnd) -> String {
@@ -368,7 +391,8 @@ pub fn text(found: &Inspection) -> String {
         ("features", found.features.join(",")),
         ("front end", found.front_end.clone()),
         ("detector", found.detector.clone()),
-        ("threshold", format!("{:.6}", found.threshold)),
+        ("threshold", format!("{:.6}, {}", found.threshold, found.threshold_basis)),
+        ("drift", found.drift.clone()),
         ("decision", found.decision.clone()),
         ("classes", classes),
         ("AUROC", format!("float {}, quantized {}", auroc(found.auroc_float), auroc(found.auroc_quantized))),

@@ -38,5 +38,6 @@ pub mod simulate;
 pub mod synthetic;
 pub mod tensor_file;
 pub mod tflite;
+pub mod threshold;
 #[cfg(feature = "train")]
 pub mod train;

@@ -141,7 +141,8 @@ fn the_imported_autoencoder_of_mlperf_is_a_monitor_of_real_sound() {
         return;
     };
     let bytes = fs::read(model).expect("a model");
-    let settings = "name = \"ad01\"\n[detector]\nnormalise = false\nsmooth_radius = 0\ntop_k = 0\nfalse_alarms = 0.1";
+    let settings =
+        "name = \"ad01\"\n[detector]\nnormalise = false\nsmooth_radius = 0\ntop_k = 0\n[threshold]\nalpha = 0.1";
     let experiment = Experiment::from_toml(settings, &[]).expect("settings");
     let request = Request {
         experiment: &experiment,

@@ -100,14 +100,14 @@ pub mod models {
     /// Fits the 16 KB of a micro:bit.
     pub const SMALL: &str = "name = \"small\"\n[front_end]\nresize = [40, 40]\nstrip = [40, 12]\n\
         [model]\nhidden = []\nbottleneck = 16\nbatch_norm = false\nactivation = \"linear\"\n\
-        [train]\nepochs = 150\nlearning_rate = 3e-3\n[detector]\nfalse_alarms = 0.2";
+        [train]\nepochs = 150\nlearning_rate = 3e-3\n[threshold]\nalpha = 0.2";
     /// Strided convolutions, a dense bottleneck, transposed convolutions.
     pub const CONV: &str = "name = \"conv\"\n[front_end]\nstrip = [48, 16]\n\
-        [model]\nkind = \"conv\"\nchannels = [4, 8]\nbottleneck = 8\n[train]\nepochs = 4\n[detector]\nfalse_alarms = 0.2";
+        [model]\nkind = \"conv\"\nchannels = [4, 8]\nbottleneck = 8\n[train]\nepochs = 4\n[threshold]\nalpha = 0.2";
     /// Hears a machine; fits the 16 KB of a micro:bit.
     pub const SOUND: &str = "name = \"sound\"\n[front_end.sound]\nfft_len = 512\nhop = 512\nmels = 24\ncontext = 3\n\
         [model]\nhidden = []\nbottleneck = 8\nbatch_norm = false\nactivation = \"linear\"\n\
-        [train]\nepochs = 20\nlearning_rate = 3e-3\n[detector]\nfalse_alarms = 0.2\nsmooth_radius = 0\ntop_k = 0";
+        [train]\nepochs = 20\nlearning_rate = 3e-3\n[detector]\nsmooth_radius = 0\ntop_k = 0\n[threshold]\nalpha = 0.2";
     /// Convolutions, pooling, dense layers.
     pub const CNN: &str = "name = \"cnn\"\ntask = \"cnn\"\n[front_end]\nstrip = [48, 16]\n\
         [model]\nchannels = [4, 8]\nconvs_per_block = 1\ndense = [16]\n[train]\nepochs = 4";

@@ -72,7 +72,11 @@ fn print(summary: &Summary) {
         "\nblob {} bytes, arena {} bytes (no plan needs less than {})",
         summary.blob_bytes, summary.arena_bytes, summary.arena_lower_bound
     );
-    println!("threshold {:.4} from {} normal samples", summary.threshold, summary.threshold_images);
+    println!("threshold {:.4}, {}", summary.threshold, summary.threshold_basis);
+    match summary.drift_run_length {
+        Some(length) => println!("drift is watched; normal scores are taken for one once in {length}"),
+        None => println!("drift is not watched: drift.watch = false, or too few normal scores"),
+    }
     match (summary.auroc_float, summary.auroc_quantized) {
         (Some(float), Some(quantized)) => {
             println!("AUROC float {float:.4}, quantized {quantized:.4}: a difference of {:+.4}", quantized - float);

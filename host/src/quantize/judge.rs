@@ -1,10 +1,8 @@
-//! What only the scores of normal samples can tell: threshold and release level.
+//! The levels of a threshold, in steps of the score.
 
-use anyhow::{Result, ensure};
 use neji_format::Decision;
 
-use crate::evaluate::quantile_threshold;
-use crate::experiment::{DecisionSettings, DetectorName, DetectorSettings, ScoreName};
+use crate::experiment::DecisionSettings;
 
 /// Levels in steps of the score.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -13,34 +11,6 @@ pub struct Levels {
     pub threshold: i32,
     /// Below it an alarm ends.
     pub release: i32,
-}
-
-/// The levels that the scores of normal samples, in real units, give; a step of the score is `unit`.
-///
-/// # Errors
-/// No scores, or more of them than the share of false alarms are infinite: no part was found.
-pub fn levels(
-    found: &[f64],
-    unit: f32,
-    name: DetectorName,
-    detector: &DetectorSettings,
-    hysteresis: f32,
-) -> Result<Levels> {
-    let mut threshold = quantile_threshold(found, detector.false_alarms)?;
-    if name == DetectorName::Classifier && detector.score == ScoreName::Margin {
-        // Below a margin of 0 the normal class is still the most likely one.
-        threshold = threshold.max(0.0);
-    }
-    ensure!(
-        threshold.is_finite(),
-        "more than the share detector.false_alarms = {} of the held-out normal images show no part; look at them with \
-         `neji simulate`, or widen [front_end.alignment]",
-        detector.false_alarms
-    );
-    let mut sorted: Vec<f64> = found.iter().copied().filter(|score| score.is_finite()).collect();
-    sorted.sort_by(f64::total_cmp);
-    let median = sorted.get(sorted.len() / 2).copied().unwrap_or(threshold);
-    Ok(at(threshold, median, hysteresis, unit))
 }
 
 /// The levels of a threshold in real units; hysteresis is a share of the way from it to `median`.
@@ -56,5 +26,6 @@ pub fn decision(settings: &DecisionSettings, scores: u16, levels: Levels, score_
     let smoothing = (settings.smoothing * 32768.0).round().clamp(1.0, 32768.0) as u16;
     let Levels { threshold, release } = levels;
     let (required, window) = (settings.required, settings.window);
-    Decision { aggregate: settings.aggregate(), scores, threshold, release, smoothing, required, window, score_unit }
+    let aggregate = settings.aggregate();
+    Decision { aggregate, scores, threshold, release, smoothing, required, window, score_unit, ..Decision::EACH }
 }

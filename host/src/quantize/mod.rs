@@ -28,9 +28,10 @@ use crate::lowered::Lowered;
 use crate::plan::bands;
 use crate::report::scores;
 use crate::run::{Run, Trained, hex, split};
+use crate::threshold::{self, Evidence};
 use assemble::{Edges, Memory, accepted, assemble};
 use cost::{LayerCost, costs};
-use judge::{Levels, decision, levels};
+use judge::{Levels, decision};
 use lower::lower;
 
 /// Most training inputs that ranges are calibrated on, evenly spread.
@@ -58,8 +59,10 @@ pub struct Summary {
     pub arena_lower_bound: usize,
     /// In real units.
     pub threshold: f64,
-    /// Normal images that the threshold comes from.
-    pub threshold_images: usize,
+    /// Where it comes from and what it promises.
+    pub threshold_basis: String,
+    /// Average run length until normal scores are taken for a drift; none where that is not watched.
+    pub drift_run_length: Option<u32>,
     /// AUROC of the float graph on the test part, where that has both kinds.
     pub auroc_float: Option<f64>,
     /// AUROC of the blob there.
@@ -130,8 +133,12 @@ struct Quantizer<'a> {
     inputs: Vec<Vec<f32>>,
     /// All normal training inputs as the engine takes them.
     normal: Vec<Vec<i8>>,
-    /// Normal images that the threshold comes from.
-    held_out: Vec<&'a Sample>,
+    /// Normal samples that the threshold comes from.
+    normal_samples: Vec<&'a Sample>,
+    /// The model was not trained on them.
+    held_out: bool,
+    /// Validation samples with a fault.
+    faults: Vec<&'a Sample>,
     edges: Edges<'a>,
 }
 
@@ -162,11 +169,10 @@ impl<'a> Quantizer<'a> {
         let lowered = lower(&folded, &ranges, element, input)?;
         let keep_input = unfitted.keeps_input();
         let banded = bands::within(lowered.clone(), experiment.quantize.ram_budget, keep_input)?;
-        let normal_only = |samples: Vec<&'a Sample>| -> Vec<&'a Sample> {
-            samples.into_iter().filter(|sample| sample.label == 0).collect()
-        };
-        // Without held-out images the training ones must do; they score lower than new ones will.
-        let held_out = if validation.is_empty() { normal_only(train) } else { normal_only(validation) };
+        // Without held-out samples the training ones must do; they score lower than new ones will.
+        let held_out = !validation.is_empty();
+        let (normal_samples, faults) =
+            if held_out { validation } else { train }.into_iter().partition(|sample| sample.label == 0);
         let edges = Edges {
             front_end: front_end.clone(),
             detector: unfitted.clone(),
@@ -188,7 +194,20 @@ impl<'a> Quantizer<'a> {
         };
         let normal = extracted.into_iter().filter(|(_, label)| *label == 0);
         let normal = normal.map(|(input, _)| input).collect();
-        Ok(Self { experiment, data, graph, folded, lowered, banded, inputs, normal, held_out, edges })
+        Ok(Self {
+            experiment,
+            data,
+            graph,
+            folded,
+            lowered,
+            banded,
+            inputs,
+            normal,
+            normal_samples,
+            held_out,
+            faults,
+            edges,
+        })
     }
 
     fn run(mut self, hop: Option<u16>) -> Result<(AlignedBytes, Summary)> {
@@ -219,11 +238,9 @@ impl<'a> Quantizer<'a> {
         edges.decision.score_unit = detector.score_unit(&self.lowered);
         edges.detector = self.balanced(&edges, detector)?;
         let fitted = self.assemble(&edges)?;
-        let rows = scores::quantized(accepted(&fitted)?, &self.held_out)?;
-        let unit = edges.decision.score_unit;
-        let found: Vec<f64> = rows.iter().map(|row| row.score).collect();
-        let levels = levels(&found, unit, name, &experiment.detector, experiment.decision.hysteresis)?;
-        edges.decision = decision(&experiment.decision, edges.decision.scores, levels, unit);
+        let fitted = accepted(&fitted)?;
+        let evidence = self.evidence(fitted)?;
+        edges.decision = threshold::decide(fitted.plan(), experiment, &evidence)?;
         let judging = self.assemble(&edges)?;
         let (auroc_float, auroc_quantized) = self.auroc(accepted(&judging)?)?;
         let value = |auroc: Option<f64>| auroc.map_or(f32::NAN, |auroc| auroc as f32);
@@ -242,8 +259,9 @@ impl<'a> Quantizer<'a> {
             blob_bytes: blob.bytes().len(),
             arena_bytes: blob.arena_bytes(),
             arena_lower_bound: crate::plan::lower_bound(&lifetimes),
-            threshold: f64::from(levels.threshold) * f64::from(unit),
-            threshold_images: self.held_out.len(),
+            threshold: f64::from(edges.decision.threshold) * f64::from(edges.decision.score_unit),
+            threshold_basis: threshold::words(&edges.decision.basis),
+            drift_run_length: edges.decision.drift.map(|_| self.experiment.drift.average_run_length),
             auroc_float,
             auroc_quantized,
         };
@@ -256,10 +274,23 @@ impl<'a> Quantizer<'a> {
         let detect::Fitted::Fusion(fusion) = &detector else { return Ok(detector) };
         let alone = |second| -> Result<Vec<f64>> {
             let edges = Edges { detector: fusion.alone(second), ..edges.clone() };
-            let rows = scores::quantized(accepted(&self.assemble(&edges)?)?, &self.held_out)?;
+            let rows = scores::quantized(accepted(&self.assemble(&edges)?)?, &self.normal_samples)?;
             Ok(rows.into_iter().map(|row| row.score).collect())
         };
         Ok(fusion.balanced([&alone(false)?, &alone(true)?]))
+    }
+
+    /// What the threshold is chosen by. Faults are looked at only where that is asked for: those that were held out, or, where
+    /// there are none, those of the test part.
+    fn evidence(&self, model: Model<'_>) -> Result<Evidence> {
+        let normal = scores::scored(model, &self.normal_samples)?;
+        let mut faults = Vec::new();
+        if threshold::needs_faults(self.experiment) {
+            let test = self.data.test.iter().filter(|sample| sample.label > 0);
+            let samples = if self.faults.is_empty() { test.collect() } else { self.faults.clone() };
+            faults = scores::quantized(model, &samples)?.into_iter().map(|row| row.score).collect();
+        }
+        Ok(Evidence { normal, held_out: self.held_out, faults })
     }
 
     fn assemble(&self, edges: &Edges<'_>) -> Result<AlignedBytes> {

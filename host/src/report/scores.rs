@@ -31,10 +31,27 @@ const CHUNK: usize = 16;
 /// # Errors
 /// A sample that the model's sensor does not give.
 pub fn quantized<S: Borrow<Sample> + Sync>(model: Model<'_>, samples: &[S]) -> anyhow::Result<Vec<ScoreRow>> {
+    Ok(scored(model, samples)?.into_iter().map(|sample| sample.row).collect())
+}
+
+/// A sample's score with those of its windows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scored {
+    /// What stands for all.
+    pub row: ScoreRow,
+    /// In steps of the score, in order; an image has one.
+    pub windows: Vec<i32>,
+}
+
+/// [`quantized`] with the scores of single windows.
+///
+/// # Errors
+/// As [`quantized`].
+pub fn scored<S: Borrow<Sample> + Sync>(model: Model<'_>, samples: &[S]) -> anyhow::Result<Vec<Scored>> {
     let features = samples.first().is_some_and(|sample| matches!(sample.borrow().signal, Signal::Features(_)));
     let bare = features.then(|| without_front_end(&model));
     let runs = bare.as_ref().map_or(Ok(model), accepted)?;
-    let chunk = |samples: &[S]| -> anyhow::Result<Vec<ScoreRow>> {
+    let chunk = |samples: &[S]| -> anyhow::Result<Vec<Scored>> {
         let frames: Vec<Frame> =
             samples.iter().map(|sample| frame_of(&model, sample.borrow())).collect::<anyhow::Result<_>>()?;
         let mut outcomes = vec![Vec::new(); samples.len()];
@@ -49,7 +66,7 @@ pub fn quantized<S: Borrow<Sample> + Sync>(model: Model<'_>, samples: &[S]) -> a
 }
 
 /// A sample's row from the outcomes of its windows.
-fn row(plan: &Plan<'_>, sample: &Sample, outcomes: &[Outcome]) -> anyhow::Result<ScoreRow> {
+fn row(plan: &Plan<'_>, sample: &Sample, outcomes: &[Outcome]) -> anyhow::Result<Scored> {
     let first = outcomes.first().with_context(|| format!("{}: too short for a score", sample.path.display()))?;
     let scores: Vec<i32> = outcomes
         .iter()
@@ -67,7 +84,8 @@ fn row(plan: &Plan<'_>, sample: &Sample, outcomes: &[Outcome]) -> anyhow::Result
             (f64::from(score) * f64::from(plan.decision.score_unit), word(plan, &whole))
         }
     };
-    Ok(ScoreRow { file: sample.name.clone(), label: sample.class.clone(), score, verdict: verdict.to_owned() })
+    let row = ScoreRow { file: sample.name.clone(), label: sample.class.clone(), score, verdict: verdict.to_owned() };
+    Ok(Scored { row, windows: scores })
 }
 
 /// What stands for all scores of a recording; none where there are none.

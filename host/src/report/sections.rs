@@ -10,7 +10,7 @@ use super::charts::{self, Series};
 use super::html::{escape, section, table};
 use super::run::RunFolder;
 use crate::dataset::is_normal;
-use crate::evaluate;
+use crate::{evaluate, inspect, threshold};
 
 fn number(value: f64) -> String {
     format!("{value:.3}")
@@ -166,6 +166,8 @@ pub fn provenance(folder: &RunFolder) -> String {
                 let rows = [
                     ("blob in flash", format!("{} bytes", model.bytes().len())),
                     ("arena in RAM", format!("{} bytes", model.arena_bytes())),
+                    ("threshold", threshold::words(&model.plan().decision.basis)),
+                    ("drift", inspect::drift(&model.plan().decision)),
                     ("checksum", format!("{:08x}", model.header().crc32)),
                     ("written by", format!("neji {}", provenance.neji_version)),
                     ("task", provenance.name.to_owned()),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
-use neji_app::Verdict;
+use neji_app::{Outcome, Verdict};
 use neji_format::{AlignedBytes, Element, Model};
 use neji_tables::Settings;
 use sha2::{Digest, Sha256};
@@ -16,12 +16,14 @@ use crate::frontend::sound::{Level, SoundFrontEnd};
 use crate::frontend::{Fitted, FrontEndSettings, fit};
 use crate::plan::bands;
 use crate::quantize::assemble::{Edges, Memory, accepted, assemble};
-use crate::quantize::judge::{Levels, at, decision, levels};
+use crate::quantize::judge::{Levels, at, decision};
 use crate::quantize::scheme::Scheme;
 use crate::quantize::typical_windows;
-use crate::report::scores;
-use crate::simulate::{Frame, on_host, real_score};
-use crate::tensor_file;
+use crate::report::run::ScoreRow;
+use crate::report::scores::{self, Scored};
+use crate::simulate::{Frame, on_host, real_score, word};
+use crate::threshold::{self, Evidence};
+use crate::{dataset, tensor_file};
 
 /// What stands before an imported model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -80,15 +82,16 @@ impl Normal {
         Ok(Self { recordings: Recordings::Samples(samples), inputs, windows, hash })
     }
 
-    /// Scores of every other recording, in real units.
-    fn scores(&self, model: Model<'_>) -> Result<Vec<f64>> {
-        match &self.recordings {
-            Recordings::Raw(frames) => raw_scores(model, &every_other(frames, 1)),
+    /// What every other recording scores.
+    fn evidence(&self, model: Model<'_>) -> Result<Evidence> {
+        let (normal, held_out) = match &self.recordings {
+            Recordings::Raw(frames) => (raw_scores(model, &every_other(frames, 1))?, frames.len() > 1),
             Recordings::Samples(samples) => {
                 let half: Vec<&Sample> = every_other(&samples.iter().collect::<Vec<_>>(), 1);
-                Ok(scores::quantized(model, &half)?.into_iter().map(|row| row.score).collect())
+                (scores::scored(model, &half)?, samples.len() > 1)
             }
-        }
+        };
+        Ok(Evidence { normal, held_out, faults: Vec::new() })
     }
 }
 
@@ -200,16 +203,19 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
         edges.detector = detect::fit(&accepted(&bare)?, &experiment.detector, name, false, experiment.seed, &half)?;
     }
     let unit = edges.detector.score_unit(&lowered);
-    let levels = match (&normal, threshold) {
-        (_, Some(threshold)) => at(threshold, threshold, experiment.decision.hysteresis, unit),
+    edges.decision.score_unit = unit;
+    edges.decision = match (&normal, threshold) {
+        (_, Some(threshold)) => {
+            let levels = at(threshold, threshold, experiment.decision.hysteresis, unit);
+            decision(&experiment.decision, count, levels, unit)
+        }
         (Some(normal), None) => {
             let weighted = assemble(&lowered, Memory::Planned, &edges)?;
-            let scores = normal.scores(accepted(&weighted)?)?;
-            levels(&scores, unit, name, &experiment.detector, experiment.decision.hysteresis)?
+            let weighted = accepted(&weighted)?;
+            threshold::decide(weighted.plan(), experiment, &normal.evidence(weighted)?)?
         }
         (None, None) => bail!("nothing to set the threshold by; give --normal or --threshold"),
     };
-    edges.decision = decision(&experiment.decision, count, levels, unit);
     let memory = hop.map_or(Memory::Planned, |hop| Memory::Streaming { hop });
     assemble(&lowered, memory, &edges)
 }
@@ -219,12 +225,20 @@ fn every_other<T: Clone>(all: &[T], first: usize) -> Vec<T> {
     if all.len() < 2 { all.to_vec() } else { all.iter().skip(first).step_by(2).cloned().collect() }
 }
 
-/// The monitor's score of each frame by itself, in real units.
-fn raw_scores(model: Model<'_>, frames: &[Frame]) -> Result<Vec<f64>> {
+/// The monitor's score of each frame by itself.
+fn raw_scores(model: Model<'_>, frames: &[Frame]) -> Result<Vec<Scored>> {
     let plan = *model.plan();
     let mut scores = Vec::new();
     on_host(model, frames, true, |_, Verdict { outcome, .. }, _| {
-        scores.extend(real_score(&plan, &outcome));
+        if let (Outcome::Scored { score, .. }, Some(real)) = (outcome, real_score(&plan, &outcome)) {
+            let row = ScoreRow {
+                file: String::new(),
+                label: dataset::GOOD.to_owned(),
+                score: real,
+                verdict: word(&plan, &outcome).to_owned(),
+            };
+            scores.push(Scored { row, windows: vec![score] });
+        }
         Ok(())
     })?;
     Ok(scores)
