@@ -228,10 +228,27 @@ pub fn on_host(
     model: Model<'_>,
     frames: &[Frame],
     alone: bool,
+    look: impl FnMut(usize, Verdict, &Monitor<'_, Host>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    on_host_calibrated(model, frames, alone, None, look)
+}
+
+/// [`on_host`], where the monitor learns from the first `calibrate` scores.
+///
+/// # Errors
+/// As [`on_host`]; or the model can't be calibrated.
+pub fn on_host_calibrated(
+    model: Model<'_>,
+    frames: &[Frame],
+    alone: bool,
+    calibrate: Option<u16>,
     mut look: impl FnMut(usize, Verdict, &Monitor<'_, Host>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let mut memory = vec![0; Monitor::<Host>::memory_bytes(&model)];
     let mut monitor = Monitor::<Host>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    if let Some(scores) = calibrate {
+        monitor.calibrate(scores).map_err(|error| anyhow::anyhow!("--calibrate {scores}: {error}"))?;
+    }
     let sound = matches!(model.plan().front_end, FrontEnd::LogMel(_));
     for (index, frame) in frames.iter().enumerate() {
         if alone {
@@ -277,7 +294,9 @@ pub fn on_board(board: &Board, model: &Model<'_>, frames: &[Frame], options: Opt
 /// A frame's score in real units; a frame without a part counts as the largest there is, a sensor's fault as none.
 pub fn real_score(plan: &Plan<'_>, outcome: &Outcome) -> Option<f64> {
     match outcome {
-        Outcome::Scored { score, .. } => Some(f64::from(*score) * f64::from(plan.decision.score_unit)),
+        Outcome::Scored { score, .. } | Outcome::Calibrating { score, .. } => {
+            Some(f64::from(*score) * f64::from(plan.decision.score_unit))
+        }
         Outcome::PartNotFound => Some(f64::INFINITY),
         Outcome::SensorFault(_) | Outcome::WindowNotFull => None,
     }
@@ -293,6 +312,7 @@ pub fn word<'a>(plan: &Plan<'a>, outcome: &Outcome) -> &'a str {
         Outcome::Scored { .. } => "good",
         Outcome::PartNotFound => "part_not_found",
         Outcome::WindowNotFull => "window_not_full",
+        Outcome::Calibrating { .. } => "calibrating",
         Outcome::SensorFault(SensorFault::Constant) => "sensor_constant",
         Outcome::SensorFault(SensorFault::Saturated) => "sensor_saturated",
         Outcome::SensorFault(SensorFault::Dropped) => "sensor_dropped",

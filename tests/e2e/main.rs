@@ -2,6 +2,7 @@
 
 mod bench;
 mod boards;
+mod calibration;
 mod conformance;
 mod hostile;
 mod profile;

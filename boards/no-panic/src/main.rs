@@ -136,6 +136,7 @@ fn _start(device: &mut Device) {
     refuse(device);
     set_up(device);
     infer(device);
+    learn(device);
     push(device);
     look_back(device);
     report(device);
@@ -177,6 +178,21 @@ fn infer(device: &mut Device) {
         black_box((engine.input(device.arena), engine.output(device.arena)));
         black_box(model.only(black_box(0)).operators().count());
         black_box(model.phase(black_box(0)).operators().count());
+    }
+}
+
+#[inline(never)]
+fn learn(device: &mut Device) {
+    let Ok(monitor) = &mut device.monitor else { return };
+    if let Err(error) = monitor.calibrate(black_box(64)) {
+        let Ok(()) = device.reports.write(&Report::refused(error));
+    }
+    if let Err(error) = monitor.import(device.samples) {
+        let Ok(()) = device.reports.write(&Report::refused(error));
+    }
+    black_box((monitor.export(), monitor.calibration(), monitor.drift()));
+    if black_box(false) {
+        monitor.uncalibrate();
     }
 }
 

@@ -7,7 +7,9 @@ use cortex_m::Peripherals;
 use cortex_m_semihosting::hio;
 use embedded_hal::digital::OutputPin;
 use embedded_io::Write as _;
-use neji_app::{AlarmPin, AlarmPolarity, Monitor, Pace, PacedSensor, Report, ReportWriter, Ring, Sensor, Verdict};
+use neji_app::{
+    AlarmPin, AlarmPolarity, Monitor, Pace, PacedSensor, Report, ReportWriter, Ring, Sensor, Trend, Verdict,
+};
 use neji_engine::Isa;
 use neji_format::header::FORMAT_VERSION;
 use neji_format::{Detector, Model};
@@ -97,6 +99,14 @@ impl Settings {
     }
 }
 
+/// What the file `calibrate.bin` says, where there is one: how many scores the monitor learns from, a little-endian word of 16
+/// bits.
+fn calibration() -> Option<u16> {
+    let mut word = [0; 2];
+    let read = File::read_from(b"calibrate.bin\0")?.read(&mut word);
+    Some(if read == word.len() { u16::from_le_bytes(word) } else { 0 })
+}
+
 /// Samples arrive as the board's clock says. Where it would wait for some it does not: the clock is put forward.
 struct ClockPace<'c> {
     clock: &'c Clock,
@@ -157,6 +167,7 @@ struct Line<A> {
     outputs: Option<File>,
     ticks_per_second: u32,
     frames: u32,
+    drift: Trend,
 }
 
 impl<A: OutputPin> Line<A> {
@@ -172,6 +183,10 @@ impl<A: OutputPin> Line<A> {
         let Ok(()) = self.reports.write(&Report::Timing { ticks, ticks_per_second });
         if changed {
             let report = Report::AlarmChanged { high: verdict.alarm, sequence: verdict.sequence };
+            let Ok(()) = self.reports.write(&report);
+        }
+        if core::mem::replace(&mut self.drift, verdict.drift) != verdict.drift {
+            let report = Report::DriftChanged { drift: verdict.drift, sequence: verdict.sequence };
             let Ok(()) = self.reports.write(&report);
         }
         Ok(())
@@ -249,13 +264,17 @@ pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
             give_up(&error)
         }
     };
+    if let Some(Err(error)) = calibration().map(|scores| monitor.calibrate(scores)) {
+        let Ok(()) = reports.write(&Report::refused(error));
+        give_up(&error)
+    }
     let Ok(()) = reports.write(&hello);
     let outputs = match model.plan().detector {
         Detector::None => File::write_to(b"outputs.bin\0"),
         _ => None,
     };
 
-    let mut line = Line { alarm, reports, outputs, ticks_per_second, frames: 0 };
+    let mut line = Line { alarm, reports, outputs, ticks_per_second, frames: 0, drift: Trend::Steady };
     let mut buffer = [0; 256];
     let (mut spent, mut bytes) = (0, 0u64);
     loop {

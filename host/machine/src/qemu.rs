@@ -27,6 +27,8 @@ pub const OUTPUTS: &str = "outputs.bin";
 pub(crate) const GAPS: &str = "gaps.bin";
 /// The file that has samples arrive by the board's clock.
 pub(crate) const PACE: &str = "pace.bin";
+/// The file that has the monitor calibrated, by so many scores.
+pub(crate) const CALIBRATE: &str = "calibrate.bin";
 const MODEL: &str = "model.neji";
 const TRACE: &str = "trace.log";
 
@@ -37,11 +39,13 @@ pub struct Options {
     pub timeout: Duration,
     /// One nanosecond of virtual time an instruction (`-icount shift=0`), so that SysTick counts instructions. Slower.
     pub count_instructions: bool,
+    /// The monitor learns from so many scores first.
+    pub calibrate: Option<u16>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(300), count_instructions: false }
+        Self { timeout: Duration::from_secs(300), count_instructions: false, calibrate: None }
     }
 }
 
@@ -213,7 +217,9 @@ pub(crate) fn start(
 /// wrote. A firmware that reports a failure is not an error: see [`Emulation::exit`].
 pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options: Options) -> Result<Emulation> {
     let count = if options.count_instructions { Count::Time(0) } else { Count::Nothing };
-    let files = [(SAMPLES, Content::Bytes(samples))];
+    let calibrate = options.calibrate.map(u16::to_le_bytes);
+    let mut files = vec![(SAMPLES, Content::Bytes(samples))];
+    files.extend(calibrate.as_ref().map(|scores| (CALIBRATE, Content::Bytes(scores))));
     Ok(Emulation::of(start(board, elf, model, &files, count, options.timeout, None)?))
 }
 

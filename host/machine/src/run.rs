@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use neji_app::{FrameDecoder, Report, Verdict};
 
 use crate::board::Board;
-use crate::qemu::{Content, Count, Emulation, GAPS, Options, PACE, SAMPLES, emulate, start};
+use crate::qemu::{CALIBRATE, Content, Count, Emulation, GAPS, Options, PACE, SAMPLES, emulate, start};
 
 /// What a board said.
 #[derive(Debug, Clone)]
@@ -152,6 +152,8 @@ impl Board {
         if !pace.is_empty() {
             files.push((PACE, Content::Bytes(&pace)));
         }
+        let calibrate = options.calibrate.map(u16::to_le_bytes);
+        files.extend(calibrate.as_ref().map(|scores| (CALIBRATE, Content::Bytes(scores))));
         let counted = options.count_instructions || words.is_some();
         let count = if counted { Count::Time(0) } else { Count::Nothing };
         let ended = start(self, elf, model, &files, count, options.timeout, Some(stream.stop))?;

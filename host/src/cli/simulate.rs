@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use clap::Args as ClapArgs;
-use neji_app::Verdict;
+use neji_app::{Outcome, Trend, Verdict};
 use neji_format::{FrontEnd, Model, Plan};
 use neji_machine::{Board, Options, rises, toolchain};
 use serde_json::json;
@@ -38,6 +38,10 @@ pub struct Args {
     /// Count a board's instructions for each frame: front end, inference and score. Slower.
     #[arg(long)]
     pub instructions: bool,
+    /// Learn from the first N scores how this machine's normal ones lie, and move the threshold by it; there is no verdict
+    /// meanwhile.
+    #[arg(long, value_name = "N", conflicts_with = "scenario")]
+    pub calibrate: Option<u16>,
     /// Print one JSON object instead of lines.
     #[arg(long)]
     pub json: bool,
@@ -109,14 +113,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         files.iter().map(|file| simulate::read_frames(&plan, file)).collect::<anyhow::Result<Vec<_>>>()?.concat();
     let host = || -> anyhow::Result<(Vec<usize>, Vec<Verdict>)> {
         let mut verdicts = Vec::new();
-        simulate::on_host(model, &frames, false, |index, verdict, _| {
+        simulate::on_host_calibrated(model, &frames, false, args.calibrate, |index, verdict, _| {
             verdicts.push((index, verdict));
             Ok(())
         })?;
         Ok(verdicts.into_iter().unzip())
     };
     let found = if let Some(board) = &board {
-        let options = Options { count_instructions: args.instructions, ..Options::default() };
+        let options =
+            Options { count_instructions: args.instructions, calibrate: args.calibrate, ..Options::default() };
         let run = simulate::on_board(board, &model, &frames, options)?;
         // Files of sound are one stream: which of them a window ends in is known from running the host as well.
         let sound = matches!(plan.front_end, FrontEnd::LogMel(_));
@@ -218,6 +223,7 @@ fn shown(path: &Path) -> String {
 
 fn print_lines(plan: &Plan<'_>, frames: &[Frame], found: &Found, events: &[usize]) {
     let verdicts = &found.verdicts;
+    let mut drift = Trend::Steady;
     for (index, (frame, verdict)) in found.rows(frames).enumerate() {
         let score = match simulate::real_score(plan, &verdict.outcome) {
             Some(score) => format!("{score:12.4}"),
@@ -227,13 +233,20 @@ fn print_lines(plan: &Plan<'_>, frames: &[Frame], found: &Found, events: &[usize
         if events.contains(&index) {
             println!("{:>12}  alarm {}", "", if verdict.alarm { "ON" } else { "off" });
         }
+        if std::mem::replace(&mut drift, verdict.drift) != verdict.drift {
+            println!("{:>12}  {}", "", drifted(verdict.drift));
+        }
+        if let Outcome::Calibrating { left: 0, .. } = verdict.outcome {
+            println!("{:>12}  calibrated", "");
+        }
     }
     let count = |word: &str| verdicts.iter().filter(|v| simulate::word(plan, &v.outcome) == word).count();
     println!(
-        "{} frames, alarm changed {} times, no part found on {}",
+        "{} frames, alarm changed {} times, no part found on {}, scores drifted on {}",
         verdicts.len(),
         events.len(),
-        count("part_not_found")
+        count("part_not_found"),
+        verdicts.iter().filter(|verdict| verdict.drift != Trend::Steady).count()
     );
     if let Some(count) = found.alarm_rises {
         println!("the alarm pin went high {count} times");
@@ -246,12 +259,21 @@ fn print_lines(plan: &Plan<'_>, frames: &[Frame], found: &Found, events: &[usize
     }
 }
 
+/// What is said where the drift changes.
+fn drifted(drift: Trend) -> &'static str {
+    match drift {
+        Trend::Steady => "no drift any more",
+        Trend::Higher => "scores have DRIFTED above normal",
+        Trend::Lower => "scores have DRIFTED below normal",
+    }
+}
+
 fn as_json(plan: &Plan<'_>, frames: &[Frame], found: &Found) -> serde_json::Value {
     let row = |(frame, verdict): (&Frame, &Verdict)| {
         // JSON has no infinity: a frame without a part has no number, and says why in its verdict.
         let score = simulate::real_score(plan, &verdict.outcome).filter(|score| score.is_finite());
         json!({
-            "file": shown(&frame.path), "score": score, "alarm": verdict.alarm,
+            "file": shown(&frame.path), "score": score, "alarm": verdict.alarm, "drift": verdict.drift,
             "verdict": simulate::word(plan, &verdict.outcome),
         })
     };
@@ -265,13 +287,11 @@ fn as_json(plan: &Plan<'_>, frames: &[Frame], found: &Found) -> serde_json::Valu
 /// Checks of the parts that need no model.
 #[cfg(test)]
 mod tests {
-    use neji_app::Outcome;
-
     use super::*;
 
     #[test]
     fn the_alarm_begins_off() {
-        let verdict = |alarm| Verdict { sequence: 0, outcome: Outcome::PartNotFound, alarm };
+        let verdict = |alarm| Verdict { sequence: 0, outcome: Outcome::PartNotFound, alarm, drift: Trend::Steady };
         assert_eq!(alarm_changes(&[verdict(false), verdict(true), verdict(true), verdict(false)]), [1, 3]);
         assert_eq!(alarm_changes(&[verdict(true)]), [0]);
     }

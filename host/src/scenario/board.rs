@@ -95,7 +95,7 @@ impl Stage<'_> {
             let sample_bytes = SAMPLE_BYTES as u32;
             let pace = self.buffer.map(|buffer| Pace { rate, sample_bytes, clock_hz: self.clock_hz, buffer });
             let stream = Stream { samples: &path, gaps: &part.gaps, pace, stop };
-            let options = Options { count_instructions: true, timeout: self.timeout };
+            let options = Options { count_instructions: true, timeout: self.timeout, ..Options::default() };
             let run = self.board.listen(&elf, model.bytes(), &stream, options)?;
             check(self.board, &run)?;
             let overruns: Vec<Overrun> = run.overruns().collect();

@@ -102,6 +102,7 @@ pub fn word(outcome: &Outcome) -> &'static str {
         Outcome::Scored { .. } => "normal",
         Outcome::PartNotFound => "part_not_found",
         Outcome::WindowNotFull => "window_not_full",
+        Outcome::Calibrating { .. } => "calibrating",
         Outcome::SensorFault(SensorFault::Constant) => "sensor_constant",
         Outcome::SensorFault(SensorFault::Saturated) => "sensor_saturated",
         Outcome::SensorFault(SensorFault::Dropped) => "sensor_dropped",
@@ -143,7 +144,7 @@ impl Track {
     /// A record's score in real units.
     pub fn score(&self, record: &Record) -> Option<f64> {
         match record.verdict.outcome {
-            Outcome::Scored { score, .. } => Some(f64::from(score) * self.unit),
+            Outcome::Scored { score, .. } | Outcome::Calibrating { score, .. } => Some(f64::from(score) * self.unit),
             _ => None,
         }
     }
@@ -313,7 +314,7 @@ impl Track {
 
 #[cfg(test)]
 mod tests {
-    use neji_app::Verdict;
+    use neji_app::{Trend, Verdict};
 
     use super::*;
 
@@ -330,7 +331,8 @@ mod tests {
             if letter != 'x' {
                 alarm = letter == 'a';
             }
-            records.push(Record { at: at * 100, verdict: Verdict { sequence: 0, outcome, alarm } });
+            records
+                .push(Record { at: at * 100, verdict: Verdict { sequence: 0, outcome, alarm, drift: Trend::Steady } });
         }
         Track {
             sensor: "s".to_owned(),

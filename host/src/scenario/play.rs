@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, ensure};
-use neji_app::Outcome;
+use neji_app::{Outcome, Trend};
 use neji_format::Model;
 use serde_json::{Value, json};
 
@@ -291,6 +291,17 @@ impl Played {
                 row(on, "alarm_on", score(on), String::new());
                 if off < plan.length {
                     row(off, "alarm_off", score(off), String::new());
+                }
+            }
+            let mut drift = Trend::Steady;
+            for record in &sensor.track.records {
+                if std::mem::replace(&mut drift, record.verdict.drift) != record.verdict.drift {
+                    let kind = match record.verdict.drift {
+                        Trend::Steady => "drift_ends",
+                        Trend::Higher => "drift_higher",
+                        Trend::Lower => "drift_lower",
+                    };
+                    row(record.at, kind, sensor.track.score(record), String::new());
                 }
             }
             let mut before = None;

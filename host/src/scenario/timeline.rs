@@ -241,6 +241,7 @@ mod tests {
             sequence: 0,
             outcome: neji_app::Outcome::Scored { score, smoothed: score, class: None, abnormal: alarm },
             alarm,
+            drift: neji_app::Trend::Steady,
         };
         let records = (1..5000).map(|n| Record { at: n * 100, verdict: verdict(n > 3000, (n % 7) as i32) }).collect();
         let track = Track {
