@@ -3,6 +3,7 @@
 //! Everything has a default, so that a file holds only what it means to say; an unknown key is an error that names it.
 //! The resolved settings are what is hashed and what a run folder keeps.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
@@ -11,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::augment::Augment;
-use crate::dataset::Options;
+use crate::dataset::{Dataset, Options};
 use crate::detect::LogVariance;
 use crate::frontend::FrontEndSettings;
+use crate::synthetic;
 
 /// What is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
@@ -176,6 +178,9 @@ pub struct TrainSettings {
     pub patience: usize,
     /// Share of the training images kept for validation, below 1.
     pub validation: f64,
+    /// Defective copies made of each normal training sample, which a cnn learns to tell from normal ones; 0 where the data have
+    /// classes of their own.
+    pub synthetic: u32,
     /// Augmentation.
     pub augment: Augment,
 }
@@ -192,6 +197,7 @@ impl Default for TrainSettings {
             schedule: Schedule::default(),
             patience: 0,
             validation: 0.15,
+            synthetic: 0,
             augment: Augment::default(),
         }
     }
@@ -222,6 +228,8 @@ pub enum DetectorName {
     Nearest,
     /// How unlikely an output is under a mixture of Gaussians.
     Mixture,
+    /// The best of several ways on made defects; [`crate::auto`].
+    Auto,
     /// `nearest` of an output's first rows and `mahalanobis` of its last one, each in units of its deviation on normal samples.
     Fusion,
 }
@@ -424,6 +432,18 @@ impl DecisionSettings {
     }
 }
 
+/// `[auto]`: what a way to detect may take, where `detector.kind` is `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+pub struct AutoSettings {
+    /// Most bytes of the blob.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flash: Option<usize>,
+    /// Most bytes of the monitor's memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ram: Option<usize>,
+}
+
 /// How ranges of activations are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
@@ -511,6 +531,9 @@ pub struct Experiment {
     /// Alarm.
     #[serde(default)]
     pub decision: DecisionSettings,
+    /// Limits of what is chosen automatically.
+    #[serde(default)]
+    pub auto: AutoSettings,
     /// Quantization.
     #[serde(default)]
     pub quantize: QuantizeSettings,
@@ -558,6 +581,26 @@ impl Experiment {
             options.bands = options.bands.or(Some(sound.mels.into()));
         }
         options
+    }
+
+    /// The experiment of a candidate for `auto`: with `settings` instead.
+    ///
+    /// # Errors
+    /// As [`Experiment::load`].
+    pub fn as_candidate(&self, settings: &[String]) -> anyhow::Result<Self> {
+        let plain = DetectorSettings { kind: None, ..self.detector.clone() };
+        Self::from_toml(&Self { detector: plain, ..self.clone() }.to_toml(), settings)
+    }
+
+    /// The data as this experiment trains on them: with made defects as a class where it asks for those.
+    ///
+    /// # Errors
+    /// A sample that no defect can be made of; names the file.
+    pub fn seen<'d>(&self, data: &'d Dataset) -> anyhow::Result<Cow<'d, Dataset>> {
+        match self.train.synthetic {
+            0 => Ok(Cow::Borrowed(data)),
+            copies => Ok(Cow::Owned(synthetic::against_normal(data, copies, self.seed)?)),
+        }
     }
 
     /// What the score is made of, resolved.
@@ -628,6 +671,11 @@ impl Experiment {
         ensure!(detector.top_k <= 64, "detector.top_k is {}; at most 64", detector.top_k);
         self.threshold.check()?;
         self.drift.check()?;
+        ensure!(
+            train.synthetic == 0 || self.task == Task::Cnn,
+            "train.synthetic is for a cnn, which tells made defects from normal samples; take it out, or say task = \"cnn\""
+        );
+        ensure!(train.synthetic <= 64, "train.synthetic is {}; at most 64", train.synthetic);
         ensure!(detector.rank <= 256, "detector.rank is {}; at most 256", detector.rank);
         ensure!((1..=1024).contains(&detector.components), "detector.components is {}; 1 to 1024", detector.components);
         match (self.task, self.detector()) {

@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod augment;
+pub mod auto;
 pub mod baselines;
 pub mod bench;
 pub mod calibrate;

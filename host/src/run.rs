@@ -155,15 +155,33 @@ impl Run {
         write_whole(&self.file("trained.json"), (serde_json::to_string_pretty(trained)? + "\n").as_bytes())
     }
 
+    /// What commands write beside `config.toml`.
+    fn written(&self) -> impl Iterator<Item = PathBuf> {
+        let names = [
+            "losses.csv",
+            "trained.json",
+            "model.neji",
+            "quantize.json",
+            "metrics.json",
+            "scores.csv",
+            "auto.json",
+            "report.html",
+        ];
+        let files = names.map(|name| self.file(name)).into_iter();
+        files.chain([self.checkpoint(), self.graph()])
+    }
+
+    /// All files of the run that there are.
+    pub fn all_files(&self) -> Vec<PathBuf> {
+        self.written().chain([self.config()]).filter(|path| path.is_file()).collect()
+    }
+
     /// Removes what an earlier training of this folder left, so that nothing of it is taken for this one's.
     ///
     /// # Errors
     /// A file can't be removed.
     pub fn clear(&self) -> Result<()> {
-        let graph = self.graph();
-        let names = ["losses.csv", "trained.json", "model.neji", "quantize.json", "metrics.json", "scores.csv"];
-        let files = names.map(|name| self.file(name)).into_iter();
-        for path in files.chain([self.checkpoint(), graph, self.file("report.html")]) {
+        for path in self.written() {
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                     return Err(error).with_context(|| format!("removing {}", path.display()));

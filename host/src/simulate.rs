@@ -11,6 +11,7 @@ use neji_machine::{Board, Options, Run};
 
 use crate::dataset::{Sample, Signal, decode_wav, grey};
 use crate::frontend::{Extractor, sound};
+use crate::synthetic::SYNTHETIC;
 use crate::{pack, tensor_file, tflite};
 
 /// A file as the sensor would give it.
@@ -302,10 +303,15 @@ pub fn real_score(plan: &Plan<'_>, outcome: &Outcome) -> Option<f64> {
     }
 }
 
+/// Whether the model tells classes of the data apart, rather than normal from abnormal.
+pub fn tells_classes(plan: &Plan<'_>) -> bool {
+    matches!(plan.detector, Detector::Classifier(_)) && plan.provenance.classes.lines().nth(1) != Some(SYNTHETIC)
+}
+
 /// One word on a frame: a class, `good` or `bad`, or why there is no score.
 pub fn word<'a>(plan: &Plan<'a>, outcome: &Outcome) -> &'a str {
     match outcome {
-        Outcome::Scored { class: Some(class), .. } if matches!(plan.detector, Detector::Classifier(_)) => {
+        Outcome::Scored { class: Some(class), .. } if tells_classes(plan) => {
             plan.provenance.classes.lines().nth(usize::from(*class)).unwrap_or("unnamed")
         }
         Outcome::Scored { abnormal: true, .. } => "bad",

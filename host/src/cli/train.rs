@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use clap::Args as ClapArgs;
 
+use crate::auto;
 use crate::closed;
 use crate::dataset::Dataset;
-use crate::experiment::Experiment;
+use crate::experiment::{DetectorName, Experiment};
 use crate::files::write_whole;
 use crate::run::{Run, Trained};
 
@@ -75,6 +76,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         write_whole(&run.config(), experiment.to_toml().as_bytes())?;
     }
 
+    if experiment.detector() == DetectorName::Auto {
+        let choice = auto::choose(&experiment, &data, &run, &*super::stop_on_interrupt()?)?;
+        print!("{}", auto::text(&choice));
+        println!(
+            "{}: {} as model.neji; next: neji eval {}",
+            run.folder().display(),
+            choice.chosen,
+            run.folder().display()
+        );
+        return Ok(());
+    }
+    let data = experiment.seen(&data)?;
     let trained = if closed::is_closed(&experiment) {
         let (trained, graph) = closed::fit(&experiment, &data)?;
         run.finish(&trained, &graph)?;

@@ -101,9 +101,11 @@ impl Fitted {
                 ScoreName::Margin => ClassifierScore::Margin,
                 ScoreName::Probability => ClassifierScore::Probability,
             }),
-            DetectorName::Mahalanobis | DetectorName::Nearest | DetectorName::Mixture | DetectorName::Fusion => {
-                Self::None
-            }
+            DetectorName::Mahalanobis
+            | DetectorName::Nearest
+            | DetectorName::Mixture
+            | DetectorName::Fusion
+            | DetectorName::Auto => Self::None,
         }
     }
 
@@ -217,6 +219,7 @@ pub fn fit(
             let outputs = Outputs { shape, parts: output_parts(model.plan().element), rows: &outputs };
             Fitted::Distance(distance(settings, name, seed, &outputs)?, pooling)
         }
+        DetectorName::Auto => bail!("detector.kind is auto; `neji train` chooses one and writes it into the run"),
         DetectorName::Fusion => {
             let (all, shape) = (outputs(model, normal)?, model.plan().output.shape);
             ensure!(

@@ -101,7 +101,16 @@ pub fn quantize_as(run: &Run, request: &Request) -> Result<(AlignedBytes, Summar
     let root = std::path::Path::new(&experiment.data);
     let data = Dataset::load(root, experiment.data_options()).context("the data that the run was trained on")?;
     ensure!(hex(&data.hash()) == trained.data_hash, "{} has changed since the training; train again", root.display());
-    Quantizer::new(&experiment, &trained, &data, &graph)?.run(request.hop)
+    let seen = experiment.seen(&data)?;
+    Quantizer::new(&experiment, &trained, &seen, &graph)?.run(request.hop)
+}
+
+/// [`quantize`] with `data` at hand, as the run's experiment has them seen.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn quantize_on(run: &Run, data: &Dataset) -> Result<(AlignedBytes, Summary)> {
+    Quantizer::new(&run.experiment()?, &run.trained()?, data, &run.observed_graph()?)?.run(None)
 }
 
 /// Writes the blob and `quantize.json`.

@@ -17,7 +17,7 @@ use crate::dataset::{Dataset, GOOD, Sample, Signal, is_normal};
 use crate::frontend::Extractor;
 use crate::graph::Graph;
 use crate::quantize::assemble::accepted;
-use crate::simulate::{Frame, frame_of, on_host, without_front_end, word};
+use crate::simulate::{Frame, frame_of, on_host, tells_classes, without_front_end, word};
 use crate::{baselines, element, evaluate};
 
 /// Samples that one monitor takes in a row: enough to pay for its memory, few enough to share out.
@@ -213,7 +213,7 @@ pub fn measure(
 /// A classifier's verdicts by class; a detector's as good or bad at the threshold.
 fn confusion(model: &Model<'_>, rows: &[ScoreRow]) -> anyhow::Result<Confusion> {
     const UNSCORED: &str = "no score";
-    let classifier = matches!(model.plan().detector, Detector::Classifier(_));
+    let classifier = tells_classes(model.plan());
     let mut classes: Vec<String> = match classifier {
         true => model.plan().provenance.classes.lines().map(str::to_owned).collect(),
         false => vec![GOOD.to_owned(), "bad".to_owned()],

@@ -15,7 +15,7 @@ use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use crate::dataset::{Sample, Signal};
+use crate::dataset::{Dataset, GOOD, Sample, Signal};
 use crate::render::item_seed;
 use features::FeatureDefect;
 use image::ImageDefect;
@@ -25,6 +25,9 @@ pub use image::part;
 
 /// The least strength; the most is 1.
 pub const STRENGTH_MIN: f64 = 0.06;
+
+/// The class of made defects, where a classifier learns to tell them from normal samples.
+pub const SYNTHETIC: &str = "synthetic";
 
 /// A kind of defect, of one kind of recording.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +106,25 @@ pub fn with(sample: &Sample, kind: &str, strength: f64, seed: u64) -> Option<Sam
     let kind = Defect::all(&sample.signal).into_iter().find(|defect| defect.name() == kind)?;
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     (0..8).find_map(|_| kind.made(&sample.signal, strength, &mut rng)).map(|signal| copy(sample, kind, signal))
+}
+
+/// The data with defects as the only abnormal class, [`SYNTHETIC`]: `copies` made of each normal training sample. Other training samples
+/// are left out, and what is abnormal in the test part counts as that class.
+///
+/// # Errors
+/// As [`defective`].
+pub fn against_normal(data: &Dataset, copies: u32, seed: u64) -> Result<Dataset> {
+    let normal: Vec<&Sample> = data.train.iter().filter(|sample| sample.label == 0).collect();
+    let mut train: Vec<Sample> = normal.iter().map(|&sample| sample.clone()).collect();
+    for copy in 0..copies {
+        for (index, mut sample) in defective(&normal, item_seed(seed, u64::from(copy)))?.into_iter().enumerate() {
+            sample.name = format!("{}~{copy}~{index}", sample.name);
+            train.push(Sample { class: SYNTHETIC.to_owned(), ..sample });
+        }
+    }
+    let test = data.test.iter().map(|sample| Sample { label: sample.label.min(1), ..sample.clone() }).collect();
+    let classes = vec![data.classes.first().cloned().unwrap_or_else(|| GOOD.to_owned()), SYNTHETIC.to_owned()];
+    Ok(Dataset { classes, train, test, form: data.form, notices: Vec::new() })
 }
 
 /// Drawn evenly in its logarithm from [`STRENGTH_MIN`] to 1.

@@ -48,7 +48,9 @@ pub enum Ended {
 /// file that can't be written.
 pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<Ended> {
     let (samples, held_out) = split(experiment, data)?;
-    let front_end = frontend::fit(&experiment.front_end, &samples)?;
+    // What a part or a sound is like, normal samples say; made defects are none of the machine's.
+    let real: Vec<_> = samples.iter().copied().filter(|s| experiment.train.synthetic == 0 || s.label == 0).collect();
+    let front_end = frontend::fit(&experiment.front_end, &real)?;
     let (train, validation) = (real_inputs(&front_end, &samples)?, real_inputs(&front_end, &held_out)?);
     report_rejected(&[train.rejected, validation.rejected].concat());
     let train_images = Images { pixels: train.inputs, labels: train.labels };

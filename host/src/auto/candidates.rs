@@ -1,0 +1,154 @@
+//! What is tried, by what the data are.
+//!
+//! The order is what has done well on data of the kind before, the likeliest first: where candidates are as good as each other on made
+//! defects, which are no real ones, the earlier one is taken.
+
+use crate::dataset::{Dataset, Form};
+use crate::experiment::Experiment;
+
+/// A way to detect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Short, of letters and dashes: a folder's name.
+    pub name: &'static str,
+    /// What it does, for people.
+    pub what: &'static str,
+    /// What it sets of the experiment, `key.path=value`.
+    pub settings: Vec<String>,
+    /// Whether training takes epochs.
+    pub epochs: bool,
+}
+
+impl Candidate {
+    fn new(name: &'static str, what: &'static str, settings: &[&str]) -> Self {
+        let settings = settings.iter().map(|&setting| setting.to_owned()).collect();
+        Self { name, what, settings, epochs: false }
+    }
+
+    fn with(mut self, settings: impl IntoIterator<Item = String>) -> Self {
+        self.settings.extend(settings);
+        self
+    }
+
+    fn by_epochs(mut self) -> Self {
+        self.epochs = true;
+        self
+    }
+}
+
+/// Candidates for `data`.
+pub fn candidates(experiment: &Experiment, data: &Dataset) -> Vec<Candidate> {
+    let normals = data.train.iter().filter(|sample| sample.label == 0).count();
+    match data.form {
+        Form::Image(size) => images([size.width, size.height], normals),
+        Form::Sound { rate, .. } => sounds(experiment, rate, None),
+        Form::Features { frames, bands } => sounds(experiment, 0, Some((frames, bands))),
+    }
+}
+
+/// Largest side of what a part is looked for in.
+const RESIZED: u16 = 128;
+/// Largest side of a picture that is looked at as a whole.
+const WHOLE: u16 = 32;
+
+fn images(size: [u16; 2], normals: usize) -> Vec<Candidate> {
+    let within = |side: u16| {
+        let largest = size[0].max(size[1]).max(1);
+        let scaled = |n: u16| (u32::from(n) * u32::from(side.min(largest)) / u32::from(largest)).max(1);
+        format!("front_end.resize=[{}, {}]", scaled(size[0]), scaled(size[1]))
+    };
+    // A subspace of more than a third of the samples would reproduce any of them.
+    let bottleneck = format!("model.bottleneck={}", (normals / 3).clamp(1, 64));
+    let strip = ["front_end.strip=[48, 16]".to_owned(), within(RESIZED)];
+    let top = ["detector.smooth_radius=1", "detector.top_k=4"];
+    vec![
+        Candidate::new("strip-pca", "principal subspace of the aligned part", &["model.kind=pca", top[0], top[1]])
+            .with(strip.clone())
+            .with([bottleneck.clone()]),
+        Candidate::new("whole-pca", "principal subspace of the whole picture", &["model.kind=pca", top[0], top[1]])
+            .with([within(WHOLE), bottleneck]),
+        Candidate::new(
+            "pixels",
+            "each pixel of the whole picture by itself",
+            &[
+                "task=features",
+                "detector.kind=mahalanobis",
+                "detector.pooled=false",
+                "detector.shared=false",
+                "detector.rank=0",
+                top[0],
+                top[1],
+            ],
+        )
+        .with([within(WHOLE)]),
+        Candidate::new(
+            "strip-defects",
+            "a network that tells made defects on the aligned part",
+            &[
+                "task=cnn",
+                "train.synthetic=3",
+                "train.epochs=30",
+                "train.learning_rate=2e-3",
+                "model.channels=[8, 16, 32]",
+                "model.convs_per_block=1",
+                "model.dense=[32]",
+            ],
+        )
+        .with([within(RESIZED), "front_end.strip=[96, 32]".to_owned()])
+        .by_epochs(),
+    ]
+}
+
+fn sounds(experiment: &Experiment, rate: u32, features: Option<(usize, usize)>) -> Vec<Candidate> {
+    let mut common = Vec::new();
+    if experiment.front_end.sound.is_none() {
+        match features {
+            None => common.push(format!("front_end.sound.sample_rate={rate}")),
+            Some((_, bands)) => common.push(format!("front_end.sound.mels={bands}")),
+        }
+    }
+    let mean = ["detector.smooth_radius=0", "detector.top_k=0"];
+    // Features may be shorter than a window.
+    let window = |frames: usize| {
+        let frames = features.map_or(frames, |(all, _)| frames.min(all));
+        let block = (frames / 4).max(1);
+        [format!("front_end.sound.context={}", block * (frames / block)), format!("front_end.sound.stride={block}")]
+    };
+    vec![
+        Candidate::new(
+            "statistics",
+            "distance of each band's mean and deviation over seconds",
+            &[
+                "task=features",
+                "detector.kind=mahalanobis",
+                "detector.rank=16",
+                "front_end.sound.statistics=true",
+                mean[0],
+                mean[1],
+            ],
+        )
+        .with(common.clone())
+        .with(window(128)),
+        Candidate::new(
+            "frames-pca",
+            "principal subspace of five frames",
+            &["model.kind=pca", "model.bottleneck=64", "front_end.sound.context=5", mean[0], mean[1]],
+        )
+        .with(common.clone()),
+        Candidate::new(
+            "frames-autoencoder",
+            "dense autoencoder of five frames",
+            &[
+                "model.hidden=[128, 128]",
+                "model.bottleneck=8",
+                "train.epochs=10",
+                "train.batch_size=128",
+                "front_end.sound.context=5",
+                mean[0],
+                mean[1],
+            ],
+        )
+        .with(common)
+        .by_epochs(),
+    ]
+}
