@@ -479,7 +479,7 @@ impl ActivationsName {
 }
 
 /// `[quantize]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct QuantizeSettings {
     /// Ranges of activations.
@@ -490,6 +490,19 @@ pub struct QuantizeSettings {
     /// layers are computed in bands of rows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ram_budget: Option<usize>,
+    /// Move biases by what rounding the weights does to mean inputs.
+    pub bias_correction: bool,
+}
+
+impl Default for QuantizeSettings {
+    fn default() -> Self {
+        Self {
+            calibration: CalibrationName::default(),
+            activations: ActivationsName::default(),
+            ram_budget: None,
+            bias_correction: true,
+        }
+    }
 }
 
 /// A checked experiment.

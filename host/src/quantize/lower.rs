@@ -11,17 +11,22 @@ use neji_format::{
 
 use super::scheme::{Scheme, multiplier};
 use crate::calibrate::Range;
-use crate::graph::{Activation, Graph, Op};
+use crate::graph::{Activation, Graph, Node, Op};
 use crate::lowered::{Lowered, add, softmax};
 
 /// Lowers `graph`, in which batch normalisation is folded; `input` is the scheme of its input.
 ///
+/// `means`, each node's mean output or nothing at all, correct biases: rounding a channel's weights moves its output by the sum of the
+/// errors times the mean inputs, which is the same for all samples (Nagel et al., Data-free quantization through weight equalization and
+/// bias correction, ICCV 2019, section 4.2).
+///
 /// # Errors
 /// An operator that int8 can't compute: names the node.
-pub fn lower(graph: &Graph, ranges: &[Range], element: Element, input: Scheme) -> Result<Lowered> {
+pub fn lower(graph: &Graph, ranges: &[Range], means: &[Vec<f64>], element: Element, input: Scheme) -> Result<Lowered> {
     let mut lowering = Lowering {
         graph,
         ranges,
+        means,
         readers: readers(graph),
         tensor_of: vec![usize::MAX; graph.nodes.len()],
         lowered: Lowered { element, ..Lowered::default() },
@@ -44,6 +49,7 @@ fn readers(graph: &Graph) -> Vec<usize> {
 struct Lowering<'a> {
     graph: &'a Graph,
     ranges: &'a [Range],
+    means: &'a [Vec<f64>],
     readers: Vec<usize>,
     /// The tensor of each node that has one.
     tensor_of: Vec<usize>,
@@ -139,7 +145,8 @@ impl Lowering<'_> {
             Op::Input => bail!("a second input"),
             Op::BatchNorm { .. } => bail!("a batch normalisation that was not folded"),
             Op::Conv2d { weights, bias, window } => {
-                let (weights, requantization) = self.weights(weights, bias, false, first, output, fused)?;
+                let seen = self.seen(node, 1, 1.0);
+                let (weights, requantization) = self.weights(weights, bias, &seen, false, first, output, fused)?;
                 Operator::Conv2d(Conv2d {
                     input,
                     output: out,
@@ -150,7 +157,10 @@ impl Lowering<'_> {
                 })
             }
             Op::TransposeConv2d { weights, bias, window } => {
-                let (weights, requantization) = self.weights(weights, bias, false, first, output, fused)?;
+                // Each input pixel meets all of the kernel, an output pixel one in stride by stride of it.
+                let share = 1.0 / f64::from(u32::from(window.stride_height) * u32::from(window.stride_width));
+                let seen = self.seen(node, 1, share);
+                let (weights, requantization) = self.weights(weights, bias, &seen, false, first, output, fused)?;
                 Operator::TransposeConv2d(TransposeConv2d {
                     input,
                     output: out,
@@ -160,7 +170,8 @@ impl Lowering<'_> {
                 })
             }
             Op::DepthwiseConv2d { weights, bias, window } => {
-                let (weights, requantization) = self.weights(weights, bias, true, first, output, fused)?;
+                let seen = self.seen(node, bias.len(), 1.0);
+                let (weights, requantization) = self.weights(weights, bias, &seen, true, first, output, fused)?;
                 Operator::DepthwiseConv2d(DepthwiseConv2d {
                     input,
                     output: out,
@@ -170,7 +181,8 @@ impl Lowering<'_> {
                 })
             }
             Op::FullyConnected { weights, bias } => {
-                let (weights, requantization) = self.weights(weights, bias, false, first, output, fused)?;
+                let seen = self.means.get(node.inputs[0]).cloned().unwrap_or_default();
+                let (weights, requantization) = self.weights(weights, bias, &seen, false, first, output, fused)?;
                 Operator::FullyConnected(FullyConnected {
                     input,
                     output: out,
@@ -279,11 +291,27 @@ impl Lowering<'_> {
         self.lowered.push_concat(name, &parts, output, axis);
     }
 
-    /// Quantizes the weights of each output channel and what belongs to them.
+    /// The mean of what the weights of a convolution meet, times `share`: of each input channel. With more than one of
+    /// `channels_out`, the convolution is depthwise, and it is that of each output channel.
+    fn seen(&self, node: &Node, channels_out: usize, share: f64) -> Vec<f64> {
+        let Some(mean) = self.means.get(node.inputs[0]) else { return Vec::new() };
+        let channels = self.graph.nodes[node.inputs[0]].shape.channels as usize;
+        let pixels = (mean.len() / channels) as f64;
+        let of = |channel: usize| mean.iter().skip(channel).step_by(channels).sum::<f64>() * share / pixels;
+        match channels_out {
+            1 => (0..channels).map(of).collect(),
+            _ => (0..channels_out).map(|channel| of(channel / (channels_out / channels).max(1))).collect(),
+        }
+    }
+
+    /// Quantizes the weights of each output channel and what belongs to them. `seen` is the mean of what each weight of a channel
+    /// meets, from the beginning again where there are more weights; of depthwise ones what each channel meets.
+    #[expect(clippy::too_many_arguments, reason = "a layer has so many parts")]
     fn weights(
         &mut self,
         weights: &[f32],
         bias: &[f32],
+        seen: &[f64],
         channel_last: bool,
         input: usize,
         output: usize,
@@ -297,7 +325,12 @@ impl Lowering<'_> {
         let (mut biases, mut multipliers, mut shifts) = (Vec::new(), Vec::new(), Vec::new());
         for (channel, &bias) in bias.iter().enumerate() {
             let own: Vec<f32> = (0..each).map(|i| weights[place(channel, i)]).collect();
-            let found = quantize_channel(self.lowered.element, &own, bias, input, output)
+            let meets: Vec<f64> = match (seen, channel_last) {
+                ([], _) => Vec::new(),
+                (seen, true) => vec![seen[channel]; each],
+                (seen, false) => seen.iter().copied().cycle().take(each).collect(),
+            };
+            let found = quantize_channel(self.lowered.element, &own, bias, &meets, input, output)
                 .with_context(|| format!("output channel {channel}"))?;
             found.weights.iter().enumerate().for_each(|(i, &q)| quantized[place(channel, i)] = q);
             match self.lowered.element {
@@ -336,9 +369,17 @@ const SUM_MAX: f64 = ((1_i64 << 31) - 8192) as f64;
 const WIDE_SUM_MAX: f64 = ((1_i64 << 47) - 1) as f64;
 const WIDE_SHIFT_MAX: i8 = 7;
 
-/// Symmetric int8 weights of one output channel. The scale is that of the largest weight, or as much larger as the bias
+/// Symmetric int8 weights of one output channel, whose bias makes up for what rounding them does to mean inputs, `meets`, of which there
+/// may be none. The scale is that of the largest weight, or as much larger as the bias
 /// needs to fit its 32 bits.
-fn quantize_channel(element: Element, weights: &[f32], bias: f32, input: Scheme, output: Scheme) -> Result<Channel> {
+fn quantize_channel(
+    element: Element,
+    weights: &[f32],
+    bias: f32,
+    meets: &[f64],
+    input: Scheme,
+    output: Scheme,
+) -> Result<Channel> {
     let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
     let mut scale = f64::from(if largest > 0.0 { largest / 127.0 } else { 1.0 });
     let (lowest, highest) = element.range();
@@ -348,7 +389,9 @@ fn quantize_channel(element: Element, weights: &[f32], bias: f32, input: Scheme,
         let quantized: Vec<i8> =
             weights.iter().map(|&w| (f64::from(w) / scale).round().clamp(-127.0, 127.0) as i8).collect();
         let step = f64::from(input.scale) * scale;
-        let bias = (f64::from(bias) / step).round();
+        let errors = weights.iter().zip(&quantized).map(|(&w, &q)| f64::from(w) - scale * f64::from(q));
+        let moved: f64 = errors.zip(meets).map(|(error, mean)| error * mean).sum();
+        let bias = ((f64::from(bias) + moved) / step).round();
         let magnitude: f64 = quantized.iter().map(|&q| f64::from(q).abs()).sum();
         let factor = step / f64::from(output.scale);
         ensure!(factor < f64::from(1 << 30), "its weights are too large for its output's range");
@@ -367,4 +410,27 @@ fn quantize_channel(element: Element, weights: &[f32], bias: f32, input: Scheme,
         scale *= 2.0;
     }
     bail!("its sums need more than 32 bits; are its weights or its bias far too large?")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_corrected_bias_keeps_the_mean_output() {
+        let weights: Vec<f32> = (0..64).map(|i| 0.01 * ((i * 37 % 64) as f32 - 20.3)).collect();
+        let meets: Vec<f64> = (0..64).map(|i| 0.5 + 0.005 * f64::from(i)).collect();
+        let (input, output) = (Scheme { scale: 1.0 / 255.0, zero_point: -128 }, Scheme { scale: 0.1, zero_point: 0 });
+        let mean = |channel: &Channel| {
+            let scale = f64::from(weights.iter().fold(0.0f32, |a, w| a.max(w.abs())) / 127.0);
+            let products = channel.weights.iter().zip(&meets).map(|(&q, mean)| scale * f64::from(q) * mean);
+            products.sum::<f64>() + channel.bias as f64 * scale * f64::from(input.scale)
+        };
+        let float = 0.25 + weights.iter().zip(&meets).map(|(&w, mean)| f64::from(w) * mean).sum::<f64>();
+        let step = f64::from(input.scale) * 0.01;
+        let plain = quantize_channel(Element::I8, &weights, 0.25, &[], input, output).expect("fits");
+        let corrected = quantize_channel(Element::I8, &weights, 0.25, &meets, input, output).expect("fits");
+        assert!((mean(&corrected) - float).abs() < step, "{} is not {float}", mean(&corrected));
+        assert!((mean(&plain) - float).abs() > 4.0 * step, "nothing to correct: {} and {float}", mean(&plain));
+    }
 }

@@ -14,7 +14,7 @@ use neji_app::Rejection;
 use neji_format::{AlignedBytes, Metrics, Model, Provenance};
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::calibrate;
+use crate::calibrate::{calibrate, means};
 use crate::dataset::{Dataset, Sample};
 use crate::detect;
 use crate::element;
@@ -175,7 +175,8 @@ impl<'a> Quantizer<'a> {
         let unfitted =
             detect::Fitted::unfitted(&experiment.detector, experiment.detector(), experiment.model.variational);
         let ranges = calibrate(&folded, &inputs, experiment.quantize.calibration);
-        let lowered = lower(&folded, &ranges, element, input)?;
+        let means = if experiment.quantize.bias_correction { means(&folded, &inputs) } else { Vec::new() };
+        let lowered = lower(&folded, &ranges, &means, element, input)?;
         let keep_input = unfitted.keeps_input();
         let banded = bands::within(lowered.clone(), experiment.quantize.ram_budget, keep_input)?;
         // Without held-out samples the training ones must do; they score lower than new ones will.
