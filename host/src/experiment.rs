@@ -591,7 +591,7 @@ impl Experiment {
         let mut options = self.data_options.clone();
         if let Some(sound) = &self.front_end.sound {
             options.rate = options.rate.or(Some(sound.sample_rate));
-            options.bands = options.bands.or(Some(sound.mels.into()));
+            options.bands = options.bands.or(Some(sound.features()));
         }
         options
     }

@@ -8,7 +8,7 @@ use neji_engine::{Host, features};
 use neji_format::{
     Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Distance, Drift, Element, FrontEnd, Fusion,
     LogMelFrontEnd, MaskThreshold, Model, Normal, Operator, Packing, Photometric, Pooling, Requantization, Shape,
-    Weights,
+    Transform, Weights,
 };
 use serde::Serialize;
 
@@ -288,15 +288,24 @@ pub fn drift(decision: &Decision) -> String {
 }
 
 fn log_mel(config: &LogMelFrontEnd) -> String {
-    let LogMelFrontEnd { sample_rate, fft_len, hop, context, stride, .. } = *config;
+    let LogMelFrontEnd { sample_rate, axes, fft_len, hop, context, stride, .. } = *config;
     let bands = config.bands.bytes / 6;
-    let milliseconds = |samples: u32| 1000.0 * f64::from(samples) / f64::from(sample_rate);
+    let (what, decimation) = match config.transform {
+        Transform::Spectrum => (format!("{bands} bands"), 1),
+        Transform::Envelope { decimation } => {
+            (format!("{bands} bands of the envelope, one in {decimation},"), decimation)
+        }
+        Transform::Waveform => ("the waveform".to_owned(), 1),
+    };
+    let milliseconds = |values: u32| 1000.0 * f64::from(values) * f64::from(decimation) / f64::from(sample_rate);
+    let moments = if config.moments { "level, kurtosis and crest factor, " } else { "" };
+    let sensor = if axes == 1 { String::new() } else { format!(" on {axes} axes") };
     let input = match config.statistics {
         true => format!("mean and deviation of each over {context} frames"),
         false => format!("{context} frames an input"),
     };
     format!(
-        "sound at {sample_rate} Hz, {bands} bands of {fft_len} samples ({:.1} ms) every {hop} ({:.1} ms), {input}, \
+        "sound at {sample_rate} Hz{sensor}, {what} of {fft_len} samples ({:.1} ms) every {hop} ({:.1} ms), {moments}{input}, \
          one every {stride} frames ({:.1} ms)",
         milliseconds(fft_len.into()),
         milliseconds(hop.into()),
@@ -445,6 +454,7 @@ mod tests {
             "v5_classifier",
             "v5_operators",
             "v5_statistics",
+            "v5_vibration",
             "v5_covariance",
             "v5_mixture",
             "v5_fusion",

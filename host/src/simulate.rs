@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use neji_app::{Monitor, Outcome, Report, SensorFault, Verdict};
 use neji_engine::Host;
-use neji_format::{AlignedBytes, Blob, Detector, FrontEnd, Model, PixelFormat, Plan};
+use neji_format::{AlignedBytes, Blob, Detector, FrontEnd, LogMelFrontEnd, Model, PixelFormat, Plan};
 use neji_machine::{Board, Options, Run};
 
 use crate::dataset::{Sample, Signal, decode_wav, grey};
@@ -165,7 +165,7 @@ pub fn read_frame(plan: &Plan<'_>, path: &Path) -> anyhow::Result<Frame> {
                 PixelFormat::Rgb888 => image.to_rgb8().into_raw(),
             }
         }
-        FrontEnd::LogMel(config) => recording(path, &bytes, config.sample_rate)?,
+        FrontEnd::LogMel(config) => recording(path, &bytes, config)?,
     };
     Ok(Frame { path: path.to_owned(), samples })
 }
@@ -205,12 +205,13 @@ pub fn without_front_end(model: &Model<'_>) -> AlignedBytes {
     AlignedBytes::new(&blob.encode())
 }
 
-/// The samples of a WAV file of one channel.
-fn recording(path: &Path, bytes: &[u8], sample_rate: u32) -> anyhow::Result<Vec<u8>> {
+/// The samples of a WAV file that has a channel for each axis.
+fn recording(path: &Path, bytes: &[u8], config: &LogMelFrontEnd) -> anyhow::Result<Vec<u8>> {
     let sound = decode_wav(bytes, None).with_context(|| format!("reading {}", path.display()))?;
+    let (axes, rate) = (u16::from(config.axes), config.sample_rate);
     ensure!(
-        (sound.channels, sound.rate) == (1, sample_rate),
-        "{}: {} channels at {} Hz, the model's sensor gives 1 at {sample_rate}; convert the file",
+        (sound.channels, sound.rate) == (axes, rate),
+        "{}: {} channels at {} Hz, the model's sensor gives {axes} at {rate}; convert the file",
         path.display(),
         sound.channels,
         sound.rate

@@ -42,13 +42,17 @@ pub enum FrontEndFault {
     Frame,
     /// A sine of the table is beyond 1.
     Sine,
-    /// There is no band, or this one is outside of the spectrum or has too large a shift.
+    /// Neither one nor at most 6 axes.
+    Axes,
+    /// An envelope of no samples a value, or of more than 1024.
+    Decimation,
+    /// There is no band, or one of a waveform, or this one is outside of the spectrum or has too large a shift.
     Band(u16),
     /// Epsilon is 0 or too small.
     Epsilon,
     /// Of more than 8192 frames, or the stride does not divide the context.
     Statistics,
-    /// There are neither one quantizer nor as many as bands (with statistics twice as many), or the factor of this one is no valid multiplier or above 1.
+    /// There are neither one quantizer nor as many as features (with statistics twice as many), or the factor of this one is no valid multiplier or above 1.
     Quantizer(u16),
     /// The front end gives another number of elements than the model takes.
     OutputLength {
@@ -476,19 +480,21 @@ impl fmt::Display for FrontEndFault {
             Self::Extent => "length and breadth must be 1 to 2^24",
             Self::Quantize => "the multiplier must be 0 or in [2^29, 2^31) with a shift in [-31, 30]",
             Self::Frame => {
-                "sample rate, hop, context and stride must be at least 1, the frame a power of two from 16 to 8192, and bands \
-                 times context at most 2^20"
+                "sample rate, hop, context and stride must be at least 1, the frame a power of two from 16 to 8192, and the \
+                 input at most 2^20 elements"
             }
             Self::Sine => "the sine table must stay within 2^30",
+            Self::Axes => "there must be 1 to 6 axes",
+            Self::Decimation => "the envelope's decimation must be 1 to 1024",
             Self::Band(band) => {
-                return write!(f, "band {band} is missing, outside of the spectrum, or its shift exceeds 64");
+                return write!(f, "band {band} is missing, of a waveform, outside of the spectrum, or its shift exceeds 64");
             }
             Self::Epsilon => "epsilon must not be 0, and its shift be at most 256",
             Self::Statistics => "with statistics the stride must divide the context, which must be at most 8192",
             Self::Quantizer(band) => {
                 return write!(
                     f,
-                    "quantizer {band}: there must be one or as many as bands (with statistics two a band), each multiplier 0 or in [2^29, 2^31) with a \
+                    "quantizer {band}: there must be one or as many as features (with statistics two each), each multiplier 0 or in [2^29, 2^31) with a \
                      shift in [-31, 0]"
                 );
             }

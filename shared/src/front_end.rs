@@ -146,10 +146,10 @@ impl Band {
     }
 }
 
-/// How the decibels of a band of [`LogMelFrontEnd`], their mean or their deviation become elements of the input.
+/// How a feature of [`LogMelFrontEnd`], its mean or its deviation becomes an element of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BandQuantizer {
-    /// What becomes the zero point, in 1/65536 dB.
+    /// What becomes the zero point, in 1/65536 dB (of a waveform, of a step of 16 bits).
     pub mean: i32,
     /// Steps of 1/65536 dB: 0, or a mantissa in `[2^29, 2^31)`; shift -31 to 0.
     pub multiplier: Multiplier,
@@ -169,10 +169,24 @@ impl BandQuantizer {
     }
 }
 
-/// Parameters and tables of the sound front end: 16-bit samples to frames of a log-mel spectrogram, or to what is typical of
-/// many.
+/// What of the samples a frame's features are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Transform {
+    /// Bands of the samples' spectrum.
+    Spectrum,
+    /// Bands of the spectrum of the envelope of what is high in the samples.
+    Envelope {
+        /// Samples to a value of the envelope, 1 to [`DECIMATION_MAX`].
+        decimation: u16,
+    },
+    /// The samples of the frame themselves; there are no bands.
+    Waveform,
+}
+
+/// Parameters and tables of the sound front end: 16-bit samples, of sound or vibration, to frames of a log-mel spectrogram and
+/// its kin, or to what is typical of many.
 ///
-/// A frame is `fft_len` samples times `window`, one begins every `hop` samples. For frame `t` and band `b`:
+/// A frame is `fft_len` values times `window`, one begins every `hop` values. For frame `t` and band `b`:
 ///
 /// ```text
 /// P[k] = |sum_n x[t hop + n] w[n] e^(-2 pi i k n / fft_len)|^2     x in [-1, 1), k = 0 … fft_len / 2
@@ -181,20 +195,34 @@ impl BandQuantizer {
 /// q[b] = clamp(zero_point + (d[b] - mean[b]) * multiplier[b])       zero point of the model's input
 /// ```
 ///
+/// What the bands are is data: mel bands of any scale, or single lines of the spectrum. The values `x` are the samples, or with
+/// [`Transform::Envelope`] `x[i] = mean of |s[n] - s[n - 1]| / 2` over `decimation` samples `s`, less the frame's mean. With
+/// [`Transform::Waveform`] `d` is the frame's samples in order, of which 1 is a step of 16 bits, in Q16.
+///
+/// With `moments` three features follow: level `10 log10(var x + epsilon)`, kurtosis `10 log10(mean of (x - mean)^4 / var^2)`
+/// and crest factor `10 log10(max (x - mean)^2 / var)` of the frame without its window. With several `axes` all features of the
+/// first come first.
+///
 /// The model's input is `context` neighbouring frames, the oldest first, and is run every `stride` frames. With `statistics`
-/// it is of each band the mean of `d` over these frames, then of each the deviation `sqrt(mean of (d - mean)^2)`, in place of
-/// `d` itself. What the bands are is data: mel bands of any scale, or single lines of the spectrum.
+/// it is of each feature the mean of `d` over these frames, then of each the deviation `sqrt(mean of (d - mean)^2)`, in place
+/// of `d` itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogMelFrontEnd {
-    /// Samples a second that the bands were made for, at least 1. Nothing is computed from it.
+    /// Samples a second and axis that the bands were made for, at least 1. Nothing is computed from it.
     pub sample_rate: u32,
-    /// Samples of a frame: a power of two, [`FFT_LEN_MIN`] to [`FFT_LEN_MAX`].
+    /// Axes, whose samples come in turn: 1 to [`AXES_MAX`].
+    pub axes: u8,
+    /// What of the samples the features are.
+    pub transform: Transform,
+    /// Three features of the frame in time follow those of the transform.
+    pub moments: bool,
+    /// Values of a frame: a power of two, [`FFT_LEN_MIN`] to [`FFT_LEN_MAX`].
     pub fft_len: u16,
-    /// Samples from the beginning of a frame to that of the next; at least 1, and may be more than a frame.
+    /// Values from the beginning of a frame to that of the next; at least 1, and may be more than a frame.
     pub hop: u16,
-    /// True where the first frame's middle is the first sample, with zeros before it.
+    /// True where the first frame's middle is the first value, with zeros before it.
     pub centered: bool,
-    /// `fft_len` weights, u16 in Q16. 1 is 65535.
+    /// `fft_len` weights, u16 in Q16. 1 is 65535. Empty of a waveform, as are sine, bands and weights.
     pub window: Constant,
     /// `fft_len / 4 + 1` values `sin(2 pi k / fft_len)`, i32 in Q30.
     pub sine: Constant,
@@ -204,17 +232,17 @@ pub struct LogMelFrontEnd {
     pub weights: Constant,
     /// Added to the powers.
     pub epsilon: Epsilon,
-    /// One for all or one for each of the bands, with `statistics` of the means and then the deviations: three i32 each,
+    /// One for all or one for each feature, with `statistics` for each mean and then each deviation: three i32 each,
     /// [`BandQuantizer`].
     pub quantizers: Constant,
     /// Frames that an input stands for, at least 1.
     pub context: u16,
     /// Frames from an input to the next, at least 1.
     pub stride: u16,
-    /// The input is mean and deviation of each band: then `stride` divides `context`, which is at most
+    /// The input is mean and deviation of each feature: then `stride` divides `context`, which is at most
     /// [`STATISTICS_FRAMES_MAX`].
     pub statistics: bool,
-    /// Where the largest and the smallest sample since the last input differ by less, the sensor is at fault (`Constant`).
+    /// Where the largest and the smallest sample of an axis since the last input differ by less, the sensor is at fault (`Constant`).
     pub range_min: u16,
     /// Where more than this share (in 1/1000) of the samples since the last input is at either end of the scale, the sensor is
     /// at fault (`Saturated`).
@@ -229,7 +257,13 @@ pub const FFT_LEN_MIN: u16 = 16;
 pub const STATISTICS_FRAMES_MAX: u16 = 8192;
 /// Fraction bits of the sine table of [`LogMelFrontEnd`].
 pub const SINE_BITS: u32 = 30;
-/// Most elements of the input, and most bands.
+/// Most axes of [`LogMelFrontEnd`].
+pub const AXES_MAX: u8 = 6;
+/// Most samples to a value of an envelope.
+pub const DECIMATION_MAX: u16 = 1024;
+/// Features of a frame's moments: level, kurtosis, crest factor.
+pub const MOMENTS: u32 = 3;
+/// Most elements of the input, and most features of a frame.
 pub const INPUT_LEN_MAX: u32 = 1 << 20;
 
 /// How samples become the model's input.

@@ -11,7 +11,7 @@ use crate::detector::{
 };
 use crate::front_end::{
     Alignment, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity,
-    Rect, Size,
+    Rect, Size, Transform,
 };
 use crate::operator::{
     Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
@@ -335,7 +335,7 @@ structs! {
     }
     #[inline(never)]
     LogMelFrontEnd {
-        sample_rate, fft_len, hop, centered, window, sine, bands, weights, epsilon, quantizers, context, stride, statistics,
+        sample_rate, axes, transform, moments, fft_len, hop, centered, window, sine, bands, weights, epsilon, quantizers, context, stride, statistics,
         range_min, saturated_max,
     }
     Epsilon { mantissa, shift }
@@ -390,6 +390,7 @@ structs! {
 
 enums! {
     FrontEnd { Raw, Image(ImageFrontEnd), LogMel(LogMelFrontEnd) }
+    Transform { Spectrum, Envelope { decimation }, Waveform }
     PixelFormat { Grey8, Rgb888 }
     Photometric { None, Percentile { percent, target } }
     Polarity { Dark, Light, Auto }
@@ -537,6 +538,13 @@ mod tests {
         fn log_mel(&mut self) -> LogMelFrontEnd {
             LogMelFrontEnd {
                 sample_rate: self.word(),
+                axes: self.byte(),
+                transform: match self.below(3) {
+                    0 => Transform::Spectrum,
+                    1 => Transform::Envelope { decimation: self.half() },
+                    _ => Transform::Waveform,
+                },
+                moments: self.flag(),
                 fft_len: self.half(),
                 hop: self.half(),
                 centered: self.flag(),

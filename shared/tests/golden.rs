@@ -11,7 +11,7 @@ use std::thread;
 
 use neji_format::{AlignedBytes, DecodeError, Model};
 
-fn golden() -> [(&'static str, Vec<u8>); 11] {
+fn golden() -> [(&'static str, Vec<u8>); 12] {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     samples::all().map(|(name, blob)| {
         let path = folder.join(format!("{name}.neji"));

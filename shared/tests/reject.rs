@@ -7,7 +7,7 @@ use neji_format::{
     Aggregate, AlignedBytes, Blob, ClassifierScore, Constant, DecisionFault, DecodeError, Detector, DetectorFault,
     Distance, Element, FrontEnd, FrontEndFault, Fusion, ImageFrontEnd, LogMelFrontEnd, Mahalanobis, Mixture, Model,
     Multiplier, Operator, Packing, Photometric, Place, PoolKind, Pooling, Reconstruction, Reshape, Shape, Streaming,
-    StreamingFault, Tensor, Weights,
+    StreamingFault, Tensor, Transform, Weights,
 };
 use samples::{
     autoencoder, classifier, covariance, fusion, int16, listener, mixture, operators, packed, statistics, streaming,
@@ -558,7 +558,7 @@ fn sound() {
             FrontEnd::Raw | FrontEnd::Image(_) => panic!("the sample has a sound front end"),
         })
     };
-    let cases: [(Change, FrontEndFault); 20] = [
+    let cases: [(Change, FrontEndFault); 25] = [
         (|f, _| f.sample_rate = 0, FrontEndFault::Frame),
         (|f, _| f.fft_len = 8, FrontEndFault::Frame),
         (|f, _| f.fft_len = 24, FrontEndFault::Frame),
@@ -566,6 +566,11 @@ fn sound() {
         (|f, _| f.hop = 0, FrontEndFault::Frame),
         (|f, _| f.context = 0, FrontEndFault::Frame),
         (|f, _| f.stride = 0, FrontEndFault::Frame),
+        (|f, _| f.axes = 0, FrontEndFault::Axes),
+        (|f, _| f.axes = 7, FrontEndFault::Axes),
+        (|f, _| f.transform = Transform::Envelope { decimation: 0 }, FrontEndFault::Decimation),
+        (|f, _| f.transform = Transform::Envelope { decimation: 1025 }, FrontEndFault::Decimation),
+        (|f, _| f.context = u16::MAX, FrontEndFault::OutputLength { needed: 8, given: 4 * 65_535 }),
         (|f, _| f.saturated_max = 1001, FrontEndFault::Saturated),
         (|f, c| change_word(c, f.sine, 3, (1 << 30) + 1), FrontEndFault::Sine),
         (|f, c| change_word(c, f.sine, 3, i32::MIN), FrontEndFault::Sine),
@@ -600,7 +605,18 @@ fn sound() {
         FrontEnd::Raw | FrontEnd::Image(_) => panic!("the sample has a sound front end"),
     });
     assert_eq!(given, DecodeError::FrontEnd(FrontEndFault::Quantizer(4)));
-    let lengths: [(Change, u32, u32); 6] = [
+    // A waveform has neither bands nor their tables, and as many features as samples.
+    let given = refusal(listener(), |b| match &mut b.plan.front_end {
+        FrontEnd::LogMel(f) => {
+            f.transform = Transform::Waveform;
+            (f.window.bytes, f.sine.bytes, f.weights.bytes, f.bands.bytes) = (0, 0, 0, 0);
+        }
+        FrontEnd::Raw | FrontEnd::Image(_) => panic!("the sample has a sound front end"),
+    });
+    assert_eq!(given, DecodeError::FrontEnd(FrontEndFault::OutputLength { needed: 8, given: 32 }));
+    let lengths: [(Change, u32, u32); 8] = [
+        (|f, _| f.transform = Transform::Waveform, 0, 32),
+        (|f, _| (f.transform, f.window.bytes, f.sine.bytes) = (Transform::Waveform, 0, 4), 0, 4),
         (|f, _| f.window.bytes = 30, 32, 30),
         (|f, _| f.sine.bytes = 16, 20, 16),
         (|f, _| f.fft_len = 32, 64, 32),

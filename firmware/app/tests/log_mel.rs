@@ -10,7 +10,7 @@ use neji_app::SensorFault;
 use neji_app::frontend::log_mel::inputs::Window;
 use neji_app::frontend::log_mel::steps::Steps;
 use neji_app::frontend::log_mel::{LogMel, LogMelStream};
-use neji_format::{Band, BandQuantizer, Element, Epsilon, Multiplier};
+use neji_format::{Band, BandQuantizer, Element, Epsilon, Multiplier, Transform};
 use neji_tables::{MelScale, Settings, Tables, filter_bank, hann, quantizer};
 use proptest::prelude::*;
 
@@ -276,7 +276,7 @@ proptest! {
         let all = [BandQuantizer { mean: quantizer.0, multiplier }.to_words()];
         let bands = [Band { first: 0, len: 33, shift }, Band { first: 33, len: 0, shift: 0 }].map(Band::to_words);
         let config = LogMel {
-            fft_len: 64, hop: 24, centered: false, window: &window, sine: &sine, bands: &bands, weights: &weights,
+            axes: 1, transform: Transform::Spectrum, moments: true, fft_len: 64, hop: 24, centered: false, window: &window, sine: &sine, bands: &bands, weights: &weights,
             epsilon: Epsilon { mantissa: epsilon.0, shift: epsilon.1 },
             steps: Steps { quantizers: &all, element: Element::I8, zero_point },
             inputs: Window { context, stride: 1, statistics: false }, range_min: 0, saturated_max: 1000,

@@ -77,7 +77,7 @@ fn options(model: &Model<'_>, run: Option<&Path>, given: Options) -> anyhow::Res
         return Ok(Run::new(run).experiment()?.data_options());
     }
     let FrontEnd::LogMel(config) = &model.plan().front_end else { return Ok(given) };
-    let bands = LogMel::of(model, config).bands.len();
+    let bands = LogMel::of(model, config).features();
     Ok(Options { rate: given.rate.or(Some(config.sample_rate)), bands: given.bands.or(Some(bands)), ..given })
 }
 

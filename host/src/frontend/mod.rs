@@ -76,7 +76,7 @@ impl Fitted {
             }
             Self::Sound(sound) => {
                 let (rows, columns) = sound.settings.input_shape();
-                Some(Shape::new(rows.into(), columns.into(), 1))
+                Some(Shape::new(rows as u32, columns as u32, 1))
             }
         }
     }

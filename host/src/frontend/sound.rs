@@ -14,16 +14,16 @@ use crate::quantize::scheme::Scheme;
 
 /// Steps of int16 in one of int8.
 const I16_PER_STEP: f32 = 256.0;
-/// Least deviation of a band in decibels: one that never varies must not count for everything. Statistics of `n` frames may
+/// Least deviation of a feature in decibels (or steps of 16 bits): one that never varies must not count for everything. Statistics of `n` frames may
 /// vary less by the square root of `n`, as those of independent frames do.
 const DEVIATION_MIN: f64 = 0.5;
 
-/// `[front_end.normalise]`: how decibels become the model's input.
+/// `[front_end.normalise]`: how features become the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NormaliseSettings {
-    /// Mean and deviation of each band by itself, or of all together; of statistics, of the bands' means and of their
-    /// deviations.
+    /// Mean and deviation of each band (or other feature) by itself, or of all together; of statistics, of their means and of
+    /// their deviations.
     pub per_band: bool,
     /// Deviations from the mean that int8 reaches, either way; 1 to 64.
     pub deviations: f64,
@@ -35,7 +35,7 @@ impl Default for NormaliseSettings {
     }
 }
 
-/// What is normal in a band, in decibels.
+/// What is normal of a feature, in decibels or, of a waveform, in steps of 16 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Level {
     /// What becomes 0.
@@ -49,7 +49,7 @@ pub struct Level {
 pub struct SoundFrontEnd {
     /// The spectrogram.
     pub settings: Settings,
-    /// Of each band, or one of all; of statistics, of each mean and then of each deviation.
+    /// Of each feature, or one of all; of statistics, of each mean and then of each deviation.
     pub levels: Vec<Level>,
     /// Size of a step of an int8 input, in deviations.
     pub scale: f32,
@@ -85,7 +85,7 @@ impl SoundFrontEnd {
 /// How many values there are, their sum and the sum of their squares.
 type Sums = (u64, f64, f64);
 
-/// Fits the front end to training samples: each band's mean and deviation, or those of all bands; of statistics those of each
+/// Fits the front end to training samples: each feature's mean and deviation, or those of all; of statistics those of each
 /// mean and each deviation over the samples.
 ///
 /// # Errors
@@ -98,10 +98,10 @@ pub fn fit(settings: &Settings, normalise: &NormaliseSettings, samples: &[&Sampl
     let tables = Tables::new(*settings);
     let neutral = [quantizer(0.0, 1.0, 1.0)];
     let config = tables.log_mel(&neutral, Element::I8, 0);
-    let (rows, bands) = settings.input_shape();
-    // Bands of all frames are alike; means are not like deviations.
+    let (rows, features) = settings.input_shape();
+    // Features of all frames are alike; means are not like deviations.
     let (rows, least) = match settings.statistics {
-        true => (usize::from(rows), DEVIATION_MIN / f64::from(settings.context).sqrt()),
+        true => (rows, DEVIATION_MIN / f64::from(settings.context).sqrt()),
         false => (1, DEVIATION_MIN),
     };
     // Sums in the order of the samples: the same figures on any number of threads.
@@ -109,7 +109,7 @@ pub fn fit(settings: &Settings, normalise: &NormaliseSettings, samples: &[&Sampl
         .par_iter()
         .map(|sample| {
             check(settings, sample)?;
-            let mut sums: Vec<Sums> = vec![(0, 0.0, 0.0); rows * usize::from(bands)];
+            let mut sums: Vec<Sums> = vec![(0, 0.0, 0.0); rows * features];
             values(&config, sample, |values| {
                 for (sum, value) in sums.iter_mut().zip(values) {
                     let value = f64::from(*value) / f64::from(1 << DECIBEL_BITS);
@@ -120,15 +120,15 @@ pub fn fit(settings: &Settings, normalise: &NormaliseSettings, samples: &[&Sampl
         })
         .collect::<Result<Vec<_>>>()?;
     let add = |a: Sums, b: Sums| (a.0 + b.0, a.1 + b.1, a.2 + b.2);
-    let mut sums = vec![(0, 0.0, 0.0); rows * usize::from(bands)];
+    let mut sums = vec![(0, 0.0, 0.0); rows * features];
     for own in each {
         sums.iter_mut().zip(own).for_each(|(sum, own)| *sum = add(*sum, own));
     }
     if !per_band {
-        let rows = sums.chunks(bands.into()).map(|row| row.iter().copied().fold((0, 0.0, 0.0), add));
-        // One stands for all, or each for all bands of its row.
-        let bands = if settings.statistics { bands.into() } else { 1 };
-        sums = rows.flat_map(|row| vec![row; bands]).collect();
+        let rows = sums.chunks(features).map(|row| row.iter().copied().fold((0, 0.0, 0.0), add));
+        // One stands for all, or each for all of its row.
+        let repeated = if settings.statistics { features } else { 1 };
+        sums = rows.flat_map(|row| vec![row; repeated]).collect();
     }
     let level = |(count, sum, squares): Sums| {
         let count = count.max(1) as f64;
@@ -147,27 +147,33 @@ pub fn check(settings: &Settings, sample: &Sample) -> Result<()> {
     let path = sample.path.display();
     match &sample.signal {
         Signal::Image { .. } => bail!("{path}: a picture; [front_end.sound] takes sounds or features"),
-        Signal::Sound(sound) => {
+        Signal::Sound(sound) => hears(settings.sample_rate, settings.axes, sound).with_context(|| path.to_string()),
+        Signal::Features(features) => {
+            let wanted = settings.features();
             ensure!(
-                sound.channels == 1,
-                "{path}: {} channels, the front end hears one; choose it (--channel 0, or data_options.channel)",
-                sound.channels
+                features.bands == wanted,
+                "{path}: {} bands, the front end has {wanted}; change front_end.sound.mels",
+                features.bands
             );
-            ensure!(
-                sound.rate == settings.sample_rate,
-                "{path}: {} samples a second, the front end takes {}; resample (--rate {1}, or data_options.rate), or change \
-                 front_end.sound.sample_rate",
-                sound.rate,
-                settings.sample_rate
-            );
+            Ok(())
         }
-        Signal::Features(features) => ensure!(
-            features.bands == usize::from(settings.mels),
-            "{path}: {} bands, the front end has {}; change front_end.sound.mels",
-            features.bands,
-            settings.mels
-        ),
     }
+}
+
+/// Whether a sound is what a front end of this rate and number of axes hears.
+fn hears(rate: u32, axes: u8, sound: &Sound) -> Result<()> {
+    ensure!(
+        sound.channels == u16::from(axes),
+        "{} channels, the front end hears {axes}; choose one (--channel 0, or data_options.channel), or change \
+         front_end.sound.axes",
+        sound.channels
+    );
+    ensure!(
+        sound.rate == rate,
+        "{} samples a second, the front end takes {rate}; resample (--rate {rate}, or data_options.rate), or change \
+         front_end.sound.sample_rate",
+        sound.rate
+    );
     Ok(())
 }
 
@@ -176,8 +182,7 @@ pub fn check(settings: &Settings, sample: &Sample) -> Result<()> {
 /// # Errors
 /// Another rate or number of channels; names the file and the cure.
 pub fn heard(config: &LogMelFrontEnd, sample: &Sample) -> Result<()> {
-    let settings = Settings { sample_rate: config.sample_rate, ..Settings::MLPERF };
-    check(&settings, sample)
+    hears(config.sample_rate, config.axes, sample.sound()?).with_context(|| sample.path.display().to_string())
 }
 
 /// Little-endian bytes of a sound's samples.
@@ -238,17 +243,17 @@ fn values(config: &LogMel<'_>, sample: &Sample, mut look: impl FnMut(&[i32])) ->
 /// The inputs of a sound or of features.
 pub(super) fn of_recording(config: &LogMel<'_>, sample: &Sample) -> Result<Vec<Vec<i8>>> {
     let path = sample.path.display();
-    let bands = config.bands.len();
+    let features = config.features();
     match &sample.signal {
-        Signal::Features(features) => {
-            ensure!(features.bands == bands, "{path}: {} bands, the model takes {bands}", features.bands);
+        Signal::Features(made) => {
+            ensure!(made.bands == features, "{path}: {} bands, the model takes {features}", made.bands);
         }
         _ => {
-            let channels = sample.sound()?.channels;
-            ensure!(channels == 1, "{path}: {channels} channels, the model hears one");
+            let (channels, axes) = (sample.sound()?.channels, u16::from(config.axes));
+            ensure!(channels == axes, "{path}: {channels} channels, the model hears {axes}");
         }
     }
-    let bytes = config.inputs.input_len(bands) * config.steps.element.bytes();
+    let bytes = config.inputs.input_len(features) * config.steps.element.bytes();
     let mut found = Vec::new();
     listen(config, sample, |_, inputs, due| {
         if due {
@@ -332,9 +337,9 @@ mod tests {
         let sound = fit(&STATISTICS, &NormaliseSettings::default(), &samples).expect("fits");
         let (means, deviations) = sound.levels.split_at(16);
         assert!(means.iter().all(|level| level.deviation > 1.0) && deviations.len() == 16, "{means:?}");
-        // An exponential distribution in decibels deviates by 5.6 dB; several lines in a band by less.
+        // The power of a line of noise deviates by 5.6 dB, that of a band of several lines by less.
         assert!(
-            deviations.iter().all(|level| (1.5..6.0).contains(&level.mean) && level.deviation < 1.5),
+            deviations.iter().all(|level| (0.8..6.5).contains(&level.mean) && level.deviation < 2.0),
             "{deviations:?}"
         );
         let scale = f64::from(sound.scale);

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use neji_app::{Monitor, Verdict};
 use neji_engine::Host;
-use neji_format::{Element, FrontEnd, Model, Plan};
+use neji_format::{Element, FrontEnd, Model, Plan, Transform};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
@@ -46,7 +46,12 @@ impl Listening {
     pub fn of(plan: &Plan<'_>) -> anyhow::Result<Self> {
         let (rate, first, step, hop) = match &plan.front_end {
             FrontEnd::LogMel(config) => {
-                let (hop, fft_len) = (u64::from(config.hop), u64::from(config.fft_len));
+                ensure!(config.axes == 1, "the model's sensor has {} axes, a scenario one", config.axes);
+                let decimation = match config.transform {
+                    Transform::Envelope { decimation } => u64::from(decimation),
+                    Transform::Spectrum | Transform::Waveform => 1,
+                };
+                let (hop, fft_len) = (u64::from(config.hop) * decimation, u64::from(config.fft_len) * decimation);
                 let frame = if config.centered { fft_len / 2 } else { fft_len };
                 let first = frame + hop * u64::from(config.context.saturating_sub(1));
                 (Some(config.sample_rate), first, hop * u64::from(config.stride), hop)

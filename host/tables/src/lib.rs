@@ -9,8 +9,11 @@
 
 use neji_app::frontend::log_mel::LogMel;
 use neji_app::frontend::log_mel::inputs::Window;
+use neji_app::frontend::log_mel::moments::MOMENTS;
 use neji_app::frontend::log_mel::steps::Steps;
-use neji_format::front_end::{FFT_LEN_MAX, FFT_LEN_MIN, INPUT_LEN_MAX, STATISTICS_FRAMES_MAX};
+use neji_format::front_end::{
+    AXES_MAX, DECIMATION_MAX, FFT_LEN_MAX, FFT_LEN_MIN, INPUT_LEN_MAX, STATISTICS_FRAMES_MAX,
+};
 use neji_format::{Band, BandQuantizer, Element, Epsilon, LogMelFrontEnd, Multiplier, push_constant};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -23,6 +26,8 @@ pub enum MelScale {
     Slaney,
     /// `2595 log10(1 + f / 700)`.
     Htk,
+    /// Frequency itself. Bands as far apart as lines, from 0 to half the rate, are single lines.
+    Linear,
 }
 
 impl MelScale {
@@ -35,6 +40,7 @@ impl MelScale {
             Self::Slaney if hz < Self::BREAK_HZ => hz * 3.0 / 200.0,
             Self::Slaney => Self::BREAK_MEL + (hz / Self::BREAK_HZ).ln() / (6.4f64.ln() / 27.0),
             Self::Htk => 2595.0 * (1.0 + hz / 700.0).log10(),
+            Self::Linear => hz,
         }
     }
 
@@ -43,31 +49,52 @@ impl MelScale {
             Self::Slaney if mel < Self::BREAK_MEL => mel * 200.0 / 3.0,
             Self::Slaney => Self::BREAK_HZ * ((mel - Self::BREAK_MEL) * (6.4f64.ln() / 27.0)).exp(),
             Self::Htk => 700.0 * (10f64.powf(mel / 2595.0) - 1.0),
+            Self::Linear => mel,
         }
     }
+}
+
+/// What of the samples a frame's features are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transform {
+    /// Bands of the samples' spectrum.
+    Spectrum,
+    /// Bands of the spectrum of the envelope of what is high in the samples: how often something hits.
+    Envelope,
+    /// The samples themselves.
+    Waveform,
 }
 
 /// What the front end is to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Samples a second.
+    /// Samples a second, of each axis.
     pub sample_rate: u32,
-    /// Samples of a frame: a power of two from 16 to 8192.
+    /// Axes of the sensor, whose samples come in turn: 1 to 6.
+    pub axes: u8,
+    /// What of the samples a frame's features are.
+    pub transform: Transform,
+    /// Samples to a value of an envelope, 1 to 1024; 1 of anything else. Frame and hop are counted in values.
+    pub decimation: u16,
+    /// Level, kurtosis and crest factor of each frame, in decibels, follow its bands.
+    pub moments: bool,
+    /// Values of a frame: a power of two from 16 to 8192.
     pub fft_len: u16,
-    /// Samples from frame to frame.
+    /// Values from frame to frame.
     pub hop: u16,
-    /// Number of mel bands.
+    /// Number of bands; a waveform has none.
     pub mels: u16,
     /// Where the lowest band begins.
     pub low_hz: f64,
-    /// Where the highest band ends; 0 is half the sample rate.
+    /// Where the highest band ends; 0 is half the rate of values.
     pub high_hz: f64,
     /// What frequencies are equally far apart.
     pub scale: MelScale,
     /// True where every band's triangle has the same area (librosa's `norm = "slaney"`), false where the same height.
     pub equal_area: bool,
-    /// True where the first frame's middle is the first sample.
+    /// True where the first frame's middle is the first value.
     pub centered: bool,
     /// Added to the powers before the logarithm, in units of a full-scale sample's square.
     pub epsilon: f64,
@@ -75,7 +102,7 @@ pub struct Settings {
     pub context: u16,
     /// Frames from an input to the next.
     pub stride: u16,
-    /// The input is mean and deviation of each band over `context` frames; then `stride` divides `context`.
+    /// The input is mean and deviation of each feature over `context` frames; then `stride` divides `context`.
     pub statistics: bool,
     /// Where the samples since the last input span less, the sensor is at fault; 0 is never.
     pub range_min: u16,
@@ -96,17 +123,23 @@ pub enum SettingsError {
     /// The frame's length.
     #[error("fft_len is {0}; a power of two from {FFT_LEN_MIN} to {FFT_LEN_MAX}")]
     FftLen(u16),
+    /// The number of axes.
+    #[error("axes is {0}; 1 to {AXES_MAX}")]
+    Axes(u8),
+    /// Samples to a value.
+    #[error("decimation is {0}; 1 to {DECIMATION_MAX} with transform = \"envelope\", 1 without")]
+    Decimation(u16),
     /// A number that must not be 0 is.
     #[error("{0} is 0; at least 1")]
     Zero(&'static str),
     /// The bands' ends.
-    #[error("the bands reach from low_hz = {low_hz} to high_hz = {high_hz}; within 0 and half the sample rate, {half}")]
+    #[error("the bands reach from low_hz = {low_hz} to high_hz = {high_hz}; within 0 and half the rate, {half}")]
     Range {
         /// Lower end.
         low_hz: f64,
         /// Upper end.
         high_hz: f64,
-        /// Half the sample rate.
+        /// Half the rate of values.
         half: f64,
     },
     /// Bands without a line.
@@ -135,14 +168,18 @@ pub enum SettingsError {
         stride: u16,
     },
     /// The input.
-    #[error("mels times context is {0}; at most {INPUT_LEN_MAX}")]
-    Input(u32),
+    #[error("the input has {0} elements; at most {INPUT_LEN_MAX}")]
+    Input(usize),
 }
 
 impl Settings {
     /// The front end of MLPerf Tiny's anomaly detection benchmark and of the DCASE 2020 Task 2 baseline.
     pub const MLPERF: Self = Self {
         sample_rate: 16_000,
+        axes: 1,
+        transform: Transform::Spectrum,
+        decimation: 1,
+        moments: false,
         fft_len: 1024,
         hop: 512,
         mels: 128,
@@ -159,14 +196,34 @@ impl Settings {
         saturated_max: 1000,
     };
 
-    /// Where the highest band ends.
-    pub fn top_hz(&self) -> f64 {
-        if self.high_hz == 0.0 { f64::from(self.sample_rate) / 2.0 } else { self.high_hz }
+    /// Values a second.
+    fn rate(&self) -> f64 {
+        f64::from(self.sample_rate) / f64::from(self.decimation)
     }
 
-    /// Rows and columns of the model's input: frames, or means and deviations, of the bands.
-    pub fn input_shape(&self) -> (u16, u16) {
-        (if self.statistics { 2 } else { self.context }, self.mels)
+    /// Where the highest band ends.
+    pub fn top_hz(&self) -> f64 {
+        if self.high_hz == 0.0 { self.rate() / 2.0 } else { self.high_hz }
+    }
+
+    /// Features of a frame, of all axes.
+    pub fn features(&self) -> usize {
+        let transformed = if self.transform == Transform::Waveform { self.fft_len } else { self.mels };
+        (usize::from(transformed) + if self.moments { MOMENTS } else { 0 }) * usize::from(self.axes)
+    }
+
+    /// Rows and columns of the model's input: frames, or means and deviations, of the features.
+    pub fn input_shape(&self) -> (usize, usize) {
+        (if self.statistics { 2 } else { self.context.into() }, self.features())
+    }
+
+    /// What of the samples the features are, as a blob has it.
+    const fn to_format(&self) -> neji_format::Transform {
+        match self.transform {
+            Transform::Spectrum => neji_format::Transform::Spectrum,
+            Transform::Envelope => neji_format::Transform::Envelope { decimation: self.decimation },
+            Transform::Waveform => neji_format::Transform::Waveform,
+        }
     }
 
     /// Frames of an input and from one to the next, and what it takes of them.
@@ -192,10 +249,12 @@ impl Settings {
         if let Some((name, _)) = numbers.into_iter().find(|(_, number)| *number == 0) {
             return Err(SettingsError::Zero(name));
         }
-        let (low_hz, high_hz, half) = (self.low_hz, self.top_hz(), f64::from(self.sample_rate) / 2.0);
-        // Written so that what is no number is refused.
-        if !(low_hz >= 0.0 && low_hz < high_hz && high_hz <= half) {
-            return Err(SettingsError::Range { low_hz, high_hz, half });
+        if !(1..=AXES_MAX).contains(&self.axes) {
+            return Err(SettingsError::Axes(self.axes));
+        }
+        let most = if self.transform == Transform::Envelope { DECIMATION_MAX } else { 1 };
+        if !(1..=most).contains(&self.decimation) {
+            return Err(SettingsError::Decimation(self.decimation));
         }
         if !(self.epsilon > 1e-60 && self.epsilon <= 1.0) {
             return Err(SettingsError::Epsilon(self.epsilon));
@@ -207,9 +266,18 @@ impl Settings {
         if self.statistics && (context > STATISTICS_FRAMES_MAX || !context.is_multiple_of(stride)) {
             return Err(SettingsError::Statistics { context, stride });
         }
-        let input = u32::from(self.mels) * u32::from(self.context);
-        if input > INPUT_LEN_MAX {
-            return Err(SettingsError::Input(input));
+        let (rows, columns) = self.input_shape();
+        if rows * columns > INPUT_LEN_MAX as usize {
+            return Err(SettingsError::Input(rows * columns));
+        }
+        if self.transform == Transform::Waveform { Ok(()) } else { self.check_bands() }
+    }
+
+    fn check_bands(&self) -> Result<(), SettingsError> {
+        let (low_hz, high_hz, half) = (self.low_hz, self.top_hz(), self.rate() / 2.0);
+        // Written so that what is no number is refused.
+        if !(low_hz >= 0.0 && low_hz < high_hz && high_hz <= half) {
+            return Err(SettingsError::Range { low_hz, high_hz, half });
         }
         match filter_bank(self).iter().position(|row| row.iter().all(|&weight| weight == 0.0)) {
             Some(band) => Err(SettingsError::Empty { band, mels: self.mels }),
@@ -230,7 +298,7 @@ pub fn filter_bank(settings: &Settings) -> Vec<Vec<f64>> {
     let points: Vec<f64> = (0..settings.mels + 2)
         .map(|point| settings.scale.hz(low + (high - low) * f64::from(point) / intervals))
         .collect();
-    let line_hz = f64::from(settings.sample_rate) / f64::from(settings.fft_len);
+    let line_hz = settings.rate() / f64::from(settings.fft_len);
     points
         .windows(3)
         .map(|corners| {
@@ -284,8 +352,14 @@ pub struct Tables {
 }
 
 impl Tables {
-    /// The tables of `settings`, with a Hann window.
+    /// The tables of `settings`, with a Hann window; of a waveform they are empty.
     pub fn new(settings: Settings) -> Self {
+        let epsilon_shift = (31.0 - settings.epsilon.log2().floor()).clamp(0.0, 256.0);
+        let epsilon =
+            Epsilon { mantissa: (settings.epsilon * epsilon_shift.exp2()).round() as u32, shift: epsilon_shift as u16 };
+        if settings.transform == Transform::Waveform {
+            return Self { settings, window: vec![], sine: vec![], bands: vec![], weights: vec![], epsilon };
+        }
         let len = usize::from(settings.fft_len);
         let sine = |k: usize| (std::f64::consts::TAU * k as f64 / len as f64).sin() * 2f64.powi(30);
         let (mut bands, mut weights) = (Vec::new(), Vec::new());
@@ -298,17 +372,13 @@ impl Tables {
             bands.push(Band { first: first as u16, len: (end - first) as u16, shift: shift as u16 }.to_words());
             weights.extend(row[first..end].iter().map(|weight| (weight * shift.exp2()).round().min(65535.0) as u16));
         }
-        let epsilon_shift = (31.0 - settings.epsilon.log2().floor()).clamp(0.0, 256.0);
         Self {
             settings,
             window: hann(len).into_iter().map(|weight| (weight * 65536.0).round().min(65535.0) as u16).collect(),
             sine: (0..=len / 4).map(|k| sine(k).round() as i32).collect(),
             bands,
             weights,
-            epsilon: Epsilon {
-                mantissa: (settings.epsilon * epsilon_shift.exp2()).round() as u32,
-                shift: epsilon_shift as u16,
-            },
+            epsilon,
         }
     }
 
@@ -317,11 +387,14 @@ impl Tables {
         &self.settings
     }
 
-    /// The front end with these tables. `quantizers` is one for all or one for each of the bands, of statistics one for each
+    /// The front end with these tables. `quantizers` is one for all or one for each feature, of statistics one for each
     /// mean and then for each deviation.
     pub fn log_mel<'a>(&'a self, quantizers: &'a [[i32; 3]], element: Element, zero_point: i8) -> LogMel<'a> {
-        let Settings { fft_len, hop, centered, range_min, saturated_max, .. } = self.settings;
+        let Settings { axes, moments, fft_len, hop, centered, range_min, saturated_max, .. } = self.settings;
         LogMel {
+            axes,
+            transform: self.settings.to_format(),
+            moments,
             fft_len,
             hop,
             centered,
@@ -340,11 +413,14 @@ impl Tables {
     /// Appends the tables to a blob's constants.
     pub fn push(&self, quantizers: &[[i32; 3]], constants: &mut Vec<u8>) -> LogMelFrontEnd {
         let Settings { sample_rate, fft_len, hop, centered, range_min, saturated_max, .. } = self.settings;
-        let Settings { context, stride, statistics, .. } = self.settings;
+        let Settings { axes, moments, context, stride, statistics, .. } = self.settings;
         let halves = |values: &[u16]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
         let words = |values: &[i32]| -> Vec<u8> { values.iter().flat_map(|value| value.to_le_bytes()).collect() };
         LogMelFrontEnd {
             sample_rate,
+            axes,
+            transform: self.settings.to_format(),
+            moments,
             fft_len,
             hop,
             centered,

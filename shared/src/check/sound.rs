@@ -4,7 +4,8 @@ use super::{constant, is_normal};
 use crate::decode::Model;
 use crate::error::{DecodeError, FrontEndFault, Place};
 use crate::front_end::{
-    Band, BandQuantizer, FFT_LEN_MAX, FFT_LEN_MIN, INPUT_LEN_MAX, LogMelFrontEnd, SINE_BITS, STATISTICS_FRAMES_MAX,
+    AXES_MAX, Band, BandQuantizer, DECIMATION_MAX, FFT_LEN_MAX, FFT_LEN_MIN, INPUT_LEN_MAX, LogMelFrontEnd, MOMENTS,
+    SINE_BITS, STATISTICS_FRAMES_MAX, Transform,
 };
 use crate::tensor::Constant;
 
@@ -17,11 +18,16 @@ fn fault<T>(fault: FrontEndFault) -> Result<T, DecodeError> {
     Err(DecodeError::FrontEnd(fault))
 }
 
-/// Checks that a constant is one or more whole elements of `bytes`; their number.
-fn elements(model: &Model<'_>, given: Constant, bytes: u32, none: FrontEndFault) -> Result<u32, DecodeError> {
+/// Checks that a constant is whole elements of `bytes`; their number.
+fn elements(model: &Model<'_>, given: Constant, bytes: u32) -> Result<u32, DecodeError> {
     let count = given.bytes / bytes;
     constant(model, Place::FrontEnd, given, Some(u64::from(count) * u64::from(bytes)))?;
-    if count == 0 { fault(none) } else { Ok(count) }
+    Ok(count)
+}
+
+/// A number as errors have it.
+fn number(index: u32) -> u16 {
+    u16::try_from(index).unwrap_or(u16::MAX)
 }
 
 /// Checks all that could make a stream go wrong.
@@ -31,50 +37,73 @@ pub(super) fn log_mel(model: &Model<'_>, config: &LogMelFrontEnd) -> Result<(), 
     if !fits || sample_rate == 0 || hop == 0 || context == 0 || stride == 0 {
         return fault(FrontEndFault::Frame);
     }
+    if !(1..=AXES_MAX).contains(&config.axes) {
+        return fault(FrontEndFault::Axes);
+    }
+    if matches!(config.transform, Transform::Envelope { decimation } if !(1..=DECIMATION_MAX).contains(&decimation)) {
+        return fault(FrontEndFault::Decimation);
+    }
     if config.saturated_max > 1000 {
         return fault(FrontEndFault::Saturated);
     }
-    constant(model, Place::FrontEnd, config.window, Some(u64::from(fft_len) * 2))?;
-    constant(model, Place::FrontEnd, config.sine, Some((u64::from(fft_len) / 4 + 1) * 4))?;
-    if model.constant_i32(config.sine).iter().any(|sine| sine.unsigned_abs() > 1 << SINE_BITS) {
-        return fault(FrontEndFault::Sine);
-    }
-    let bands = elements(model, config.bands, 6, FrontEndFault::Band(0))?;
-    if bands > INPUT_LEN_MAX || bands.saturating_mul(context.into()) > INPUT_LEN_MAX {
-        return fault(FrontEndFault::Frame);
-    }
-    // As many quantizers as there may be, and as many elements as there are.
-    let (each, input) = if config.statistics {
-        if context > STATISTICS_FRAMES_MAX || context.checked_rem(stride) != Some(0) {
-            return fault(FrontEndFault::Statistics);
-        }
-        (bands.saturating_mul(2), bands.saturating_mul(2))
-    } else {
-        (bands, bands.saturating_mul(context.into()))
-    };
-    let lines = u32::from(fft_len / 2) + 1;
-    let mut weights = 0_u64;
-    for (index, &words) in (0_u16..).zip(model.constant_u16(config.bands).as_chunks::<3>().0) {
-        let band = Band::from_words(words);
-        if u32::from(band.first) + u32::from(band.len) > lines || band.shift > BAND_SHIFT_MAX {
-            return fault(FrontEndFault::Band(index));
-        }
-        weights += u64::from(band.len);
-    }
-    constant(model, Place::FrontEnd, config.weights, Some(weights * 2))?;
     if config.epsilon.mantissa == 0 || config.epsilon.shift > EPSILON_SHIFT_MAX {
         return fault(FrontEndFault::Epsilon);
     }
-    let quantizers = elements(model, config.quantizers, 12, FrontEndFault::Quantizer(0))?;
-    if quantizers != 1 && quantizers != each {
-        return fault(FrontEndFault::Quantizer(quantizers.min(each) as u16));
+    let transformed = transform(model, config)?;
+    let moments = if config.moments { MOMENTS } else { 0 };
+    let features = transformed.saturating_add(moments).saturating_mul(config.axes.into());
+    if config.statistics && (context > STATISTICS_FRAMES_MAX || context.checked_rem(stride) != Some(0)) {
+        return fault(FrontEndFault::Statistics);
     }
-    for (index, &words) in (0_u16..).zip(model.constant_i32(config.quantizers).as_chunks::<3>().0) {
+    // Means and deviations have quantizers of their own, the frames of a window have the same.
+    let (each, rows) = if config.statistics { (2, 2) } else { (1, context.into()) };
+    let (each, given) = (features.saturating_mul(each), features.saturating_mul(rows));
+    if given > INPUT_LEN_MAX {
+        return fault(FrontEndFault::Frame);
+    }
+    quantizers(model, config.quantizers, each)?;
+    let needed = model.plan().input.shape.len() as u32;
+    if given == needed { Ok(()) } else { fault(FrontEndFault::OutputLength { needed, given }) }
+}
+
+/// Checks the tables of the transform; its features.
+fn transform(model: &Model<'_>, config: &LogMelFrontEnd) -> Result<u32, DecodeError> {
+    let fft_len = config.fft_len;
+    let waveform = config.transform == Transform::Waveform;
+    let table = |given, bytes: u64| constant(model, Place::FrontEnd, given, Some(if waveform { 0 } else { bytes }));
+    table(config.window, u64::from(fft_len) * 2)?;
+    table(config.sine, (u64::from(fft_len) / 4 + 1) * 4)?;
+    if model.constant_i32(config.sine).iter().any(|sine| sine.unsigned_abs() > 1 << SINE_BITS) {
+        return fault(FrontEndFault::Sine);
+    }
+    let bands = elements(model, config.bands, 6)?;
+    if waveform != (bands == 0) || bands > INPUT_LEN_MAX {
+        return fault(FrontEndFault::Band(0));
+    }
+    let lines = u32::from(fft_len / 2) + 1;
+    let mut weights = 0_u64;
+    for (index, &words) in (0..).zip(model.constant_u16(config.bands).as_chunks::<3>().0) {
+        let band = Band::from_words(words);
+        if u32::from(band.first) + u32::from(band.len) > lines || band.shift > BAND_SHIFT_MAX {
+            return fault(FrontEndFault::Band(number(index)));
+        }
+        weights += u64::from(band.len);
+    }
+    table(config.weights, weights * 2)?;
+    Ok(if waveform { fft_len.into() } else { bands })
+}
+
+/// Checks one quantizer, or `each`.
+fn quantizers(model: &Model<'_>, given: Constant, each: u32) -> Result<(), DecodeError> {
+    let count = elements(model, given, 12)?;
+    if count != 1 && count != each {
+        return fault(FrontEndFault::Quantizer(number(count.min(each))));
+    }
+    for (index, &words) in (0..).zip(model.constant_i32(given).as_chunks::<3>().0) {
         let BandQuantizer { multiplier, .. } = BandQuantizer::from_words(words);
         if !is_normal(multiplier) || multiplier.shift > 0 {
-            return fault(FrontEndFault::Quantizer(index));
+            return fault(FrontEndFault::Quantizer(number(index)));
         }
     }
-    let (needed, given) = (model.plan().input.shape.len() as u32, input);
-    if given == needed { Ok(()) } else { fault(FrontEndFault::OutputLength { needed, given }) }
+    Ok(())
 }

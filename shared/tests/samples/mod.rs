@@ -11,14 +11,14 @@ use neji_format::{
     Fusion, ImageFrontEnd, Load, LogMelFrontEnd, Lut, LutFunction, Mahalanobis, MaskThreshold, Mean, Metrics, Mixture,
     Mul, Multiplier, Normal, Operator, Packing, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind,
     Pooling, Provenance, Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax,
-    Streaming, Tensor, ThresholdMethod, TransposeConv2d, Weights, Window, push_constant,
+    Streaming, Tensor, ThresholdMethod, Transform, TransposeConv2d, Weights, Window, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
 pub(crate) const MULTIPLIER: Multiplier = Multiplier { multiplier: 1 << 30, shift: -7 };
 
 /// The blobs with the names of their golden files.
-pub(crate) fn all() -> [(&'static str, Blob<'static>); 11] {
+pub(crate) fn all() -> [(&'static str, Blob<'static>); 12] {
     [
         ("v5_autoencoder", autoencoder()),
         ("v5_classifier", classifier()),
@@ -31,6 +31,7 @@ pub(crate) fn all() -> [(&'static str, Blob<'static>); 11] {
         ("v5_mixture", mixture()),
         ("v5_fusion", fusion()),
         ("v5_statistics", statistics()),
+        ("v5_vibration", vibration()),
     ]
 }
 
@@ -491,6 +492,9 @@ pub(crate) fn listener() -> Blob<'static> {
     let quantizer = BandQuantizer { mean: -40 << 16, multiplier: Multiplier { multiplier: 1 << 30, shift: -15 } };
     blob.plan.front_end = FrontEnd::LogMel(LogMelFrontEnd {
         sample_rate: 8000,
+        axes: 1,
+        transform: Transform::Spectrum,
+        moments: false,
         fft_len: 16,
         hop: 8,
         centered: false,
@@ -578,6 +582,28 @@ pub(crate) fn statistics() -> Blob<'static> {
         config.quantizers = push_constant(&mut blob.constants, &bytes);
         (config.context, config.stride, config.statistics) = (6, 2, true);
     }
+    blob
+}
+
+/// The listener with mean and deviation of the envelope's level, kurtosis and crest factor of two axes, and of a band of each.
+pub(crate) fn vibration() -> Blob<'static> {
+    let mut blob = statistics();
+    if let FrontEnd::LogMel(config) = &mut blob.plan.front_end {
+        (config.axes, config.transform, config.moments) = (2, Transform::Envelope { decimation: 3 }, true);
+        (config.bands.bytes, config.weights.bytes, config.quantizers.bytes) = (6, 4, 12);
+    }
+    let dense = |input: Tensor, output: Tensor, constants: &mut Vec<u8>| {
+        Operator::FullyConnected(FullyConnected {
+            input,
+            output,
+            weights: weights(constants, 32),
+            packing: Packing::Rows,
+            requantization: requantization(constants, output.shape.len() as u32),
+        })
+    };
+    let [input, code, output] = [tensor(0, 2, 8, 1), tensor(16, 1, 1, 2), tensor(20, 2, 8, 1)];
+    blob.operators = vec![dense(input, code, &mut blob.constants), dense(code, output, &mut blob.constants)];
+    (blob.plan.input, blob.plan.output, blob.arena_bytes) = (input, output, 36);
     blob
 }
 

@@ -8,7 +8,7 @@ pub(crate) fn run_bytes(config: LogMel, pieces: &[&[u8]]) -> (Vec<Vec<i32>>, Vec
     let (mut memory, mut work) = (vec![0xA5A5_A5A5; config.memory_words()], vec![0x5A5A_5A5A; config.work_words()]);
     let mut stream = LogMelStream::new(config, &mut memory).unwrap();
     let (mut frames, mut inputs) = (Vec::new(), Vec::new());
-    let mut input = vec![0; config.inputs.input_len(config.bands.len()) * config.steps.element.bytes()];
+    let mut input = vec![0; config.inputs.input_len(config.features()) * config.steps.element.bytes()];
     for &piece in pieces {
         let mut samples = piece;
         while let Some(due) = stream.push(&mut samples, &mut work) {

@@ -9,32 +9,48 @@
 //! less than 1e-4 dB ([`decibel`]). What is left is the window's 16 bits, an error some 110 dB below the strongest line of
 //! a frame of 64 samples and less in longer ones.
 //!
+//! Vibration has more to say: bands of the [`envelope`]'s spectrum, [`moments`] of each frame, several axes, or the samples as
+//! they are. All are features of a frame, and what becomes of frames ([`inputs`]) knows no difference.
+//!
 //! The features depend on the samples alone, not on how the stream is cut: [`LogMelStream::push`] takes any number of bytes.
 
 pub mod columns;
 pub mod decibel;
+pub mod envelope;
 pub mod fft;
 pub mod inputs;
+pub mod moments;
 pub mod statistics;
 pub mod steps;
 
-use neji_format::front_end::FFT_LEN_MAX;
-use neji_format::{Band, Epsilon, LogMelFrontEnd, Model};
+use neji_format::front_end::{AXES_MAX, FFT_LEN_MAX};
+use neji_format::{Band, Epsilon, LogMelFrontEnd, Model, Transform};
 
 use self::decibel::Power;
+use self::envelope::Envelope;
 use self::fft::Complex;
 use self::inputs::{Inputs, Window};
+use self::moments::{MOMENTS, moments};
 use self::steps::Steps;
 use crate::error::SensorFault;
+
+/// Fraction bits of features.
+const FEATURE_BITS: u32 = decibel::DECIBEL_BITS;
 
 /// Parameters and tables of the front end as [`LogMelFrontEnd`] has them; the tables stay where they are, in flash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogMel<'a> {
-    /// Samples of a frame: a power of two.
+    /// Axes, whose samples come in turn.
+    pub axes: u8,
+    /// What of the samples the features are.
+    pub transform: Transform,
+    /// Three features of the frame in time follow.
+    pub moments: bool,
+    /// Values of a frame, samples or of the envelope: a power of two.
     pub fft_len: u16,
-    /// Samples from the beginning of a frame to that of the next.
+    /// Values from the beginning of a frame to that of the next.
     pub hop: u16,
-    /// True where the first frame's middle is the first sample. (The end of a stream never comes; who wants it centred pushes
+    /// True where the first frame's middle is the first value. (The end of a stream never comes; who wants it centred pushes
     /// `fft_len / 2` zeros.)
     pub centered: bool,
     /// `fft_len` weights in Q16.
@@ -62,6 +78,9 @@ impl<'a> LogMel<'a> {
     pub fn of(model: &Model<'a>, config: &LogMelFrontEnd) -> Self {
         let plan = model.plan();
         Self {
+            axes: config.axes,
+            transform: config.transform,
+            moments: config.moments,
             fft_len: config.fft_len,
             hop: config.hop,
             centered: config.centered,
@@ -81,55 +100,80 @@ impl<'a> LogMel<'a> {
         }
     }
 
+    /// Features of a frame.
+    pub const fn features(&self) -> usize {
+        self.axis_features().saturating_mul(self.axes as usize)
+    }
+
+    /// Features of a frame of one axis.
+    const fn axis_features(&self) -> usize {
+        let transformed = match self.transform {
+            Transform::Spectrum | Transform::Envelope { .. } => self.bands.len(),
+            Transform::Waveform => self.fft_len as usize,
+        };
+        transformed.saturating_add(if self.moments { MOMENTS } else { 0 })
+    }
+
+    /// Samples to a value.
+    pub const fn decimation(&self) -> u16 {
+        match self.transform {
+            Transform::Spectrum | Transform::Waveform => 1,
+            Transform::Envelope { decimation } => decimation,
+        }
+    }
+
     /// 32-bit words of memory that a stream keeps.
     pub const fn memory_words(&self) -> usize {
-        let inputs = Inputs::memory_words(self.bands.len(), self.inputs, &self.steps);
-        inputs.saturating_add(self.fft_len as usize / 2).saturating_add(self.bands.len())
+        let inputs = Inputs::memory_words(self.features(), self.inputs, &self.steps);
+        let values = (self.fft_len as usize / 2).saturating_mul(self.axes as usize);
+        inputs.saturating_add(values).saturating_add(self.features())
     }
 
     /// 32-bit words of memory that a stream needs while it works on a frame.
     pub const fn work_words(&self) -> usize {
-        self.fft_len as usize + 2
+        match self.transform {
+            Transform::Spectrum | Transform::Envelope { .. } => self.fft_len as usize + 2,
+            Transform::Waveform => 0,
+        }
     }
 }
 
-/// What the samples since the last input were like.
+/// What is kept of an axis from sample to sample.
 #[derive(Debug, Clone, Copy)]
-struct Range {
+struct Axis {
+    envelope: Envelope,
+    /// The least and the largest sample since the last input.
     least: i16,
     most: i16,
-    count: u32,
-    /// How many were at either end of the scale.
-    saturated: u32,
 }
 
-impl Range {
-    const EMPTY: Self = Self { least: i16::MAX, most: i16::MIN, count: 0, saturated: 0 };
-
-    fn add(&mut self, sample: i16) {
-        self.least = self.least.min(sample);
-        self.most = self.most.max(sample);
-        self.count = self.count.saturating_add(1);
-        self.saturated = self.saturated.saturating_add((sample == i16::MAX || sample == i16::MIN).into());
-    }
+impl Axis {
+    const NEW: Self = Self { envelope: Envelope::NEW, least: i16::MAX, most: i16::MIN };
 }
 
-/// The front end at work: the last frame's worth of samples, the last frame's features, what the next inputs need of the
-/// last frames.
+/// The front end at work: the last frame's worth of values, the last frame's features, what the next inputs need of the last
+/// frames.
 #[derive(Debug)]
 pub struct LogMelStream<'a> {
     config: LogMel<'a>,
-    /// The last `fft_len` samples, a ring.
-    samples: &'a mut [i16],
-    /// Where the next sample goes, which is where the oldest is.
+    /// The last `fft_len` values of each axis, a ring each, one behind the other.
+    values: &'a mut [i16],
+    /// Where the next value goes in each ring, which is where the oldest is.
     oldest: usize,
-    /// Samples that the next frame still lacks.
+    /// Values that the next frame still lacks.
     missing: usize,
+    /// Samples of each axis that the next value still lacks.
+    samples: u16,
+    axes: [Axis; AXES_MAX as usize],
+    /// Whose sample comes next.
+    axis: usize,
     /// First byte of a sample whose second has not come yet.
     low: Option<u8>,
     decibels: &'a mut [i32],
     inputs: Inputs<'a>,
-    range: Range,
+    /// Samples since the last input, and how many of them were at either end of the scale.
+    count: u32,
+    saturated: u32,
 }
 
 impl<'a> LogMelStream<'a> {
@@ -138,30 +182,36 @@ impl<'a> LogMelStream<'a> {
     /// What [`Model::parse`] refuses makes nonsense of features here, and nothing worse.
     pub fn new(config: LogMel<'a>, memory: &'a mut [u32]) -> Option<Self> {
         let fft_len = usize::from(config.fft_len.min(FFT_LEN_MAX));
-        let (samples, rest) = memory.split_at_mut_checked(fft_len / 2)?;
-        let (decibels, rest) = rest.split_at_mut_checked(config.bands.len())?;
+        let (values, rest) = memory.split_at_mut_checked(fft_len / 2 * usize::from(config.axes))?;
+        let (decibels, rest) = rest.split_at_mut_checked(config.features())?;
         let mut stream = Self {
-            samples: bytemuck::cast_slice_mut(samples),
+            values: bytemuck::cast_slice_mut(values),
             decibels: bytemuck::cast_slice_mut(decibels),
-            inputs: Inputs::new(config.bands.len(), config.inputs, config.steps, rest)?,
+            inputs: Inputs::new(config.features(), config.inputs, config.steps, rest)?,
             config,
             oldest: 0,
             missing: 0,
+            samples: 0,
+            axes: [Axis::NEW; AXES_MAX as usize],
+            axis: 0,
             low: None,
-            range: Range::EMPTY,
+            count: 0,
+            saturated: 0,
         };
         stream.restart();
         Some(stream)
     }
 
-    /// Forgets all samples and frames, as after a gap in the stream.
+    /// Forgets all samples and frames, as after a gap in the stream; the next sample is of the first axis.
     pub fn restart(&mut self) {
-        self.samples.fill(0);
+        self.values.fill(0);
         self.decibels.fill(0);
         self.inputs.restart();
         let fft_len = usize::from(self.config.fft_len);
         self.missing = if self.config.centered { fft_len / 2 } else { fft_len };
-        (self.oldest, self.low, self.range) = (0, None, Range::EMPTY);
+        self.samples = self.config.decimation();
+        self.axes = [Axis::NEW; AXES_MAX as usize];
+        (self.oldest, self.axis, self.low, self.count, self.saturated) = (0, 0, None, 0, 0);
     }
 
     /// Parameters and tables.
@@ -181,29 +231,61 @@ impl<'a> LogMelStream<'a> {
                 self.low = Some(first);
                 continue;
             };
-            let sample = i16::from_le_bytes([low, first]);
-            self.range.add(sample);
-            if let Some(place) = self.samples.get_mut(self.oldest) {
-                *place = sample;
-            }
-            self.oldest += 1;
-            if self.oldest >= self.samples.len() {
-                self.oldest = 0;
-            }
-            self.missing -= 1;
+            self.take(i16::from_le_bytes([low, first]));
         }
         self.missing = self.config.hop.into();
         self.frame(bytemuck::cast_slice_mut(even(work)));
         Some(self.inputs.push(self.decibels))
     }
 
-    /// Whether the samples since this was last asked are those of a sensor that works.
+    /// Takes the next axis' sample.
+    fn take(&mut self, sample: i16) {
+        let len = usize::from(self.config.fft_len);
+        if let Some(axis) = self.axes.get_mut(self.axis) {
+            (axis.least, axis.most) = (axis.least.min(sample), axis.most.max(sample));
+            let value = match self.config.transform {
+                Transform::Spectrum | Transform::Waveform => Some(sample),
+                Transform::Envelope { decimation } => {
+                    axis.envelope.push(sample);
+                    (self.samples <= 1).then(|| axis.envelope.take(decimation))
+                }
+            };
+            let place = self.values.get_mut(self.axis.saturating_mul(len).saturating_add(self.oldest));
+            if let (Some(value), Some(place)) = (value, place) {
+                *place = value;
+            }
+        }
+        self.count = self.count.saturating_add(1);
+        self.saturated = self.saturated.saturating_add((sample == i16::MAX || sample == i16::MIN).into());
+        self.axis += 1;
+        if self.axis < self.config.axes.into() {
+            return;
+        }
+        self.axis = 0;
+        self.samples = self.samples.saturating_sub(1);
+        if self.samples > 0 {
+            return;
+        }
+        self.samples = self.config.decimation();
+        self.oldest += 1;
+        if self.oldest >= len {
+            self.oldest = 0;
+        }
+        self.missing -= 1;
+    }
+
+    /// Whether the samples since this was last asked are those of a sensor that works, on every axis.
     ///
     /// # Errors
     /// The fault that they show.
     pub fn check_sensor(&mut self) -> Result<(), SensorFault> {
-        let Range { least, most, count, saturated } = core::mem::replace(&mut self.range, Range::EMPTY);
-        if i32::from(most) - i32::from(least) < self.config.range_min.into() {
+        let (count, saturated) = (core::mem::take(&mut self.count), core::mem::take(&mut self.saturated));
+        let mut stuck = false;
+        for axis in self.axes.iter_mut().take(self.config.axes.into()) {
+            stuck |= i32::from(axis.most) - i32::from(axis.least) < self.config.range_min.into();
+            (axis.least, axis.most) = (Axis::NEW.least, Axis::NEW.most);
+        }
+        if stuck {
             return Err(SensorFault::Constant);
         }
         if u64::from(saturated) * 1000 > u64::from(count) * u64::from(self.config.saturated_max) {
@@ -212,7 +294,8 @@ impl<'a> LogMelStream<'a> {
         Ok(())
     }
 
-    /// The last frame's features in 1/65536 dB, the lowest band first; zeros before the first frame.
+    /// The last frame's features in 1/65536 dB (a waveform's in 1/65536 of a step of 16 bits), those of the first axis first:
+    /// the lowest band first, then moments; zeros before the first frame.
     pub fn decibels(&self) -> &[i32] {
         self.decibels
     }
@@ -228,15 +311,45 @@ impl<'a> LogMelStream<'a> {
         &self.inputs
     }
 
+    /// Computes the features of the frame that ends here.
     fn frame(&mut self, spectrum: &mut [Complex]) {
-        let Some(spectrum) = spectrum.get_mut(..usize::from(self.config.fft_len) / 2 + 1) else { return };
-        let Some((new, old)) = self.samples.split_at_checked(self.oldest) else { return };
-        let frame = old.iter().chain(new).copied();
-        let exponent = fft::power_spectrum(frame, self.config.window, self.config.sine, spectrum) - 64;
-        let epsilon = self.config.epsilon;
-        let epsilon = Power::new(epsilon.mantissa.into(), -i32::from(epsilon.shift));
-        let mut weights = self.config.weights;
-        for (&band, decibels) in self.config.bands.iter().zip(self.decibels.iter_mut()) {
+        let config = self.config;
+        let Epsilon { mantissa, shift } = config.epsilon;
+        let epsilon = Power::new(mantissa.into(), -i32::from(shift));
+        let rings = self.values.chunks_exact(usize::from(config.fft_len).max(1));
+        for (ring, features) in rings.zip(self.decibels.chunks_exact_mut(config.axis_features().max(1))) {
+            let Some((new, old)) = ring.split_at_checked(self.oldest) else { return };
+            let frame = old.iter().chain(new).copied();
+            let (transformed, in_time) =
+                features.split_at_mut(features.len().saturating_sub(if config.moments { MOMENTS } else { 0 }));
+            match config.transform {
+                Transform::Spectrum => config.bands(frame, epsilon, spectrum, transformed),
+                Transform::Envelope { .. } => {
+                    let mean = envelope::mean(ring);
+                    config.bands(frame.map(|value| value.wrapping_sub(mean)), epsilon, spectrum, transformed);
+                }
+                Transform::Waveform => {
+                    for (feature, sample) in transformed.iter_mut().zip(frame) {
+                        *feature = i32::from(sample).wrapping_shl(FEATURE_BITS);
+                    }
+                }
+            }
+            if !in_time.is_empty() {
+                for (feature, moment) in in_time.iter_mut().zip(moments(ring, epsilon)) {
+                    *feature = moment;
+                }
+            }
+        }
+    }
+}
+
+impl LogMel<'_> {
+    /// Puts the decibels of the bands of a frame in `decibels`.
+    fn bands(&self, frame: impl Iterator<Item = i16>, epsilon: Power, spectrum: &mut [Complex], decibels: &mut [i32]) {
+        let Some(spectrum) = spectrum.get_mut(..usize::from(self.fft_len) / 2 + 1) else { return };
+        let exponent = fft::power_spectrum(frame, self.window, self.sine, spectrum) - 64;
+        let mut weights = self.weights;
+        for (&band, decibels) in self.bands.iter().zip(decibels) {
             let band = Band::from_words(band);
             let Some((own, rest)) = weights.split_at_checked(band.len.into()) else { break };
             weights = rest;

@@ -110,14 +110,17 @@ mod tests {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             ((state >> 16) as i32 - 32_768) * amplitude / 32_768
         };
-        for (len, amplitude, offset) in [(16, 2, 5), (64, 1, 0), (1024, 300, -9_000), (8192, 32_767, 0), (256, 90, 32_600)] {
+        for (len, amplitude, offset) in
+            [(16, 4, 5), (64, 3, 0), (1024, 300, -9_000), (8192, 32_767, 0), (256, 90, 32_600)]
+        {
             for period in [0, 7, 61] {
                 let sample = |n: usize| {
                     let hit = if period > 0 && n % period == 0 { amplitude * 9 } else { 0 };
                     (noise(amplitude) + hit + offset).clamp(i16::MIN.into(), i16::MAX.into()) as i16
                 };
                 let frame: Vec<i16> = (0..len).map(sample).collect();
-                let apart = of(&frame).iter().zip(expected(&frame)).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
+                let apart =
+                    of(&frame).iter().zip(expected(&frame)).fold(0.0, |most: f64, (a, b)| most.max((a - b).abs()));
                 assert!(apart < 1.5e-4, "{len} {amplitude} {offset} {period}: {apart} dB");
             }
         }
