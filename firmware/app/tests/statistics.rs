@@ -44,9 +44,13 @@ fn values(window: Window, frames: &[Vec<i32>]) -> Vec<Vec<i32>> {
     let features = frames[0].len();
     let mut memory = vec![0xA5A5_A5A5; Inputs::memory_words(features, window, &steps)];
     let mut inputs = Inputs::new(features, window, steps, &mut memory).unwrap();
-    let due =
-        frames.iter().filter_map(|frame| inputs.push(frame).then(|| inputs.statistics().unwrap().values().collect()));
-    due.collect()
+    let mut due = Vec::new();
+    for frame in frames {
+        if inputs.push(frame) {
+            due.push(inputs.statistics().unwrap().values().collect());
+        }
+    }
+    due
 }
 
 /// Largest distance of what a window of these frames is from its definition.

@@ -83,4 +83,7 @@ fn print(summary: &Summary) {
         }
         _ => println!("AUROC not measured: the data have no test part of good and defective images"),
     }
+    if let Some(likelihood) = summary.auroc_likelihood {
+        println!("AUROC of the whole negative log-likelihood, float: {likelihood:.4}");
+    }
 }

@@ -9,7 +9,7 @@ use neji_tables::{Settings, Tables, quantizer};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::dataset::{Features, Sample, Signal, Sound};
+use crate::dataset::{Sample, Signal, Sound};
 use crate::quantize::scheme::Scheme;
 
 /// Steps of int16 in one of int8.
@@ -268,6 +268,7 @@ pub(super) fn of_recording(config: &LogMel<'_>, sample: &Sample) -> Result<Vec<V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::dataset::Features;
     use crate::frontend::{Extractor, Fitted};
 
     const SETTINGS: Settings =

@@ -26,6 +26,7 @@ pub struct ImageSize {
 /// Any of the models.
 #[derive(Module, Debug)]
 #[expect(missing_docs, reason = "each variant is its struct")]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Network {
     Cnn(Cnn),
     Dense(DenseAutoencoder),

@@ -21,6 +21,7 @@ const CODE_LOG_VARIANCE_MAX: f64 = 10.0;
 /// Either kind.
 #[derive(Module, Debug)]
 #[expect(missing_docs, reason = "each variant is its struct")]
+#[expect(clippy::large_enum_variant, reason = "there is one of it")]
 pub enum Vae {
     Dense(DenseVae),
     Conv(ConvVae),

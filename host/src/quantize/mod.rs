@@ -67,6 +67,10 @@ pub struct Summary {
     pub auroc_float: Option<f64>,
     /// AUROC of the blob there.
     pub auroc_quantized: Option<f64>,
+    /// AUROC of a variational autoencoder's whole negative log-likelihood there, in floats: what leaving out the log-variances is
+    /// compared with.
+    #[serde(default)]
+    pub auroc_likelihood: Option<f64>,
 }
 
 /// Quantizes `run` into a blob.
@@ -274,6 +278,7 @@ impl<'a> Quantizer<'a> {
             drift_run_length: edges.decision.drift.map(|_| self.experiment.drift.average_run_length),
             auroc_float,
             auroc_quantized,
+            auroc_likelihood: self.auroc_likelihood(accepted(&judging)?)?,
         };
         self.normal.clear();
         Ok((bytes, summary))
@@ -342,5 +347,16 @@ impl<'a> Quantizer<'a> {
         let quantized: Vec<f64> = scores::quantized(model, test)?.iter().map(|row| row.score).collect();
         let float = scores::float(model, self.graph, test)?;
         Ok((Some(auroc(&float, &abnormal)?), Some(auroc(&quantized, &abnormal)?)))
+    }
+
+    /// AUROC of the float graph's whole negative log-likelihood on the test part, of a variational autoencoder.
+    fn auroc_likelihood(&self, model: Model<'_>) -> Result<Option<f64>> {
+        let test = &self.data.test;
+        let abnormal: Vec<bool> = test.iter().map(|sample| sample.label > 0).collect();
+        if !self.experiment.model.variational || abnormal.iter().all(|&a| a) || abnormal.iter().all(|&a| !a) {
+            return Ok(None);
+        }
+        let costs = scores::likelihood(model, self.graph, self.experiment.log_variance(), test)?;
+        Ok(Some(auroc(&costs, &abnormal)?))
     }
 }

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use super::metrics::{BaselineFigure, ClassFigures, Confusion, DefectFigure, Figures, Metrics};
 use super::run::ScoreRow;
 use crate::dataset::{Dataset, GOOD, Sample, Signal, is_normal};
+use crate::detect::LogVariance;
 use crate::frontend::Extractor;
 use crate::graph::Graph;
 use crate::quantize::assemble::accepted;
@@ -111,22 +112,63 @@ pub fn float(model: Model<'_>, graph: &Graph, samples: &[Sample]) -> anyhow::Res
     let plan = model.plan();
     ensure!(plan.detector != Detector::None, "the model has no detector, so there is no score");
     let unit = f64::from(plan.decision.score_unit);
+    let scores = by_graph(model, graph, samples, |steps, _, output| {
+        let elements = Floats { plan, steps, output };
+        score::score(&model, &elements, &mut vec![0; score::map_words(plan)]).0
+    })?;
+    let whole = |scores: Vec<i32>| stands_for(plan, &scores).map_or(f64::INFINITY, |score| f64::from(score) * unit);
+    Ok(scores.into_iter().map(whole).collect())
+}
+
+/// Scores each sample with the whole negative logarithm of its likelihood under a variational autoencoder's float graph, the mean over
+/// elements and windows: what the device's score leaves the log-variances out of.
+///
+/// # Errors
+/// As [`float`].
+pub fn likelihood(
+    model: Model<'_>,
+    graph: &Graph,
+    variance: LogVariance,
+    samples: &[Sample],
+) -> anyhow::Result<Vec<f64>> {
+    let costs = by_graph(model, graph, samples, |_, real, output| {
+        let (means, raw) = output.split_at(real.len());
+        let cost = |((x, mean), raw): ((&f32, &f32), &f32)| {
+            let log_variance = variance.at(f64::from(*raw));
+            log_variance + f64::from(x - mean).powi(2) * (-log_variance).exp()
+        };
+        real.iter().zip(means).zip(raw).map(cost).sum::<f64>() / real.len() as f64
+    })?;
+    let mean = |costs: Vec<f64>| match costs.len() {
+        0 => f64::INFINITY,
+        count => costs.iter().sum::<f64>() / count as f64,
+    };
+    Ok(costs.into_iter().map(mean).collect())
+}
+
+/// What `judge` says of the float graph's runs on each sample's windows, none of a sample without any: it is given the input in steps
+/// less its zero point and in real values, and the output.
+fn by_graph<T: Send>(
+    model: Model<'_>,
+    graph: &Graph,
+    samples: &[Sample],
+    judge: impl Fn(&[i32], &[f32], &[f32]) -> T + Sync,
+) -> anyhow::Result<Vec<Vec<T>>> {
+    let plan = model.plan();
     let shape = |index: Option<&crate::graph::Node>| index.map(|node| node.shape.len());
     let (first, last) = (shape(graph.nodes.first()), shape(graph.nodes.last()));
     let fits = (first, last) == (Some(plan.input.shape.len()), Some(plan.output.shape.len()));
     ensure!(fits, "graph {} is not the blob's: run `neji quantize` again", graph.name);
     let extractor = Extractor::of(&model);
     let zero_point = i32::from(plan.input.zero_point);
-    let one = |sample: &Sample| -> anyhow::Result<f64> {
-        let Ok(inputs) = extractor.inputs(sample)? else { return Ok(f64::INFINITY) };
-        let score = |input: &Vec<i8>| -> anyhow::Result<i32> {
+    let one = |sample: &Sample| -> anyhow::Result<Vec<T>> {
+        let Ok(inputs) = extractor.inputs(sample)? else { return Ok(Vec::new()) };
+        let judged = inputs.iter().map(|input| {
             let steps: Vec<i32> = element::values(plan.element, input).into_iter().map(|q| q - zero_point).collect();
             let real: Vec<f32> = steps.iter().map(|&step| step as f32 * plan.input.scale).collect();
-            let elements = Floats { plan, steps: &steps, output: &graph.run(&real) };
-            Ok(score::score(&model, &elements, &mut vec![0; score::map_words(plan)]).0)
-        };
-        let scores = inputs.iter().map(score).collect::<anyhow::Result<Vec<i32>>>()?;
-        Ok(stands_for(plan, &scores).map_or(f64::INFINITY, |score| f64::from(score) * unit))
+            judge(&steps, &real, &graph.run(&real))
+        });
+        Ok(judged.collect())
     };
     samples.par_iter().map(one).collect()
 }

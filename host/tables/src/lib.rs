@@ -218,7 +218,7 @@ impl Settings {
     }
 
     /// What of the samples the features are, as a blob has it.
-    const fn to_format(&self) -> neji_format::Transform {
+    const fn to_format(self) -> neji_format::Transform {
         match self.transform {
             Transform::Spectrum => neji_format::Transform::Spectrum,
             Transform::Envelope => neji_format::Transform::Envelope { decimation: self.decimation },
