@@ -23,6 +23,8 @@ impl<'a> Model<'a> {
     ///
     /// # Errors
     /// Whatever could make running the model fail; see [`DecodeError`].
+    // A function of its own: what it copies of the plan is off the stack when the model runs.
+    #[inline(never)]
     pub fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
         let header = Header::parse(bytes)?;
         let remainder = bytes.as_ptr().addr() % ALIGNMENT;

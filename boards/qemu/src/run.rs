@@ -213,68 +213,86 @@ pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
         exit(bench::infer::<I>(region(), board.memory).is_some())
     }
     let Board { memory, ticks_per_second, alarm, mut fault } = board;
-    let mut give_up = |reason: &dyn Display| -> ! {
-        let _ = fault.set_high();
-        if let Ok(mut stderr) = hio::hstderr() {
-            let _ = writeln!(stderr, "{reason}");
-        }
-        exit(false)
-    };
-    let Some(peripherals) = Peripherals::take() else { give_up(&"the peripherals are taken") };
-    let Some(line) = File::write_to(b"reports.bin\0") else { give_up(&"no file for the reports") };
-    let Some(samples) = File::read_from(b"samples.bin\0") else { give_up(&"no file of samples") };
+    let Some(peripherals) = Peripherals::take() else { give_up(&mut fault, &"the peripherals are taken") };
+    let Some(line) = File::write_to(b"reports.bin\0") else { give_up(&mut fault, &"no file for the reports") };
+    let Some(samples) = File::read_from(b"samples.bin\0") else { give_up(&mut fault, &"no file of samples") };
     let sensor = FileSensor::new(samples);
     let Ok(mut reports) = ReportWriter::new(line);
-    let Ok(alarm) = AlarmPin::new(alarm, AlarmPolarity::ActiveHigh) else { give_up(&PIN) };
+    let Ok(alarm) = AlarmPin::new(alarm, AlarmPolarity::ActiveHigh) else { give_up(&mut fault, &PIN) };
 
-    let model = match Model::parse(region()) {
+    // Looked at where they are made, as the monitor below: moving them out would take their room on the stack twice.
+    let parsed = Model::parse(region());
+    let model = match &parsed {
         Ok(model) => model,
         Err(error) => {
-            let Ok(()) = reports.write(&Report::refused(error));
-            give_up(&error)
+            let Ok(()) = reports.write(&Report::refused(*error));
+            give_up(&mut fault, error)
         }
     };
     if bench::is_wanted() {
-        match bench::run::<I>(model, memory, peripherals.SYST) {
+        match bench::run::<I>(*model, memory, peripherals.SYST) {
             Ok(()) => exit(true),
-            Err(error) => give_up(&error),
+            Err(error) => give_up(&mut fault, &error),
         }
     }
     let clock = Clock::start(peripherals.SYST);
+    let line = Line { alarm, reports, outputs: None, ticks_per_second, frames: 0, drift: Trend::Steady };
+    watch::<I, A, F>(model, memory, sensor, &clock, line, fault)
+}
+
+/// Says why on the pin and to the PC, and ends QEMU.
+fn give_up(fault: &mut impl OutputPin, reason: &dyn Display) -> ! {
+    let _ = fault.set_high();
+    if let Ok(mut stderr) = hio::hstderr() {
+        let _ = writeln!(stderr, "{reason}");
+    }
+    exit(false)
+}
+
+/// The monitor over the PC's samples.
+// A function of its own, so that what the monitor takes of the stack is not below a bench.
+#[inline(never)]
+fn watch<I: Isa, A: OutputPin, F: OutputPin>(
+    model: &Model<'static>,
+    memory: &'static mut [u8],
+    sensor: FileSensor,
+    clock: &Clock,
+    mut line: Line<A>,
+    mut fault: F,
+) -> ! {
+    let mut give_up = |reason: &dyn Display| -> ! { give_up(&mut fault, reason) };
     let hello = Report::Hello {
         format_version: FORMAT_VERSION,
         model_crc32: model.header().crc32,
         model_bytes: model.header().total_bytes,
-        memory_bytes: Monitor::<I>::memory_bytes(&model) as u32,
+        memory_bytes: Monitor::<I>::memory_bytes(model) as u32,
     };
-    let (memory, rest) = memory.split_at_mut(memory.len().min(Monitor::<I>::memory_bytes(&model)));
+    let (memory, rest) = memory.split_at_mut(memory.len().min(Monitor::<I>::memory_bytes(model)));
     let mut sensor = match Settings::read() {
         None => Source::Patient(sensor),
         Some(Settings { samples, ticks, buffer, sample_bytes }) => {
             let bytes = (buffer as usize).saturating_mul(sample_bytes as usize);
             let Some(waiting) = rest.get_mut(..bytes) else { give_up(&"no room for the buffer of samples") };
-            let pace = ClockPace { clock: &clock, samples: samples.into(), ticks: ticks.into(), put_forward: 0 };
+            let pace = ClockPace { clock, samples: samples.into(), ticks: ticks.into(), put_forward: 0 };
             Source::Paced(PacedSensor::new(sensor, pace, Ring::new(waiting, sample_bytes as usize)))
         }
     };
-    let mut monitor = match Monitor::<I>::new(model, memory) {
+    let mut made = Monitor::<I>::new(*model, memory);
+    let monitor = match &mut made {
         Ok(monitor) => monitor,
         Err(error) => {
-            let Ok(()) = reports.write(&Report::refused(error));
-            give_up(&error)
+            let Ok(()) = line.reports.write(&Report::refused(*error));
+            give_up(error)
         }
     };
     if let Some(Err(error)) = calibration().map(|scores| monitor.calibrate(scores)) {
-        let Ok(()) = reports.write(&Report::refused(error));
+        let Ok(()) = line.reports.write(&Report::refused(error));
         give_up(&error)
     }
-    let Ok(()) = reports.write(&hello);
-    let outputs = match model.plan().detector {
-        Detector::None => File::write_to(b"outputs.bin\0"),
-        _ => None,
-    };
-
-    let mut line = Line { alarm, reports, outputs, ticks_per_second, frames: 0, drift: Trend::Steady };
+    let Ok(()) = line.reports.write(&hello);
+    if model.plan().detector == Detector::None {
+        line.outputs = File::write_to(b"outputs.bin\0");
+    }
     let mut buffer = [0; 256];
     let (mut spent, mut bytes) = (0, 0u64);
     loop {

@@ -119,7 +119,6 @@ impl Regions {
 
 /// Takes samples in any pieces and gives a verdict for each frame.
 pub struct Monitor<'a, I: Isa> {
-    model: Model<'a>,
     engine: Engine<'a, I>,
     /// The last scores.
     scores: &'a mut [i32],
@@ -146,6 +145,8 @@ impl<'a, I: Isa> Monitor<'a, I> {
     ///
     /// # Errors
     /// Where the memory is smaller than [`Monitor::memory_bytes`] or the model's parts do not fit together.
+    // A function of its own: what it copies of the plan is off the stack when the monitor runs.
+    #[inline(never)]
     pub fn new(model: Model<'a>, memory: &'a mut [u8]) -> Result<Self, MonitorError> {
         check(&model)?;
         let engine = Engine::new(model);
@@ -164,7 +165,6 @@ impl<'a, I: Isa> Monitor<'a, I> {
             FrontEnd::LogMel(config) => stream = LogMelStream::new(LogMel::of(&model, config), sound),
         }
         Ok(Self {
-            model,
             engine,
             scores: bytemuck::cast_slice_mut(scores),
             memory,
@@ -186,7 +186,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
     #[inline(never)]
     pub fn push(&mut self, samples: &mut &[u8]) -> Option<Verdict> {
         // Copied is what is needed alone: a plan takes some of the stack.
-        match self.model.plan().front_end {
+        match self.engine.model().plan().front_end {
             FrontEnd::Raw => {
                 let input = self.engine.input_mut(arena(self.memory, self.regions));
                 let count = samples.len().min(input.len().saturating_sub(self.filled));
@@ -272,7 +272,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
 
     /// Calibration, decision and drift, to be kept over a restart; see [`crate::state`].
     pub fn export(&self) -> [u8; STATE_BYTES] {
-        state::export(&self.judge, self.model.header())
+        state::export(&self.judge, self.engine.model().header())
     }
 
     /// Goes on from what [`Monitor::export`] gave, with the first frame.
@@ -280,7 +280,8 @@ impl<'a, I: Isa> Monitor<'a, I> {
     /// # Errors
     /// See [`StateError`]; nothing has changed then.
     pub fn import(&mut self, state: &[u8]) -> Result<(), StateError> {
-        let judge = state::import(Judge::new(self.model.plan().decision), self.model.header(), state)?;
+        let judge =
+            state::import(Judge::new(self.engine.model().plan().decision), self.engine.model().header(), state)?;
         self.reset();
         self.judge = judge;
         Ok(())
@@ -299,7 +300,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
 
     /// The model.
     pub fn model(&self) -> &Model<'a> {
-        &self.model
+        self.engine.model()
     }
 
     /// Whether the alarm is on.
@@ -315,7 +316,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
     /// The anomaly map of the last frame, rows of pixels of the input or of the output; `None` where it was not scored or the
     /// detector makes none.
     pub fn map(&self) -> Option<(&[u32], Size)> {
-        let shape = score::map_shape(self.model.plan())?;
+        let shape = score::map_shape(self.engine.model().plan())?;
         let begin = self.regions.image_words + self.regions.sum_words + self.regions.arena_words;
         let map = self.memory.get(begin..)?.get(..shape.height as usize * shape.width as usize)?;
         let size = Size { width: shape.width.try_into().ok()?, height: shape.height.try_into().ok()? };
@@ -362,7 +363,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
         match image::prepare(config, image, work) {
             Ok(pose) => {
                 let arena = bytemuck::cast_slice_mut(work);
-                let element = self.model.plan().element;
+                let element = self.engine.model().plan().element;
                 image::emit(config, image, pose.as_ref(), element, self.engine.input_mut(arena));
                 self.infer()
             }
@@ -387,7 +388,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
 
     /// Runs the model on the input in the arena, scores and decides.
     fn infer(&mut self) -> Outcome {
-        let plan = self.model.plan();
+        let plan = self.engine.model().plan();
         let begin = self.regions.image_words + self.regions.sum_words;
         let work = self.memory.get_mut(begin..).unwrap_or(&mut []);
         let (arena, map) = work.split_at_mut(self.regions.arena_words.min(work.len()));
@@ -405,7 +406,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
             }
         }
         let elements = score::Bytes::new(plan, self.engine.input(arena), self.engine.output(arena));
-        let (score, class) = score::score(&self.model, &elements, map);
+        let (score, class) = score::score(self.engine.model(), &elements, map);
         self.has_map = score::map_shape(plan).is_some();
         self.judge.push(score, class, self.scores)
     }

@@ -20,7 +20,7 @@ pub struct Bounds {
     pub push: u64,
     /// For the firmware from its reset on, with an interrupt at the worst moment.
     pub whole: u64,
-    /// The functions on the deepest way from the reset on.
+    /// The functions on the deepest way from the reset on, each with what it takes itself.
     pub path: Vec<String>,
     /// Functions that call by register, which is not in `whole`.
     pub indirect: BTreeSet<String>,
@@ -177,7 +177,7 @@ impl Image {
         }
         above.pop();
         deepest.bytes += function.frame;
-        deepest.path.insert(0, function.name.clone());
+        deepest.path.insert(0, format!("{} ({})", function.name, function.frame));
         if function.indirect {
             deepest.indirect.insert(function.name.clone());
         }
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn the_deepest_way_counts() {
         let mut image = image(&[(0, 8, &[4, 10]), (4, 100, &[12]), (8, 50, &[12]), (12, 60, &[])]);
-        assert_eq!(image.depth(0).unwrap().path, ["f0", "f4", "f12"]);
+        assert_eq!(image.depth(0).unwrap().path, ["f0 (8)", "f4 (100)", "f12 (60)"]);
         assert_eq!((image.depth(0).unwrap().bytes, image.depth(8).unwrap().bytes), (168, 110));
         image.functions.get_mut(&12).unwrap().indirect = true;
         assert_eq!(image.depth(0).unwrap().indirect, BTreeSet::from(["f12".to_owned()]));

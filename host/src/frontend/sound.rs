@@ -351,7 +351,7 @@ mod tests {
             let values = inputs.iter().map(|input| f64::from(input[element]) * scale);
             let (count, sum, squares) =
                 values.fold((0.0, 0.0, 0.0), |(n, sum, squares), v| (n + 1.0, sum + v, squares + v * v));
-            let variance: f64 = squares / count - (sum / count as f64).powi(2);
+            let variance: f64 = squares / count - (sum / count).powi(2);
             assert!(
                 (sum / count).abs() < 0.05 && (variance - 1.0).abs() < 0.05,
                 "{element}: {sum} {variance} of {count}"

@@ -115,7 +115,7 @@ mod tests {
         {
             for period in [0, 7, 61] {
                 let sample = |n: usize| {
-                    let hit = if period > 0 && n % period == 0 { amplitude * 9 } else { 0 };
+                    let hit = if period > 0 && n.is_multiple_of(period) { amplitude * 9 } else { 0 };
                     (noise(amplitude) + hit + offset).clamp(i16::MIN.into(), i16::MAX.into()) as i16
                 };
                 let frame: Vec<i16> = (0..len).map(sample).collect();
