@@ -36,6 +36,8 @@ pub enum FrontEndFault {
     Area,
     /// `length` or `breadth` is 0 or exceeds 2^24.
     Extent,
+    /// A registration of no rounds or more than 8, of a strip of more than 2^16 pixels, or whose least correlation is beyond 1.
+    Registration,
     /// `quantize` is no valid multiplier.
     Quantize,
     /// A sample rate, hop, context or stride of 0, a frame that is no power of two from 16 to 8192, or more than 2^20 elements.
@@ -478,6 +480,9 @@ impl fmt::Display for FrontEndFault {
             Self::Strip => "the strip must have 1 to 2^24 pixels",
             Self::Area => "area_min must be 1 to area_max",
             Self::Extent => "length and breadth must be 1 to 2^24",
+            Self::Registration => {
+                "a registration must have 1 to 8 rounds, a strip of at most 2^16 pixels and a least correlation of -1000 to 1000"
+            }
             Self::Quantize => "the multiplier must be 0 or in [2^29, 2^31) with a shift in [-31, 30]",
             Self::Frame => {
                 "sample rate, hop, context and stride must be at least 1, the frame a power of two from 16 to 8192, and the \

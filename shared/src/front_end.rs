@@ -66,10 +66,38 @@ pub enum MaskThreshold {
     Fixed(u8),
 }
 
+/// Corrects the pose that the moments give, by the correlation of the strip with a template.
+///
+/// A turn about the part's middle, a shift along its axis and one across are searched one after the other, each by one step
+/// back and one forth; what correlates best stays. The first steps are half of the farthest, each round halves them.
+/// Correlation is normalised and free of the mean, so neither gain nor offset of the grey levels counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// What a strip of a normal part looks like, the mean of many: a grey level a byte, rows of the strip's width.
+    pub template: Constant,
+    /// The tangent of the farthest turn, Q16.
+    pub turn: u16,
+    /// The farthest shift along the axis, in 1/256 pixel of the resized image.
+    pub along: u16,
+    /// The farthest shift across the axis, in 1/256 pixel.
+    pub across: u16,
+    /// Rounds of the search, at most [`REGISTRATION_ROUNDS_MAX`].
+    pub rounds: u8,
+    /// Try the part turned by 180 degrees first.
+    pub both_ends: bool,
+    /// A part whose strip correlates less is `PartUnlike`; in 1/1000, -1000 lets all pass, at most 1000.
+    pub correlation_min: i16,
+}
+
+/// Most rounds of [`Registration`], each of six strips.
+pub const REGISTRATION_ROUNDS_MAX: u8 = 8;
+/// Most pixels of a strip that is registered: sums of squares stay within 32 bits.
+pub const REGISTRATION_PIXELS_MAX: u32 = 1 << 16;
+
 /// Finds the part, turns it so that its principal axis lies along the strip, and resamples it.
 ///
 /// Mask by threshold, largest 8-connected component, centroid and principal axis by second moments, the thicker end to
-/// the left, then bilinear resampling of a `length x breadth` rectangle to `strip`.
+/// the left, the pose corrected by `registration`, then bilinear resampling of a `length x breadth` rectangle to `strip`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alignment {
     /// Part against ground.
@@ -80,6 +108,8 @@ pub struct Alignment {
     pub area_min: u32,
     /// Most pixels of a part; more is `PartNotFound`.
     pub area_max: u32,
+    /// A part that touches the border of the resized image is `PartCut`.
+    pub whole_only: bool,
     /// Turn the part by 180 degrees where its thicker end lies to the right.
     pub thick_end_first: bool,
     /// Extent along the axis that the strip's width covers, in 1/256 pixel of the resized image.
@@ -88,6 +118,8 @@ pub struct Alignment {
     pub breadth: u32,
     /// Size of the strip: the model's input.
     pub strip: Size,
+    /// Correction of the pose by a template.
+    pub registration: Option<Registration>,
 }
 
 /// Parameters of the image front end, in the order in which its stages run.

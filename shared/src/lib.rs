@@ -73,7 +73,7 @@ pub use encode::{AlignedBytes, Blob, push_constant};
 pub use error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place, StreamingFault};
 pub use front_end::{
     Alignment, Band, BandQuantizer, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric,
-    PixelFormat, Polarity, Rect, Size, Transform,
+    PixelFormat, Polarity, REGISTRATION_PIXELS_MAX, REGISTRATION_ROUNDS_MAX, Rect, Registration, Size, Transform,
 };
 pub use header::Header;
 pub use operator::{

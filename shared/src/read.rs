@@ -11,7 +11,7 @@ use crate::detector::{
 };
 use crate::front_end::{
     Alignment, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity,
-    Rect, Size, Transform,
+    Rect, Registration, Size, Transform,
 };
 use crate::operator::{
     Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
@@ -341,7 +341,10 @@ structs! {
     Epsilon { mantissa, shift }
     Size { width, height }
     Rect { x, y, width, height }
-    Alignment { polarity, threshold, area_min, area_max, thick_end_first, length, breadth, strip }
+    #[inline(never)]
+    Alignment { polarity, threshold, area_min, area_max, whole_only, thick_end_first, length, breadth, strip, registration }
+    #[inline(never)]
+    Registration { template, turn, along, across, rounds, both_ends, correlation_min }
     Reconstruction { output_to_residual, weights, pooling }
     Pooling { smooth_radius, top_k }
     Mahalanobis { shared, means, weights, shift, basis, shares, pooling }
@@ -524,10 +527,20 @@ mod tests {
                 threshold: if self.flag() { MaskThreshold::Otsu } else { MaskThreshold::Fixed(self.byte()) },
                 area_min: self.word(),
                 area_max: self.word(),
+                whole_only: self.flag(),
                 thick_end_first: self.flag(),
                 length: self.word(),
                 breadth: self.word(),
                 strip: self.size(),
+                registration: self.flag().then(|| Registration {
+                    template: self.constant(),
+                    turn: self.half(),
+                    along: self.half(),
+                    across: self.half(),
+                    rounds: self.byte(),
+                    both_ends: self.flag(),
+                    correlation_min: self.half().cast_signed(),
+                }),
             }
         }
 

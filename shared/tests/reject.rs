@@ -4,10 +4,10 @@ mod samples;
 
 use neji_format::header::{ARENA_BYTES_MAX, CRC_OFFSET};
 use neji_format::{
-    Aggregate, AlignedBytes, Blob, ClassifierScore, Constant, DecisionFault, DecodeError, Detector, DetectorFault,
-    Distance, Element, FrontEnd, FrontEndFault, Fusion, ImageFrontEnd, LogMelFrontEnd, Mahalanobis, Mixture, Model,
-    Multiplier, Operator, Packing, Photometric, Place, PoolKind, Pooling, Reconstruction, Reshape, Shape, Streaming,
-    StreamingFault, Tensor, Transform, Weights,
+    Aggregate, AlignedBytes, Alignment, Blob, ClassifierScore, Constant, DecisionFault, DecodeError, Detector,
+    DetectorFault, Distance, Element, FrontEnd, FrontEndFault, Fusion, ImageFrontEnd, LogMelFrontEnd, Mahalanobis,
+    Mixture, Model, Multiplier, Operator, Packing, Photometric, Place, PoolKind, Pooling, Reconstruction, Registration,
+    Reshape, Shape, Size, Streaming, StreamingFault, Tensor, Transform, Weights,
 };
 use samples::{
     autoencoder, classifier, covariance, fusion, int16, listener, mixture, operators, packed, statistics, streaming,
@@ -514,6 +514,22 @@ fn pool_of_too_large_a_window() {
     }
 }
 
+fn alignment<'b>(blob: &'b mut Blob<'_>) -> &'b mut Alignment {
+    match &mut blob.plan.front_end {
+        FrontEnd::Image(image) => image.alignment.as_mut().unwrap(),
+        FrontEnd::Raw | FrontEnd::LogMel(_) => panic!("the sample has an image front end"),
+    }
+}
+
+#[test]
+fn templates_have_as_many_pixels_as_the_strip() {
+    let error = refusal(autoencoder(), |b| alignment(b).registration.as_mut().unwrap().template.bytes -= 1);
+    assert_eq!(error, DecodeError::ConstantLength { place: Place::FrontEnd, needed: 32, given: 31 });
+    let error = refusal(autoencoder(), |b| alignment(b).registration.as_mut().unwrap().template.offset = 1 << 20);
+    let place = Place::FrontEnd;
+    assert_eq!(error, DecodeError::ConstantOutOfBounds { place, offset: 1 << 20, bytes: 32 });
+}
+
 #[test]
 fn front_end() {
     let fault = |change: fn(&mut ImageFrontEnd)| {
@@ -544,6 +560,19 @@ fn front_end() {
     assert_eq!(fault(|f| f.alignment.as_mut().unwrap().area_min = 101), FrontEndFault::Area);
     assert_eq!(fault(|f| f.alignment.as_mut().unwrap().length = 0), FrontEndFault::Extent);
     assert_eq!(fault(|f| f.alignment.as_mut().unwrap().breadth = (1 << 24) + 1), FrontEndFault::Extent);
+    for change in [
+        (|r: &mut Registration, _| r.rounds = 0) as fn(&mut Registration, &mut Size),
+        |r, _| r.rounds = 9,
+        |r, _| r.correlation_min = 1001,
+        |r, _| r.correlation_min = -1001,
+        |_, strip| *strip = Size { width: 257, height: 256 },
+    ] {
+        let error = refusal(autoencoder(), |b| {
+            let alignment = alignment(b);
+            change(alignment.registration.as_mut().unwrap(), &mut alignment.strip);
+        });
+        assert_eq!(error, DecodeError::FrontEnd(FrontEndFault::Registration));
+    }
     assert_eq!(fault(|f| f.quantize.multiplier = 1), FrontEndFault::Quantize);
     assert_eq!(fault(|f| f.quantize.shift = 24), FrontEndFault::Quantize);
     assert_eq!(fault(|f| f.alignment = None), FrontEndFault::OutputLength { needed: 32, given: 192 });

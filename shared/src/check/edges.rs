@@ -1,10 +1,13 @@
 //! Front end, streaming and decision.
 
-use super::{is_normal, sound, sum};
+use super::{constant, is_normal, sound, sum};
 use crate::decode::Model;
 use crate::detector::{Aggregate, Decision, Detector, Drift};
-use crate::error::{DecisionFault, DecodeError, FrontEndFault, StreamingFault};
-use crate::front_end::{Alignment, FrontEnd, ImageFrontEnd, Photometric, Size};
+use crate::error::{DecisionFault, DecodeError, FrontEndFault, Place, StreamingFault};
+use crate::front_end::{
+    Alignment, FrontEnd, ImageFrontEnd, Photometric, REGISTRATION_PIXELS_MAX, REGISTRATION_ROUNDS_MAX, Registration,
+    Size,
+};
 
 /// Most pixels of a frame: the sum of all grey levels still fits 32 bits.
 const PIXELS_MAX: u32 = 1 << 24;
@@ -26,7 +29,11 @@ pub(super) fn front_end(model: &Model<'_>) -> Result<(), DecodeError> {
     match &plan.front_end {
         FrontEnd::Raw => Ok(()),
         FrontEnd::Image(image_front_end) => {
-            image(image_front_end, plan.input.shape.len() as u32).map_err(DecodeError::FrontEnd)
+            image(image_front_end, plan.input.shape.len() as u32).map_err(DecodeError::FrontEnd)?;
+            let Some(alignment) = image_front_end.alignment else { return Ok(()) };
+            let Some(registration) = alignment.registration else { return Ok(()) };
+            let template = u64::from(pixels(alignment.strip));
+            constant(model, Place::FrontEnd, registration.template, Some(template))
         }
         FrontEnd::LogMel(config) => sound::log_mel(model, config),
     }
@@ -76,7 +83,17 @@ fn strip(alignment: &Alignment) -> Result<Size, FrontEndFault> {
     if !(1..=1 << 24).contains(&length) || !(1..=1 << 24).contains(&breadth) {
         return Err(FrontEndFault::Extent);
     }
+    if alignment.registration.is_some_and(|registration| !is_bounded(&registration, strip)) {
+        return Err(FrontEndFault::Registration);
+    }
     Ok(strip)
+}
+
+/// Whether a registration looks at few strips, whose sums fit 32 bits.
+fn is_bounded(registration: &Registration, strip: Size) -> bool {
+    (1..=REGISTRATION_ROUNDS_MAX).contains(&registration.rounds)
+        && pixels(strip) <= REGISTRATION_PIXELS_MAX
+        && (-1000..=1000).contains(&registration.correlation_min)
 }
 
 /// Checks that a streaming model's lists are of one length and end in the output, and that its state lies in the arena apart

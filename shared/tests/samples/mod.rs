@@ -10,8 +10,8 @@ use neji_format::{
     Constant, Conv2d, Decision, DepthwiseConv2d, Detector, Distance, Drift, Element, Epsilon, FrontEnd, FullyConnected,
     Fusion, ImageFrontEnd, Load, LogMelFrontEnd, Lut, LutFunction, Mahalanobis, MaskThreshold, Mean, Metrics, Mixture,
     Mul, Multiplier, Normal, Operator, Packing, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind,
-    Pooling, Provenance, Reconstruction, Rect, Requantization, Reshape, ResizeNearest, Shape, Sigmoid, Size, Softmax,
-    Streaming, Tensor, ThresholdMethod, Transform, TransposeConv2d, Weights, Window, push_constant,
+    Pooling, Provenance, Reconstruction, Rect, Registration, Requantization, Reshape, ResizeNearest, Shape, Sigmoid,
+    Size, Softmax, Streaming, Tensor, ThresholdMethod, Transform, TransposeConv2d, Weights, Window, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
@@ -142,6 +142,8 @@ pub(crate) fn autoencoder() -> Blob<'static> {
         weights: Weights::Elements(push_constant(constants, &deviations)),
         pooling: Pooling { smooth_radius: 1, top_k: 4 },
     });
+    // A dark bar in the middle, thicker to the left.
+    let template: Vec<u8> = (0..32_u8).map(|i| if (i / 8) % 3 > 0 || i % 8 < 2 { 60 } else { 200 }).collect();
     blob.plan.front_end = FrontEnd::Image(ImageFrontEnd {
         sensor: Size { width: 40, height: 30 },
         pixel_format: PixelFormat::Rgb888,
@@ -155,10 +157,20 @@ pub(crate) fn autoencoder() -> Blob<'static> {
             threshold: MaskThreshold::Otsu,
             area_min: 4,
             area_max: 100,
+            whole_only: false,
             thick_end_first: true,
             length: 14 * 256,
             breadth: 6 * 256,
             strip: Size { width: 8, height: 4 },
+            registration: Some(Registration {
+                template: push_constant(constants, &template),
+                turn: 4583,
+                along: 384,
+                across: 256,
+                rounds: 3,
+                both_ends: true,
+                correlation_min: -1000,
+            }),
         }),
         quantize: Multiplier { multiplier: 1 << 30, shift: 1 },
     });
