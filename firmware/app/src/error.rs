@@ -35,6 +35,10 @@ pub enum Rejection {
     SensorFault(SensorFault),
     /// No part of the expected size is in the frame.
     PartNotFound,
+    /// The part touches the picture's border, so some of it lies outside.
+    PartCut,
+    /// What is in the frame has a part's size but does not look like one: its strip correlates too little with the template.
+    PartUnlike,
     /// The caller's configuration or memory is wrong.
     Setup(SetupError),
 }
@@ -63,6 +67,8 @@ impl core::fmt::Display for Rejection {
         match self {
             Self::SensorFault(fault) => write!(f, "sensor fault: {fault}"),
             Self::PartNotFound => f.write_str("part not found"),
+            Self::PartCut => f.write_str("part cut off by the border"),
+            Self::PartUnlike => f.write_str("part unlike the template"),
             Self::Setup(error) => error.fmt(f),
         }
     }

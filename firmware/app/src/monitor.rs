@@ -45,6 +45,10 @@ pub enum Outcome {
         /// Scores to come; after none the threshold is this machine's.
         left: u16,
     },
+    /// The part lies partly outside of the picture; no score.
+    PartCut,
+    /// What was found does not look like the part; no score.
+    PartUnlike,
 }
 
 /// The monitor's word on one frame.
@@ -360,7 +364,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
             return Outcome::SensorFault(fault);
         }
         let (image, _, work) = frame(self.memory, self.regions, config);
-        match image::prepare(config, image, work) {
+        match image::prepare(config, image::template(&self.model, config), image, work) {
             Ok(pose) => {
                 let arena = bytemuck::cast_slice_mut(work);
                 let element = self.engine.model().plan().element;
@@ -368,6 +372,8 @@ impl<'a, I: Isa> Monitor<'a, I> {
                 self.infer()
             }
             Err(Rejection::SensorFault(fault)) => Outcome::SensorFault(fault),
+            Err(Rejection::PartCut) => Outcome::PartCut,
+            Err(Rejection::PartUnlike) => Outcome::PartUnlike,
             Err(Rejection::PartNotFound | Rejection::Setup(_)) => Outcome::PartNotFound,
         }
     }

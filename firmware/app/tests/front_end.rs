@@ -4,7 +4,8 @@ use neji_app::frontend::image::{extract, measure, memory_bytes, output_len};
 use neji_app::frontend::resize::AreaResize;
 use neji_app::{Rejection, SensorFault, SetupError};
 use neji_format::{
-    Alignment, ImageFrontEnd, MaskThreshold, Multiplier, Photometric, PixelFormat, Polarity, Rect, Size,
+    Alignment, Constant, ImageFrontEnd, MaskThreshold, Multiplier, Photometric, PixelFormat, Polarity, Rect,
+    Registration, Size,
 };
 use proptest::prelude::*;
 
@@ -24,17 +25,38 @@ fn config() -> ImageFrontEnd {
             threshold: MaskThreshold::Otsu,
             area_min: 200,
             area_max: 3000,
+            whole_only: false,
             thick_end_first: true,
             length: 68 * 256,
             breadth: 28 * 256,
             strip: Size { width: 34, height: 14 },
+            registration: None,
         }),
         quantize: Multiplier { multiplier: 1 << 30, shift: 1 },
     }
 }
 
+/// The configuration that corrects the pose by up to 5 degrees and 4 pixels.
+fn registered(correlation_min: i16) -> ImageFrontEnd {
+    let mut config = config();
+    let template = Constant { offset: 0, bytes: 34 * 14 };
+    let (turn, along, across) = (5734, 1024, 1024);
+    config.alignment.as_mut().unwrap().registration =
+        Some(Registration { template, turn, along, across, rounds: 6, both_ends: true, correlation_min });
+    config
+}
+
+/// The strip of the part that was not turned, in grey levels.
+fn template() -> Vec<u8> {
+    run(&config(), &wedge(0.0, 200.0, 60.0)).unwrap().iter().map(|&q| q.cast_unsigned() ^ 128).collect()
+}
+
 /// A dark part of 60 by 20 pixels on a light ground: a wide head, then a shaft that tapers. 4 x 4 samples a pixel.
 fn wedge(degrees: f64, ground: f64, part: f64) -> Vec<u8> {
+    wedge_at(degrees, (47.5, 47.5), ground, part)
+}
+
+fn wedge_at(degrees: f64, (cx, cy): (f64, f64), ground: f64, part: f64) -> Vec<u8> {
     let (sin, cos) = degrees.to_radians().sin_cos();
     let inside = |x: f64, y: f64| {
         let (u, v) = (x * cos + y * sin, (y * cos - x * sin).abs());
@@ -44,7 +66,7 @@ fn wedge(degrees: f64, ground: f64, part: f64) -> Vec<u8> {
     let samples = || (0..4).map(|i| f64::from(i) / 4.0 - 0.375);
     (0..i32::from(SIDE) * i32::from(SIDE))
         .map(|index| {
-            let (x, y) = (f64::from(index % i32::from(SIDE)) - 47.5, f64::from(index / i32::from(SIDE)) - 47.5);
+            let (x, y) = (f64::from(index % i32::from(SIDE)) - cx, f64::from(index / i32::from(SIDE)) - cy);
             let hits =
                 samples().flat_map(|dy| samples().map(move |dx| (dx, dy))).filter(|(dx, dy)| inside(x + dx, y + dy));
             let share = hits.count() as f64 / 16.0;
@@ -54,9 +76,13 @@ fn wedge(degrees: f64, ground: f64, part: f64) -> Vec<u8> {
 }
 
 fn run(config: &ImageFrontEnd, pixels: &[u8]) -> Result<Vec<i8>, Rejection> {
+    run_with(config, &[], pixels)
+}
+
+fn run_with(config: &ImageFrontEnd, template: &[u8], pixels: &[u8]) -> Result<Vec<i8>, Rejection> {
     let mut memory = vec![0xA5; memory_bytes(config)];
     let mut out = vec![0; output_len(config)];
-    extract(config, pixels, &mut memory, &mut out).map(|()| out)
+    extract(config, template, pixels, &mut memory, &mut out).map(|()| out)
 }
 
 fn difference(a: &[i8], b: &[i8]) -> f64 {
@@ -83,7 +109,7 @@ fn pose_is_what_was_drawn() {
     let config = config();
     for degrees in [0.0f64, 30.0, 120.0, 250.0] {
         let mut memory = vec![0; memory_bytes(&config)];
-        let pose = measure(&config, &wedge(degrees, 200.0, 60.0), &mut memory).unwrap();
+        let pose = measure(&config, &[], &wedge(degrees, 200.0, 60.0), &mut memory).unwrap();
         let (sin, cos) = degrees.to_radians().sin_cos();
         let one = f64::from(1 << 30);
         let along = (f64::from(pose.axis.0) * cos + f64::from(pose.axis.1) * sin) / one;
@@ -116,12 +142,67 @@ fn faults_are_named() {
 }
 
 #[test]
+fn a_flaw_that_moves_the_moments_does_not_move_a_registered_strip() {
+    let template = template();
+    let flawed = |degrees: f64| {
+        let mut pixels = wedge(degrees, 200.0, 60.0);
+        // A burr at one side of the tip, 9 by 9 pixels: centroid, axis and extent are no longer the part's.
+        let (sin, cos) = degrees.to_radians().sin_cos();
+        let (x, y) = (47.5 + 26.0 * cos - 7.0 * sin, 47.5 + 26.0 * sin + 7.0 * cos);
+        for dy in -4..=4 {
+            for dx in -4..=4 {
+                pixels[(y as i32 + dy) as usize * usize::from(SIDE) + (x as i32 + dx) as usize] = 60;
+            }
+        }
+        pixels
+    };
+    let pose = |config: &ImageFrontEnd, degrees| {
+        measure(config, &template, &flawed(degrees), &mut vec![0; memory_bytes(config)]).unwrap()
+    };
+    for degrees in [0.0, 33.0, 118.0, 200.0, 290.0f64] {
+        let turn = |config: &ImageFrontEnd| {
+            let pose = pose(config, degrees);
+            let found = f64::from(pose.axis.1).atan2(f64::from(pose.axis.0)).to_degrees();
+            (found - degrees + 540.0).rem_euclid(360.0) - 180.0
+        };
+        let (moments, found) = (turn(&config()), turn(&registered(-1000)));
+        assert!(
+            moments.abs() > 1.5 && found.abs() < 0.8,
+            "{degrees} degrees: {moments} by moments, {found} registered"
+        );
+    }
+    let with = pose(&registered(-1000), 33.0);
+    assert!(with.correlation > (1 << 30) / 10 * 8 && with.correlation < (1 << 30) / 100 * 99, "{}", with.correlation);
+}
+
+#[test]
+fn parts_that_are_cut_off_or_look_unlike_are_told_apart() {
+    let mut whole = registered(500);
+    whole.alignment.as_mut().unwrap().whole_only = true;
+    let template = template();
+    assert!(run_with(&whole, &template, &wedge(71.0, 200.0, 60.0)).is_ok());
+    let cut = wedge_at(0.0, (22.0, 47.5), 200.0, 60.0);
+    assert_eq!(run_with(&whole, &template, &cut), Err(Rejection::PartCut));
+    assert!(run_with(&registered(500), &template, &cut).is_ok(), "without asking it is judged as it is");
+    // A ring has the size of the part and nothing of its looks.
+    let ring: Vec<u8> = (0..i32::from(SIDE) * i32::from(SIDE))
+        .map(|index| {
+            let (x, y) = (index % i32::from(SIDE) - 48, index / i32::from(SIDE) - 48);
+            if (400..900).contains(&(x * x + y * y)) { 60 } else { 200 }
+        })
+        .collect();
+    assert_eq!(run_with(&whole, &template, &ring), Err(Rejection::PartUnlike));
+    assert!(run_with(&registered(-1000), &template, &ring).is_ok());
+    assert!(run(&config(), &ring).is_ok());
+}
+
+#[test]
 fn wrong_setups_are_refused_without_panic() {
     let config = config();
     let pixels = wedge(0.0, 200.0, 60.0);
     let mut out = vec![0; output_len(&config)];
     for bytes in (0..memory_bytes(&config) - 7).step_by(997) {
-        let error = extract(&config, &pixels, &mut vec![0; bytes], &mut out);
+        let error = extract(&config, &[], &pixels, &mut vec![0; bytes], &mut out);
         assert!(matches!(error, Err(Rejection::Setup(SetupError::MemoryTooSmall { .. }))), "{bytes}: {error:?}");
     }
     for change in [
@@ -142,7 +223,7 @@ fn memory_may_begin_anywhere() {
     for start in 0..4 {
         let mut memory = vec![0; memory_bytes(&config) + start];
         let mut out = vec![0; output_len(&config)];
-        extract(&config, &pixels, &mut memory[start..], &mut out).unwrap();
+        extract(&config, &[], &pixels, &mut memory[start..], &mut out).unwrap();
         assert_eq!(out, expected);
     }
 }
@@ -225,5 +306,10 @@ proptest! {
         config.alignment.as_mut().unwrap().area_max = u32::MAX;
         config.alignment.as_mut().unwrap().length = length;
         let _ = run(&config, &pixels);
+        config.alignment.as_mut().unwrap().registration = registered(0).alignment.unwrap().registration;
+        // Too short a template, and one of noise.
+        for template in [&pixels[..100], &pixels[..34 * 14]] {
+            let _ = run_with(&config, template, &pixels);
+        }
     }
 }

@@ -44,6 +44,8 @@ fn reports() -> Vec<Report> {
         Outcome::Scored { score: -5, smoothed: 1 << 20, class: Some(3), abnormal: true },
         Outcome::Scored { score: 0, smoothed: i32::MIN, class: None, abnormal: false },
         Outcome::PartNotFound,
+        Outcome::PartCut,
+        Outcome::PartUnlike,
         Outcome::WindowNotFull,
         Outcome::SensorFault(SensorFault::Constant),
         Outcome::SensorFault(SensorFault::Dropped),

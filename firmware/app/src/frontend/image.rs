@@ -1,11 +1,12 @@
 //! The image front end: resize, sensor checks, light, alignment, quantization.
 
 use neji_engine::requantize::requantize;
-use neji_format::{Element, ImageFrontEnd, PixelFormat, Size};
+use neji_format::{Element, ImageFrontEnd, Model, PixelFormat, Size};
 
 use super::align::{self, Pose};
-use super::mask::{Cut, labels_max, largest_component};
+use super::mask::{Cut, labels_max, largest_component, touches_border};
 use super::photometric::normalise;
+use super::register::{CORRELATION_BITS, register};
 use super::resize::{AreaResize, PixelStatistics};
 use crate::error::{Rejection, SensorFault, SetupError};
 
@@ -61,6 +62,12 @@ pub fn output_size(config: &ImageFrontEnd) -> Size {
     config.alignment.map_or(config.resize, |alignment| alignment.strip)
 }
 
+/// The template of a registration; empty where there is none.
+pub fn template<'a>(model: &Model<'a>, config: &ImageFrontEnd) -> &'a [u8] {
+    let registration = config.alignment.and_then(|alignment| alignment.registration);
+    registration.map_or(&[], |registration| model.constant(registration.template))
+}
+
 /// Elements of what comes out.
 pub fn output_len(config: &ImageFrontEnd) -> usize {
     let size = output_size(config);
@@ -102,11 +109,19 @@ pub fn check_sensor(config: &ImageFrontEnd, statistics: PixelStatistics) -> Resu
     Ok(())
 }
 
-/// Normalises a resized image in place and finds the part; `None` without alignment. `labels` is as in [`Layout`].
+/// Normalises a resized image in place and finds the part; `None` without alignment. `template` is that of [`template`],
+/// `labels` as in [`Layout`].
 ///
 /// # Errors
-/// [`Rejection::PartNotFound`] where the largest component is smaller or larger than the alignment allows.
-pub fn prepare(config: &ImageFrontEnd, image: &mut [u8], labels: &mut [u32]) -> Result<Option<Pose>, Rejection> {
+/// [`Rejection::PartNotFound`] where the largest component is smaller or larger than the alignment allows,
+/// [`Rejection::PartCut`] where it must be whole and touches the border, [`Rejection::PartUnlike`] where it correlates
+/// less with the template than it must.
+pub fn prepare(
+    config: &ImageFrontEnd,
+    template: &[u8],
+    image: &mut [u8],
+    labels: &mut [u32],
+) -> Result<Option<Pose>, Rejection> {
     normalise(config.photometric, image);
     let Some(alignment) = config.alignment else { return Ok(None) };
     let width = usize::from(config.resize.width);
@@ -121,7 +136,14 @@ pub fn prepare(config: &ImageFrontEnd, image: &mut [u8], labels: &mut [u32]) -> 
     if area == 0 || area < alignment.area_min || area > alignment.area_max {
         return Err(Rejection::PartNotFound);
     }
-    align::pose(labels, width, alignment.thick_end_first).map(Some).ok_or(Rejection::PartNotFound)
+    if alignment.whole_only && touches_border(labels, width) {
+        return Err(Rejection::PartCut);
+    }
+    let pose = align::pose(labels, width, alignment.thick_end_first).ok_or(Rejection::PartNotFound)?;
+    let Some(registration) = alignment.registration else { return Ok(Some(pose)) };
+    let pose = register(image, config.resize, pose, &alignment, &registration, template);
+    let least = i64::from(registration.correlation_min) << CORRELATION_BITS;
+    if i64::from(pose.correlation) * 1000 < least { Err(Rejection::PartUnlike) } else { Ok(Some(pose)) }
 }
 
 /// Quantizes a prepared image, or the strip of `pose`, into `out`, the bytes of a model's input of `element`s.
@@ -162,6 +184,7 @@ fn too_small(needed: usize, given: usize) -> Rejection {
 /// Runs a whole frame up to the pose.
 fn pass<'m>(
     config: &ImageFrontEnd,
+    template: &[u8],
     mut pixels: &[u8],
     memory: &'m mut [u8],
 ) -> Result<(&'m mut [u8], Option<Pose>), Rejection> {
@@ -179,21 +202,27 @@ fn pass<'m>(
         return Err(Rejection::SensorFault(SensorFault::Dropped));
     }
     check_sensor(config, resize.statistics()).map_err(Rejection::SensorFault)?;
-    let pose = prepare(config, image, labels)?;
+    let pose = prepare(config, template, image, labels)?;
     Ok((image, pose))
 }
 
 /// Turns a frame into the model's input: the one-call form of what the monitor does piece by piece.
 ///
-/// `memory` is at least [`memory_bytes`] long, `out` exactly [`output_len`]. Samples beyond a frame are ignored.
+/// `template` is that of [`template`], `memory` at least [`memory_bytes`] long, `out` exactly [`output_len`]. Samples beyond a frame are ignored.
 ///
 /// # Errors
 /// A [`Rejection`]; `out` is then unchanged.
-pub fn extract(config: &ImageFrontEnd, pixels: &[u8], memory: &mut [u8], out: &mut [i8]) -> Result<(), Rejection> {
+pub fn extract(
+    config: &ImageFrontEnd,
+    template: &[u8],
+    pixels: &[u8],
+    memory: &mut [u8],
+    out: &mut [i8],
+) -> Result<(), Rejection> {
     if out.len() != output_len(config) {
         return Err(too_small(output_len(config), out.len()));
     }
-    let (image, pose) = pass(config, pixels, memory)?;
+    let (image, pose) = pass(config, template, pixels, memory)?;
     emit(config, image, pose.as_ref(), Element::I8, out);
     Ok(())
 }
@@ -202,7 +231,7 @@ pub fn extract(config: &ImageFrontEnd, pixels: &[u8], memory: &mut [u8], out: &m
 ///
 /// # Errors
 /// A [`Rejection`]; [`Rejection::PartNotFound`] also without alignment.
-pub fn measure(config: &ImageFrontEnd, pixels: &[u8], memory: &mut [u8]) -> Result<Pose, Rejection> {
-    let (_, pose) = pass(config, pixels, memory)?;
+pub fn measure(config: &ImageFrontEnd, template: &[u8], pixels: &[u8], memory: &mut [u8]) -> Result<Pose, Rejection> {
+    let (_, pose) = pass(config, template, pixels, memory)?;
     pose.ok_or(Rejection::PartNotFound)
 }

@@ -164,6 +164,17 @@ pub fn largest_component(image: &[u8], width: usize, cut: Cut, labels: &mut [u16
     area
 }
 
+/// Whether a mask of rows of `width` reaches a border of its image.
+pub fn touches_border(mask: &[u16], width: usize) -> bool {
+    let rows = mask.chunks_exact(width.max(1));
+    let last = rows.len().saturating_sub(1);
+    rows.enumerate().any(|(y, row)| match row {
+        _ if y == 0 || y == last => row.iter().any(|&label| label != 0),
+        [first, .., last] => *first != 0 || *last != 0,
+        _ => row.iter().any(|&label| label != 0),
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +207,17 @@ mod tests {
         let cut = Cut { threshold: 4, part_is_light: true };
         assert_eq!(largest_component(&image, 5, cut, &mut labels, &mut nodes), 1);
         assert_eq!(labels.iter().sum::<u16>(), 1);
+    }
+
+    #[test]
+    fn each_border_is_touched_by_itself() {
+        for index in 0..20 {
+            let mut mask = [0; 20];
+            mask[index] = 1;
+            let inside = [6, 7, 8, 11, 12, 13].contains(&index);
+            assert_eq!(touches_border(&mask, 5), !inside, "{index}");
+        }
+        assert!(touches_border(&[0, 1, 0], 1) && !touches_border(&[0; 3], 1) && !touches_border(&[], 0));
     }
 
     #[test]

@@ -5,4 +5,5 @@ pub mod image;
 pub mod log_mel;
 pub mod mask;
 pub mod photometric;
+pub mod register;
 pub mod resize;
