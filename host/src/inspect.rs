@@ -252,12 +252,25 @@ fn front_end(front_end: &FrontEnd) -> String {
         };
         let _ = write!(
             text,
-            ", part of {} to {} pixels by {threshold}{}, strip of {}",
+            ", part of {} to {} pixels by {threshold}{}{}, strip of {}",
             alignment.area_min,
             alignment.area_max,
+            if alignment.whole_only { ", off the border" } else { "" },
             if alignment.thick_end_first { ", thick end first" } else { "" },
             size(alignment.strip)
         );
+        if let Some(registration) = alignment.registration {
+            let pixels = |q8: u16| f32::from(q8) / 256.0;
+            let _ = write!(
+                text,
+                " registered to a template within {:.1} degrees, {:.1} and {:.1} pixels{}, by a correlation of {:.3} or more",
+                (f32::from(registration.turn) / 65536.0).atan().to_degrees(),
+                pixels(registration.along),
+                pixels(registration.across),
+                if registration.both_ends { ", either end first" } else { "" },
+                f32::from(registration.correlation_min) / 1000.0
+            );
+        }
     }
     text
 }

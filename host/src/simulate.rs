@@ -299,7 +299,7 @@ pub fn real_score(plan: &Plan<'_>, outcome: &Outcome) -> Option<f64> {
         Outcome::Scored { score, .. } | Outcome::Calibrating { score, .. } => {
             Some(f64::from(*score) * f64::from(plan.decision.score_unit))
         }
-        Outcome::PartNotFound => Some(f64::INFINITY),
+        Outcome::PartNotFound | Outcome::PartCut | Outcome::PartUnlike => Some(f64::INFINITY),
         Outcome::SensorFault(_) | Outcome::WindowNotFull => None,
     }
 }
@@ -318,6 +318,8 @@ pub fn word<'a>(plan: &Plan<'a>, outcome: &Outcome) -> &'a str {
         Outcome::Scored { abnormal: true, .. } => "bad",
         Outcome::Scored { .. } => "good",
         Outcome::PartNotFound => "part_not_found",
+        Outcome::PartCut => "part_cut",
+        Outcome::PartUnlike => "part_unlike",
         Outcome::WindowNotFull => "window_not_full",
         Outcome::Calibrating { .. } => "calibrating",
         Outcome::SensorFault(SensorFault::Constant) => "sensor_constant",

@@ -5,12 +5,13 @@ use neji_app::Rejection;
 use neji_app::frontend::align::Pose;
 use neji_app::frontend::image::{check, extract, measure, memory_bytes, output_len};
 use neji_format::{
-    Alignment, ImageFrontEnd, MaskThreshold, Multiplier, Photometric, PixelFormat, Polarity, Rect, Size,
+    Alignment, ImageFrontEnd, MaskThreshold, Multiplier, Photometric, PixelFormat, Polarity, Rect, Size, push_constant,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::FrontEndSettings;
+use super::registration::{self, RegistrationSettings};
 use crate::dataset::Sample;
 
 /// `[front_end.photometric]`: scales each image so that its `percent`-th percentile becomes `target`.
@@ -55,11 +56,22 @@ pub struct AlignmentSettings {
     pub thick_end_first: bool,
     /// Share by which the strip is longer and broader than the training parts, 0 to 1.
     pub margin: f32,
+    /// A part that touches the picture's border is not judged but reported as cut off.
+    pub whole_only: bool,
+    /// Correction of the pose by what the training parts look like.
+    pub registration: RegistrationSettings,
 }
 
 impl Default for AlignmentSettings {
     fn default() -> Self {
-        Self { polarity: PolarityName::Auto, threshold: None, thick_end_first: true, margin: 0.08 }
+        Self {
+            polarity: PolarityName::Auto,
+            threshold: None,
+            thick_end_first: true,
+            margin: 0.08,
+            whole_only: false,
+            registration: RegistrationSettings::default(),
+        }
     }
 }
 
@@ -76,10 +88,12 @@ impl FrontEndSettings {
             threshold: self.alignment.threshold.map_or(MaskThreshold::Otsu, MaskThreshold::Fixed),
             area_min: 1,
             area_max: u32::from(resize.width) * u32::from(resize.height),
+            whole_only: false,
             thick_end_first: self.alignment.thick_end_first,
             length: u32::from(resize.width) * 256,
             breadth: u32::from(resize.height) * 256,
             strip: Size { width, height },
+            registration: None,
         });
         ImageFrontEnd {
             sensor: frame,
@@ -104,32 +118,97 @@ impl FrontEndSettings {
         if !(0.0..=1.0).contains(&self.alignment.margin) {
             bail!("front_end.alignment.margin is {}; it must be 0 to 1", self.alignment.margin);
         }
-        Ok(())
+        self.alignment.registration.validate()
     }
 }
 
-fn pose(config: &ImageFrontEnd, sample: &Sample) -> Result<Pose> {
-    measure(config, &sample.image()?.pixels, &mut vec![0; memory_bytes(config)])
-        .map_err(|rejection| anyhow::anyhow!("{}: {rejection}", sample.path.display()))
+/// A front end that knows its data.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FittedImage {
+    /// What the blob says of it, but for where the template lies.
+    pub config: ImageFrontEnd,
+    /// Template of the registration, grey levels; empty where there is none.
+    pub template: Vec<u8>,
+}
+
+impl FittedImage {
+    /// What the blob says of it; the template is appended to `constants`.
+    pub fn to_format(&self, constants: &mut Vec<u8>) -> ImageFrontEnd {
+        let mut config = self.config;
+        if let Some(registration) = config.alignment.as_mut().and_then(|alignment| alignment.registration.as_mut()) {
+            registration.template = push_constant(constants, &self.template);
+        }
+        config
+    }
+
+    /// What runs it.
+    pub fn view(&self) -> ImageView<'_> {
+        ImageView { config: self.config, template: &self.template }
+    }
+}
+
+/// A front end and its template, of a training or of a blob.
+#[derive(Debug, Clone, Copy)]
+pub struct ImageView<'a> {
+    /// The front end.
+    pub config: ImageFrontEnd,
+    /// Template of its registration; empty where there is none.
+    pub template: &'a [u8],
+}
+
+impl ImageView<'_> {
+    /// The pose of a training sample's part.
+    ///
+    /// # Errors
+    /// The part is rejected; names the file.
+    pub(super) fn pose(&self, sample: &Sample) -> Result<Pose> {
+        let mut memory = vec![0; memory_bytes(&self.config)];
+        measure(&self.config, self.template, &sample.image()?.pixels, &mut memory)
+            .map_err(|rejection| anyhow::anyhow!("{}: {rejection}", sample.path.display()))
+    }
+
+    /// Runs the device's front end over one sample.
+    ///
+    /// # Errors
+    /// A sample that is no image, or of another size than the front end's frames; names the file.
+    pub(super) fn extract(&self, sample: &Sample) -> Result<std::result::Result<Vec<i8>, Rejection>> {
+        let image = sample.image()?;
+        let (given, wanted) = (image.size, self.config.sensor);
+        ensure!(
+            given == wanted,
+            "{}: {} x {} pixels, the model's sensor gives {} x {}",
+            sample.path.display(),
+            given.width,
+            given.height,
+            wanted.width,
+            wanted.height
+        );
+        let grey = ImageFrontEnd { pixel_format: PixelFormat::Grey8, ..self.config };
+        let (mut memory, mut out) = (vec![0; memory_bytes(&grey)], vec![0; output_len(&grey)]);
+        let found = extract(&grey, self.template, &image.pixels, &mut memory, &mut out);
+        Ok(found.map(|()| out))
+    }
 }
 
 /// Fits the front end to training samples.
 ///
 /// The strip covers the 99th percentile of the parts' extents and the margin; parts may be half as large to one and a
-/// half times as large in area as the middle nine tenths of the training parts.
+/// half times as large in area as the middle nine tenths of the training parts. Then the registration's template is made.
+/// Training parts that touch the border count as the others do, and are rejected afterwards where whole ones are asked for.
 ///
 /// # Errors
 /// No samples, samples that are no images, settings out of range or not fitting them, or images in which no part is found:
 /// the first of them is named.
-pub fn fit(settings: &FrontEndSettings, samples: &[&Sample]) -> Result<ImageFrontEnd> {
+pub fn fit(settings: &FrontEndSettings, samples: &[&Sample]) -> Result<FittedImage> {
     settings.validate()?;
     let Some(first) = samples.first() else { bail!("no training images to fit the front end to") };
     let mut config = settings.unfitted(first.image()?.size);
     check(&config)
         .map_err(|error| anyhow::anyhow!("{error}"))
         .with_context(|| format!("front_end: images are {} x {}", config.sensor.width, config.sensor.height))?;
-    let Some(mut alignment) = config.alignment else { return Ok(config) };
-    let poses = samples.par_iter().map(|sample| pose(&config, sample)).collect::<Result<Vec<_>>>()?;
+    let Some(mut alignment) = config.alignment else { return Ok(FittedImage { config, template: Vec::new() }) };
+    let view = ImageView { config, template: &[] };
+    let poses = samples.par_iter().map(|sample| view.pose(sample)).collect::<Result<Vec<_>>>()?;
     let quantile = |value: fn(&Pose) -> u32, share: f64| {
         let mut all: Vec<u32> = poses.iter().map(value).collect();
         all.sort_unstable();
@@ -142,29 +221,14 @@ pub fn fit(settings: &FrontEndSettings, samples: &[&Sample]) -> Result<ImageFron
     alignment.area_max = (quantile(|p| p.area, 0.95) * 3 / 2).min(alignment.area_max);
     config.alignment = Some(alignment);
     check(&config).map_err(|error| anyhow::anyhow!("front_end: {error}"))?;
-    Ok(config)
-}
-
-/// Runs the device's front end over one sample.
-///
-/// # Errors
-/// A sample that is no image, or of another size than the front end's frames; names the file.
-pub(super) fn extract_one(config: &ImageFrontEnd, sample: &Sample) -> Result<std::result::Result<Vec<i8>, Rejection>> {
-    let image = sample.image()?;
-    let (given, wanted) = (image.size, config.sensor);
-    ensure!(
-        given == wanted,
-        "{}: {} x {} pixels, the model's sensor gives {} x {}",
-        sample.path.display(),
-        given.width,
-        given.height,
-        wanted.width,
-        wanted.height
-    );
-    let mut out = vec![0; output_len(config)];
-    let grey = ImageFrontEnd { pixel_format: PixelFormat::Grey8, ..*config };
-    let found = extract(&grey, &image.pixels, &mut vec![0; memory_bytes(&grey)], &mut out);
-    Ok(found.map(|_| out))
+    let mut fitted = match registration::fit(&settings.alignment.registration, config, alignment, samples)? {
+        Some(fitted) => fitted,
+        None => FittedImage { config, template: Vec::new() },
+    };
+    if let Some(alignment) = &mut fitted.config.alignment {
+        alignment.whole_only = settings.alignment.whole_only;
+    }
+    Ok(fitted)
 }
 
 #[cfg(test)]
@@ -190,12 +254,12 @@ mod tests {
         let data = Dataset::load(&root, Layout::Auto).expect("loads");
         let settings = FrontEndSettings { strip: Some([96, 32]), ..FrontEndSettings::default() };
         let train: Vec<&Sample> = data.train.iter().collect();
-        let config = fit(&settings, &train).expect("fits");
-        let alignment = config.alignment.expect("a strip was asked for");
+        let fitted = fit(&settings, &train).expect("fits");
+        let alignment = fitted.config.alignment.expect("a strip was asked for");
         // A screw is 0.72 to 0.81 of 96 pixels long.
         assert!((70 * 256..90 * 256).contains(&alignment.length), "{}", alignment.length);
         for (sample, strip) in
-            train.iter().zip(train.iter().map(|sample| extract_one(&config, sample).expect("an image")))
+            train.iter().zip(train.iter().map(|sample| fitted.view().extract(sample).expect("an image")))
         {
             let strip = strip.expect("the part is found");
             let mean = |columns: std::ops::Range<usize>| {

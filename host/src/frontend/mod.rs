@@ -4,13 +4,14 @@
 //! exactly what it will see on the device.
 
 pub mod image;
+pub mod registration;
 pub mod sound;
 
 use anyhow::{Result, bail};
 use neji_app::Rejection;
 use neji_app::frontend::image::{ZERO_POINT, output_size};
 use neji_app::frontend::log_mel::LogMel;
-use neji_format::{Element, FrontEnd, ImageFrontEnd, Model, Shape};
+use neji_format::{Element, FrontEnd, Model, Shape};
 use neji_tables::{Settings, Tables};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -18,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::Sample;
 use crate::element;
 use crate::quantize::scheme::Scheme;
-use image::{AlignmentSettings, PhotometricSettings};
+use image::{AlignmentSettings, FittedImage, ImageView, PhotometricSettings};
 use sound::{NormaliseSettings, SoundFrontEnd};
 
 /// `[front_end]`: what is asked of the front end; what depends on the data is fitted to it.
@@ -49,7 +50,7 @@ pub enum Fitted {
     /// None: samples are the input.
     Raw,
     /// Of images.
-    Image(ImageFrontEnd),
+    Image(FittedImage),
     /// Of sounds, and of features like its own.
     Sound(SoundFrontEnd),
 }
@@ -70,8 +71,8 @@ impl Fitted {
     pub fn shape(&self) -> Option<Shape> {
         match self {
             Self::Raw => None,
-            Self::Image(config) => {
-                let size = output_size(config);
+            Self::Image(image) => {
+                let size = output_size(&image.config);
                 Some(Shape::new(size.height.into(), size.width.into(), 1))
             }
             Self::Sound(sound) => {
@@ -104,7 +105,7 @@ impl Fitted {
     pub fn prepare(&self, element: Element) -> Prepared {
         match self {
             Self::Raw => Prepared::Raw,
-            Self::Image(config) => Prepared::Image(*config, element),
+            Self::Image(image) => Prepared::Image(image.clone(), element),
             Self::Sound(sound) => Prepared::Sound {
                 tables: Tables::new(sound.settings),
                 quantizers: sound.quantizers(element),
@@ -118,7 +119,7 @@ impl Fitted {
     pub fn to_format(&self, element: Element, constants: &mut Vec<u8>) -> FrontEnd {
         match self {
             Self::Raw => FrontEnd::Raw,
-            Self::Image(config) => FrontEnd::Image(*config),
+            Self::Image(image) => FrontEnd::Image(image.to_format(constants)),
             Self::Sound(sound) => {
                 FrontEnd::LogMel(Tables::new(sound.settings).push(&sound.quantizers(element), constants))
             }
@@ -131,7 +132,7 @@ impl Fitted {
 #[expect(missing_docs, reason = "as Fitted, with what a model's elements decide")]
 pub enum Prepared {
     Raw,
-    Image(ImageFrontEnd, Element),
+    Image(FittedImage, Element),
     Sound { tables: Tables, quantizers: Vec<[i32; 3]>, element: Element, zero_point: i8 },
 }
 
@@ -140,7 +141,7 @@ impl Prepared {
     pub fn extractor(&self) -> Extractor<'_> {
         match self {
             Self::Raw => Extractor::Raw,
-            Self::Image(config, element) => Extractor::Image(*config, *element),
+            Self::Image(image, element) => Extractor::Image(image.view(), *element),
             Self::Sound { tables, quantizers, element, zero_point } => {
                 Extractor::Sound(tables.log_mel(quantizers, *element, *zero_point))
             }
@@ -154,7 +155,7 @@ pub enum Extractor<'a> {
     /// None.
     Raw,
     /// Of images, for elements.
-    Image(ImageFrontEnd, Element),
+    Image(ImageView<'a>, Element),
     /// Of sounds and features.
     Sound(LogMel<'a>),
 }
@@ -164,7 +165,10 @@ impl<'a> Extractor<'a> {
     pub fn of(model: &Model<'a>) -> Self {
         match &model.plan().front_end {
             FrontEnd::Raw => Self::Raw,
-            FrontEnd::Image(config) => Self::Image(*config, model.plan().element),
+            FrontEnd::Image(config) => {
+                let template = neji_app::frontend::image::template(model, config);
+                Self::Image(ImageView { config: *config, template }, model.plan().element)
+            }
             FrontEnd::LogMel(config) => Self::Sound(LogMel::of(model, config)),
         }
     }
@@ -177,8 +181,8 @@ impl<'a> Extractor<'a> {
     pub fn inputs(&self, sample: &Sample) -> Result<std::result::Result<Vec<Vec<i8>>, Rejection>> {
         match self {
             Self::Raw => bail!("{}: the model takes raw inputs, no recordings", sample.path.display()),
-            Self::Image(config, element) => {
-                let image = image::extract_one(config, sample)?;
+            Self::Image(view, element) => {
+                let image = view.extract(sample)?;
                 Ok(image.map(|image| vec![element::of_image(*element, &image)]))
             }
             Self::Sound(config) => sound::of_recording(config, sample).map(Ok),

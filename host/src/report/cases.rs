@@ -127,7 +127,7 @@ fn picture(model: Model<'_>, path: PathBuf, row: ScoreRow) -> Result<Option<Pict
     Ok(match &plan.front_end {
         FrontEnd::Raw => None,
         FrontEnd::Image(config) => {
-            still(&plan, config, &frame, windows.pop().context("one frame gives one verdict")?, row)
+            still(&model, config, &frame, windows.pop().context("one frame gives one verdict")?, row)
         }
         // Of statistics the means are shown, of frames the one in the middle.
         FrontEnd::LogMel(config) => {
@@ -140,11 +140,13 @@ fn picture(model: Model<'_>, path: PathBuf, row: ScoreRow) -> Result<Option<Pict
 type Looked = (Vec<i8>, Option<(Vec<i8>, Vec<u32>)>);
 
 /// A picture as it is.
-fn still(plan: &Plan<'_>, config: &ImageFrontEnd, frame: &Frame, looked: Looked, row: ScoreRow) -> Option<Picture> {
+fn still(model: &Model<'_>, config: &ImageFrontEnd, frame: &Frame, looked: Looked, row: ScoreRow) -> Option<Picture> {
+    let plan = model.plan();
     let (mut input, seen) = looked;
     if seen.is_none() {
         input = vec![0; image::output_len(config)];
-        image::extract(config, &frame.samples, &mut vec![0; image::memory_bytes(config)], &mut input).ok()?;
+        let (template, mut memory) = (image::template(model, config), vec![0; image::memory_bytes(config)]);
+        image::extract(config, template, &frame.samples, &mut memory, &mut input).ok()?;
         input = element::of_image(plan.element, &input);
     }
     let Shape { width, channels, .. } = plan.input.shape;

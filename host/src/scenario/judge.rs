@@ -101,6 +101,8 @@ pub fn word(outcome: &Outcome) -> &'static str {
         Outcome::Scored { abnormal: true, .. } => "abnormal",
         Outcome::Scored { .. } => "normal",
         Outcome::PartNotFound => "part_not_found",
+        Outcome::PartCut => "part_cut",
+        Outcome::PartUnlike => "part_unlike",
         Outcome::WindowNotFull => "window_not_full",
         Outcome::Calibrating { .. } => "calibrating",
         Outcome::SensorFault(SensorFault::Constant) => "sensor_constant",

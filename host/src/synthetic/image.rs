@@ -76,7 +76,7 @@ pub fn part(image: &GreyImage) -> Option<Vec<bool>> {
     };
     check(&config).ok()?;
     let mut grey = vec![0; output_len(&config)];
-    extract(&config, &image.pixels, &mut vec![0; memory_bytes(&config)], &mut grey).ok()?;
+    extract(&config, &[], &image.pixels, &mut vec![0; memory_bytes(&config)], &mut grey).ok()?;
     let grey: Vec<u8> = grey.into_iter().map(|value| (i16::from(value) + 128) as u8).collect();
     let (across, down) = (usize::from(small.width), usize::from(small.height));
     let cut = Cut::of(&grey, across, Polarity::Auto, MaskThreshold::Otsu);

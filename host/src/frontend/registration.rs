@@ -1,0 +1,148 @@
+//! The template of a registration: what the training parts look like on average once they lie one on the other.
+
+use anyhow::{Result, ensure};
+use neji_app::frontend::image::output_len;
+use neji_app::frontend::register::CORRELATION_BITS;
+use neji_format::{
+    Alignment, Constant, ImageFrontEnd, REGISTRATION_PIXELS_MAX, REGISTRATION_ROUNDS_MAX, Registration, Size,
+};
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::image::{FittedImage, ImageView};
+use crate::dataset::Sample;
+
+/// Templates that are made one after the other, each of the strips that were registered to the one before.
+const TEMPLATES: usize = 2;
+
+/// `[front_end.alignment.registration]`: search for the pose whose strip correlates best with the training parts' mean.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RegistrationSettings {
+    /// Without it the pose is that of the moments.
+    pub enabled: bool,
+    /// Farthest turn in degrees, 0 to 45.
+    pub degrees: f32,
+    /// Farthest shift along and across, in pixels of the strip, 0 to 16.
+    pub shift: f32,
+    /// Rounds of the search, 1 to 8: steps begin with half of the farthest and are halved in each.
+    pub rounds: u8,
+    /// Try the part turned by 180 degrees as well.
+    pub both_ends: bool,
+    /// A part whose strip correlates less is reported as unlike, -1 to 1; half of the 5th percentile of the training parts where
+    /// absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_min: Option<f32>,
+}
+
+impl Default for RegistrationSettings {
+    fn default() -> Self {
+        Self { enabled: true, degrees: 4.0, shift: 1.5, rounds: 5, both_ends: true, correlation_min: None }
+    }
+}
+
+impl RegistrationSettings {
+    /// Checks the ranges.
+    ///
+    /// # Errors
+    /// Names the key and what it may be.
+    pub(super) fn validate(&self) -> Result<()> {
+        let place = "front_end.alignment.registration";
+        ensure!((0.0..=45.0).contains(&self.degrees), "{place}.degrees is {}; it must be 0 to 45", self.degrees);
+        ensure!((0.0..=16.0).contains(&self.shift), "{place}.shift is {}; it must be 0 to 16", self.shift);
+        ensure!(
+            (1..=REGISTRATION_ROUNDS_MAX).contains(&self.rounds),
+            "{place}.rounds is {}; it must be 1 to {REGISTRATION_ROUNDS_MAX}",
+            self.rounds
+        );
+        if let Some(least) = self.correlation_min {
+            ensure!((-1.0..=1.0).contains(&least), "{place}.correlation_min is {least}; it must be -1 to 1");
+        }
+        Ok(())
+    }
+
+    /// The search in the units of the blob; it lets all parts pass.
+    fn of_strip(&self, alignment: &Alignment) -> Registration {
+        let Size { width, height } = alignment.strip;
+        let pixels = |extent: u32, count: u16| {
+            (f64::from(self.shift) * f64::from(extent) / f64::from(count)).round().min(f64::from(u16::MAX)) as u16
+        };
+        Registration {
+            template: Constant { offset: 0, bytes: u32::from(width) * u32::from(height) },
+            // The tangent of 45 degrees is 1, the next below is the largest that there is.
+            turn: (f64::from(self.degrees).to_radians().tan() * 65536.0).round().min(f64::from(u16::MAX)) as u16,
+            along: pixels(alignment.length, width),
+            across: pixels(alignment.breadth, height),
+            rounds: self.rounds,
+            both_ends: self.both_ends,
+            correlation_min: -1000,
+        }
+    }
+}
+
+/// The mean of the strips that a front end cuts out of samples, rounded to grey levels.
+fn mean(view: ImageView<'_>, samples: &[&Sample]) -> Result<Vec<u8>> {
+    let strip = |sample: &&Sample| -> Result<Vec<i8>> {
+        view.extract(sample)?.map_err(|rejection| anyhow::anyhow!("{}: {rejection}", sample.path.display()))
+    };
+    let add = |mut sums: Vec<u64>, strip: Vec<i8>| {
+        // int8 is the grey level less 128: the quantization is the identity.
+        sums.iter_mut().zip(strip).for_each(|(sum, q)| *sum += (i64::from(q) + 128).unsigned_abs());
+        sums
+    };
+    let zeros = || vec![0; output_len(&view.config)];
+    let sums = samples
+        .par_iter()
+        .map(strip)
+        .try_fold(zeros, |sums, strip| strip.map(|strip| add(sums, strip)))
+        .try_reduce(zeros, |a, b| Ok(a.iter().zip(b).map(|(a, b)| a + b).collect()))?;
+    let count = samples.len().max(1) as u64;
+    Ok(sums.iter().map(|sum| ((sum + count / 2) / count) as u8).collect())
+}
+
+/// Makes the template, and decides how little a part may correlate with it; `None` where it is not asked for.
+///
+/// The first template is the mean of the strips that the moments give. Where either end may come first these show parts both
+/// ways round, so the first sample's strip is the template that the others are turned to.
+///
+/// # Errors
+/// A strip that is too large to register, or a training part that is rejected; names the file.
+pub(super) fn fit(
+    settings: &RegistrationSettings,
+    mut config: ImageFrontEnd,
+    mut alignment: Alignment,
+    samples: &[&Sample],
+) -> Result<Option<FittedImage>> {
+    if !settings.enabled {
+        return Ok(None);
+    }
+    let Size { width, height } = alignment.strip;
+    ensure!(
+        u32::from(width) * u32::from(height) <= REGISTRATION_PIXELS_MAX,
+        "front_end.strip: {width} x {height} pixels are more than the {REGISTRATION_PIXELS_MAX} that can be registered; make the \
+         strip smaller, or set front_end.alignment.registration.enabled = false"
+    );
+    let undecided = settings.both_ends && !alignment.thick_end_first;
+    let first = if undecided { samples.get(..1).unwrap_or(samples) } else { samples };
+    let mut template = mean(ImageView { config, template: &[] }, first)?;
+    let mut registration = settings.of_strip(&alignment);
+    alignment.registration = Some(registration);
+    config.alignment = Some(alignment);
+    for _ in 1..TEMPLATES + usize::from(undecided) {
+        template = mean(ImageView { config, template: &template }, samples)?;
+    }
+    registration.correlation_min = match settings.correlation_min {
+        Some(least) => (f64::from(least) * 1000.0).round() as i16,
+        None => {
+            let view = ImageView { config, template: &template };
+            let mut all: Vec<i32> =
+                samples.par_iter().map(|sample| Ok(view.pose(sample)?.correlation)).collect::<Result<_>>()?;
+            all.sort_unstable();
+            let low = all.get((all.len().saturating_sub(1)) / 20).copied().unwrap_or(0);
+            (i64::from(low.max(0)) * 500 >> CORRELATION_BITS) as i16
+        }
+    };
+    alignment.registration = Some(registration);
+    config.alignment = Some(alignment);
+    Ok(Some(FittedImage { config, template }))
+}
