@@ -146,3 +146,70 @@ pub(super) fn fit(
     config.alignment = Some(alignment);
     Ok(Some(FittedImage { config, template }))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{FrontEndSettings, image};
+    use super::*;
+    use crate::dataset::{Dataset, Layout};
+    use crate::render::{self, SetSettings, write_set};
+
+    #[test]
+    fn settings_are_on_by_default_and_wrong_ones_are_named() {
+        let settings: FrontEndSettings = toml::from_str("[alignment.registration]\ndegrees = 2.5").expect("parses");
+        assert!(settings.alignment.registration.enabled && settings.alignment.registration.both_ends);
+        assert!(toml::from_str::<FrontEndSettings>("[alignment.registration]\nangle = 2.5").is_err());
+        let fault = |change: fn(&mut RegistrationSettings)| {
+            let mut settings = RegistrationSettings::default();
+            change(&mut settings);
+            settings.validate().expect_err("out of range").to_string()
+        };
+        assert!(fault(|s| s.degrees = f32::NAN).contains("registration.degrees"));
+        assert!(fault(|s| s.shift = 17.0).contains("registration.shift"));
+        assert!(fault(|s| s.rounds = 9).contains("registration.rounds"));
+        assert!(fault(|s| s.correlation_min = Some(1.5)).contains("registration.correlation_min"));
+    }
+
+    #[test]
+    fn rendered_screws_lie_closer_together_registered_and_twice_the_same() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("screws");
+        let set =
+            SetSettings { layout: render::Layout::Mvtec, train: 24, test_good: 8, test_bad: 6, size: 96, seed: 5 };
+        write_set(&root, &set, false).expect("rendered");
+        let data = Dataset::load(&root, Layout::Auto).expect("loads");
+        let train: Vec<&Sample> = data.train.iter().collect();
+        let fit = |registration: &str| {
+            let text = format!("strip = [48, 16]\n[alignment.registration]\n{registration}");
+            image::fit(&toml::from_str(&text).expect("settings"), &train).expect("fits")
+        };
+        // Mean square of the strips about their mean.
+        let spread = |fitted: &FittedImage| {
+            let strips: Vec<Vec<i8>> =
+                train.iter().map(|sample| fitted.view().extract(sample).expect("an image").expect("a part")).collect();
+            let variance = |index: usize| {
+                let values: Vec<f64> = strips.iter().map(|strip| strip[index].into()).collect();
+                let mean = values.iter().sum::<f64>() / values.len() as f64;
+                values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64
+            };
+            (0..48 * 16).map(variance).sum::<f64>() / (48.0 * 16.0)
+        };
+        let (moments, registered) = (fit("enabled = false"), fit(""));
+        assert!(moments.template.is_empty() && moments.config.alignment.is_some_and(|a| a.registration.is_none()));
+        assert_eq!(registered.template.len(), 48 * 16);
+        assert_eq!(registered, fit(""));
+        let (before, after) = (spread(&moments), spread(&registered));
+        assert!(after < before, "{after} registered, {before} by moments");
+        // Without the moments' word on the thicker end, parts are still laid one way round.
+        let either = image::fit(
+            &toml::from_str("strip = [48, 16]\n[alignment]\nthick_end_first = false").expect("settings"),
+            &train,
+        )
+        .expect("fits");
+        assert!(spread(&either) < 1.2 * after, "{} either end first, {after} the thicker", spread(&either));
+        let mut constants = vec![0; 5];
+        let config = registered.to_format(&mut constants);
+        let template = config.alignment.and_then(|alignment| alignment.registration).expect("registered").template;
+        assert_eq!(constants[template.offset as usize..][..template.bytes as usize], registered.template);
+    }
+}
