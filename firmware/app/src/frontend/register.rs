@@ -104,7 +104,8 @@ pub(super) fn register(
     let farthest = [registration.turn, registration.along, registration.across].map(i32::from);
     let mut offset: Offset = [0; 3];
     for round in 1..=u32::from(registration.rounds.min(neji_format::REGISTRATION_ROUNDS_MAX)) {
-        for axis in 0..3 {
+        // Across first: what is left of that hides the others, since parts are longer than broad.
+        for axis in [2, 0, 1] {
             let Some(&farthest) = farthest.get(axis) else { continue };
             let step = farthest >> round;
             let from = offset;
