@@ -335,7 +335,11 @@ impl Mahalanobis {
         }
     }
 
-    fn standardise<T: Number>(&self, row: &[T]) -> Vec<f64> {
+    /// A row less the mean, each number over its deviation.
+    ///
+    /// # Panics
+    /// As [`Mahalanobis::squared`].
+    pub fn standardise<T: Number>(&self, row: &[T]) -> Vec<f64> {
         assert_eq!(row.len(), self.mean.len(), "a row of the length that was fitted");
         let parts = row.iter().zip(&self.mean).zip(&self.scale);
         parts.map(|((&value, mean), scale)| (value.into() - mean) * scale).collect()

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use neji::baselines::{Baseline, Separation};
 use neji::report::html::page;
-use neji::report::metrics::{BaselineFigure, ClassFigures, Confusion, DefectFigure, Figures, Metrics};
+use neji::report::metrics::{ClassFigures, Confusion, DefectFigure, Figures, Metrics};
 use neji::report::run::LossRow;
 use neji::report::{RunFolder, ScoreRow, render};
 use neji_tests::browser::{Seen, browser, look};
@@ -39,6 +40,7 @@ fn names_that_look_like_markup_stay_text() {
         |class: &String| ClassFigures { class: class.clone(), count: 2, recall: None, precision: None, f1: None };
     let row = |label: &String, score| ScoreRow { file: name(2), label: label.clone(), score, verdict: name(3) };
     let both = Figures { auroc: 1.0, partial_auroc: 1.0, average_precision: 1.0 };
+    let chance = Separation { auroc: 0.5, folded: 0.5, partial_auroc: 0.5 };
     let folder = RunFolder {
         name: name(4),
         losses: vec![LossRow { epoch: 1.0, train: 0.5, validation: 0.6 }],
@@ -58,7 +60,8 @@ fn names_that_look_like_markup_stay_text() {
                 balanced_accuracy: 1.0,
             },
             per_defect: vec![DefectFigure { defect: name(5), count: 2, auroc: 1.0 }],
-            baselines: vec![BaselineFigure { name: name(6), auroc: 0.5, folded: 0.5 }],
+            matched: None,
+            baselines: vec![Baseline { name: name(6), official: chance, matched: Some(chance) }],
         }),
         quantization: Some(serde_json::json!({"layers": [{name(7): name(8)}]})),
         config: name(9),

@@ -364,7 +364,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
             return Outcome::SensorFault(fault);
         }
         let (image, _, work) = frame(self.memory, self.regions, config);
-        match image::prepare(config, image::template(&self.model, config), image, work) {
+        match image::prepare(config, image::template(self.engine.model(), config), image, work) {
             Ok(pose) => {
                 let arena = bytemuck::cast_slice_mut(work);
                 let element = self.engine.model().plan().element;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
 
-use crate::baselines;
+use crate::baselines::{self, How};
 use crate::dataset::{self, Dataset, Layout, Options};
 use crate::render::{self, MachineSettings, SetSettings, write_machine_set, write_set};
 
@@ -142,7 +142,7 @@ fn screws(args: &Screws) -> anyhow::Result<()> {
     println!("{}: {count} pictures of {} x {}", args.out.display(), args.size, args.size);
     if args.test_bad > 0 {
         let data = Dataset::load(&args.out, Layout::Auto)?;
-        println!("{}", baselines::table(&baselines::measure(&data)?));
+        println!("{}", baselines::table(&baselines::measure(&data, &How::default())?));
     }
     Ok(())
 }
@@ -161,7 +161,10 @@ fn machine(args: &Machine) -> anyhow::Result<()> {
     let count = write_machine_set(&args.out, &settings, args.force)?;
     println!("{}: {count} clips of {} s at {} Hz", args.out.display(), args.seconds, args.rate);
     if args.test_anomaly > 0 {
-        println!("{}", baselines::table(&baselines::measure(&Dataset::load(&args.out, Layout::Auto)?)?));
+        println!(
+            "{}",
+            baselines::table(&baselines::measure(&Dataset::load(&args.out, Layout::Auto)?, &How::default())?)
+        );
     }
     Ok(())
 }

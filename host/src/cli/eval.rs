@@ -7,18 +7,28 @@ use clap::Args as ClapArgs;
 use neji_app::frontend::log_mel::LogMel;
 use neji_format::{FrontEnd, Model};
 
-use crate::dataset::{Dataset, Options};
+use crate::baselines::{self, How};
+use crate::dataset::{Dataset, Options, Sample};
+use crate::experiment::Experiment;
 use crate::files::write_whole;
 use crate::graph::Graph;
-use crate::report::{Figures, Metrics, ScoreRow, scores};
-use crate::run::Run;
+use crate::report::scores::{self, Judged};
+use crate::report::{Figures, Metrics, ScoreRow};
+use crate::run::{Run, hex, split};
 use crate::simulate;
 
-/// Evaluate a run or a blob on labelled data.
+/// Evaluate a run or a blob on labelled data, beside what is reached without a model.
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// A run folder, or a blob.
-    pub run_or_blob: PathBuf,
+    #[arg(required_unless_present = "baselines")]
+    pub run_or_blob: Option<PathBuf>,
+    /// Only what is reached without a model, by the test set's normal samples and by some held out of training.
+    #[arg(long, conflicts_with_all = ["run_or_blob", "out", "float"])]
+    pub baselines: bool,
+    /// With --baselines: an experiment whose front end, seed and share of validation are taken.
+    #[arg(long, value_name = "CONFIG.toml", requires = "baselines")]
+    pub config: Option<PathBuf>,
     /// The data set; its test part is scored.
     #[arg(long)]
     pub data: PathBuf,
@@ -41,8 +51,9 @@ pub struct Args {
 /// # Errors
 /// A missing or refused blob, data that cannot be read or does not fit the model, or an output that cannot be written.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let run = args.run_or_blob.is_dir().then_some(args.run_or_blob.as_path());
-    let path = run.map_or(args.run_or_blob.clone(), |run| run.join("model.neji"));
+    let Some(run_or_blob) = &args.run_or_blob else { return without_model(&args) };
+    let run = run_or_blob.is_dir().then_some(run_or_blob.as_path());
+    let path = run.map_or(run_or_blob.clone(), |run| run.join("model.neji"));
     if let Some(run) = run {
         ensure!(path.exists(), "{}: no model.neji in it; run `neji quantize {}` first", run.display(), run.display());
     }
@@ -58,8 +69,15 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         (None, None) => None,
     };
     let float = graph.map(|graph| scores::float(model, &graph, &data.test)).transpose()?;
+    let experiment = run.map(|run| Run::new(run).experiment()).transpose()?;
+    let held_out = match (run, &experiment) {
+        (Some(run), Some(experiment)) => held_out(&Run::new(run), experiment, &data)?,
+        _ => Vec::new(),
+    };
+    let held_out = if held_out.is_empty() { Vec::new() } else { scores::quantized(model, &held_out)? };
     let root = args.data.canonicalize().with_context(|| format!("reading {}", args.data.display()))?;
-    let metrics = scores::measure(&model, &root, &data, &rows, float.as_deref())?;
+    let scored = Judged { rows: &rows, float: float.as_deref(), held_out: &held_out };
+    let metrics = scores::measure(&model, &root, &data, &scored, &experiment.as_ref().map_or_else(How::default, how))?;
     let json = serde_json::to_string_pretty(&metrics)?;
     if let Some(out) = args.out.as_deref().or(run) {
         write(out, &json, &rows)?;
@@ -69,6 +87,39 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         false => print(&metrics),
     }
     Ok(())
+}
+
+/// What is reached without a model.
+fn without_model(args: &Args) -> anyhow::Result<()> {
+    let experiment = args.config.as_ref().map(|config| Experiment::load(config, &[])).transpose()?;
+    let given = args.options.clone();
+    let options = match &experiment {
+        Some(experiment) if given == Options::default() => experiment.data_options(),
+        _ => given,
+    };
+    let data = Dataset::load(&args.data, options)?;
+    let found = baselines::measure(&data, &experiment.as_ref().map_or_else(How::default, how))
+        .with_context(|| format!("{}: its test part", args.data.display()))?;
+    match args.json {
+        true => println!("{}", serde_json::to_string_pretty(&found)?),
+        false => println!("{}", baselines::table(&found)),
+    }
+    Ok(())
+}
+
+/// Baselines see what a model of the experiment sees, and are fitted to the same samples.
+fn how(experiment: &Experiment) -> How {
+    How { front_end: Some(experiment.front_end.clone()), seed: experiment.seed, held_out: experiment.train.validation }
+}
+
+/// Normal samples that the run did not train on, where these are the data that it was trained on.
+fn held_out<'d>(run: &Run, experiment: &Experiment, data: &'d Dataset) -> anyhow::Result<Vec<&'d Sample>> {
+    if run.trained()?.data_hash != hex(&data.hash()) {
+        return Ok(Vec::new());
+    }
+    let (_, mut held_out) = split(experiment, data)?;
+    held_out.retain(|sample| sample.label == 0);
+    Ok(held_out)
 }
 
 /// How data for a model are read.
@@ -105,13 +156,14 @@ fn print(metrics: &Metrics) {
         let Figures { auroc, partial_auroc, average_precision } = figures;
         println!("{name:<24} {auroc:>7.4} {partial_auroc:>11.4} {average_precision:>18.4}");
     }
+    if let Some(Figures { auroc, partial_auroc, average_precision }) = metrics.matched {
+        println!("{:<24} {auroc:>7.4} {partial_auroc:>11.4} {average_precision:>18.4}", "quantized, matched");
+    }
     for row in &metrics.per_defect {
         println!("  {:<22} {:>7.4}   {} images", row.defect, row.auroc, row.count);
     }
-    println!("\ntrivial baselines");
-    for row in &metrics.baselines {
-        println!("  {:<22} {:>7.4}   folded {:.4}", row.name, row.auroc, row.folded);
-    }
+    println!("\nwithout the model: against the test set's normal samples, and against some held out of training");
+    println!("{}", baselines::table(&metrics.baselines));
     let share = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
     println!("\nconfusion at threshold {:.4} (rows: truth)", metrics.threshold);
     println!("{:<20} {:>7} {:>9} {:>6}   verdicts", "", "recall", "precision", "F");

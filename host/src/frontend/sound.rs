@@ -231,6 +231,11 @@ fn listen(config: &LogMel<'_>, sample: &Sample, mut look: impl FnMut(&[i32], &In
     Ok(())
 }
 
+/// Calls `look` with the features of each frame of a recording, in 1/65,536.
+pub(crate) fn frames(config: &LogMel<'_>, sample: &Sample, mut look: impl FnMut(&[i32])) -> Result<()> {
+    listen(config, sample, |features, _, _| look(features))
+}
+
 /// Calls `look` with what is quantized: the decibels of each frame of a recording, or the statistics of each input.
 fn values(config: &LogMel<'_>, sample: &Sample, mut look: impl FnMut(&[i32])) -> Result<()> {
     listen(config, sample, |decibels, inputs, due| match inputs.statistics() {

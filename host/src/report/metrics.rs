@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::baselines::Baseline;
+
 /// How well scores separate good from bad.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Figures {
@@ -13,17 +15,6 @@ pub struct Figures {
     pub average_precision: f64,
     /// Area up to a share of 0.1 of false alarms, standardized: chance is 1/2, the best 1.
     pub partial_auroc: f64,
-}
-
-/// What a feature reaches that needs no model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct BaselineFigure {
-    /// The feature.
-    pub name: String,
-    /// Area under the ROC curve, 0 to 1.
-    pub auroc: f64,
-    /// The better of it and one minus it.
-    pub folded: f64,
 }
 
 /// How well one defect is told from the good ones.
@@ -82,10 +73,13 @@ pub struct Metrics {
     pub quantized: Figures,
     /// Of the float graph, where there was one.
     pub float: Option<Figures>,
+    /// Of the blob against normal samples held out of its training instead of the test set's (see [`crate::baselines::parts`]),
+    /// where they are known.
+    pub matched: Option<Figures>,
     /// Verdicts by truth.
     pub confusion: Confusion,
     /// AUROC of each defect against the good ones.
     pub per_defect: Vec<DefectFigure>,
-    /// AUROC of features that need no model.
-    pub baselines: Vec<BaselineFigure>,
+    /// What is reached without the model.
+    pub baselines: Vec<Baseline>,
 }

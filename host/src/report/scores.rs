@@ -11,15 +11,16 @@ use neji_app::{Aggregator, Outcome};
 use neji_format::{Detector, Element, Model, Plan, Reconstruction};
 use rayon::prelude::*;
 
-use super::metrics::{BaselineFigure, ClassFigures, Confusion, DefectFigure, Figures, Metrics};
+use super::metrics::{ClassFigures, Confusion, DefectFigure, Figures, Metrics};
 use super::run::ScoreRow;
+use crate::baselines::{self, How};
 use crate::dataset::{Dataset, GOOD, Sample, Signal, is_normal};
 use crate::detect::LogVariance;
 use crate::frontend::Extractor;
 use crate::graph::Graph;
 use crate::quantize::assemble::accepted;
 use crate::simulate::{Frame, frame_of, on_host, tells_classes, without_front_end, word};
-use crate::{baselines, element, evaluate};
+use crate::{element, evaluate};
 
 /// Samples that one monitor takes in a row: enough to pay for its memory, few enough to share out.
 const CHUNK: usize = 16;
@@ -215,7 +216,18 @@ fn figures(scores: &[f64], abnormal: &[bool]) -> anyhow::Result<Figures> {
     })
 }
 
-/// Everything there is to say about scores of `data`'s test part, in its order.
+/// What was scored.
+#[derive(Debug, Clone, Copy)]
+pub struct Judged<'a> {
+    /// The test part, in its order.
+    pub rows: &'a [ScoreRow],
+    /// The same by the float graph.
+    pub float: Option<&'a [f64]>,
+    /// Normal samples held out of training.
+    pub held_out: &'a [ScoreRow],
+}
+
+/// Everything there is to say about scores of `data`'s test part, and what is reached without the model.
 ///
 /// # Errors
 /// No good or no abnormal samples, or, for a classifier, a class that the model does not know.
@@ -223,9 +235,10 @@ pub fn measure(
     model: &Model<'_>,
     root: &Path,
     data: &Dataset,
-    rows: &[ScoreRow],
-    float: Option<&[f64]>,
+    scored: &Judged<'_>,
+    how: &How,
 ) -> anyhow::Result<Metrics> {
+    let Judged { rows, float, held_out } = *scored;
     let plan = model.plan();
     let scores: Vec<f64> = rows.iter().map(|row| row.score).collect();
     let abnormal: Vec<bool> = rows.iter().map(|row| !is_normal(&row.label)).collect();
@@ -240,16 +253,25 @@ pub fn measure(
         threshold: f64::from(plan.decision.threshold) * f64::from(plan.decision.score_unit),
         quantized: figures(&scores, &abnormal).with_context(context)?,
         float: float.map(|scores| figures(scores, &abnormal)).transpose()?,
+        matched: matched(rows, held_out).with_context(context)?,
         confusion,
         per_defect: evaluate::per_defect_auroc(&data.classes, &scores, &labels)?
             .into_iter()
             .map(|row| DefectFigure { defect: row.defect, count: row.count, auroc: row.auroc })
             .collect(),
-        baselines: baselines::measure(data)?
-            .into_iter()
-            .map(|row| BaselineFigure { name: row.name.to_owned(), auroc: row.auroc, folded: row.folded })
-            .collect(),
+        baselines: baselines::measure(data, how)?,
     })
+}
+
+/// The test part's abnormal samples against normal ones held out of training; none where none are.
+fn matched(rows: &[ScoreRow], held_out: &[ScoreRow]) -> anyhow::Result<Option<Figures>> {
+    if held_out.is_empty() {
+        return Ok(None);
+    }
+    let abnormal = rows.iter().filter(|row| !is_normal(&row.label));
+    let both = held_out.iter().map(|row| (row.score, false)).chain(abnormal.map(|row| (row.score, true)));
+    let (scores, truth): (Vec<f64>, Vec<bool>) = both.unzip();
+    Ok(Some(figures(&scores, &truth)?))
 }
 
 /// A classifier's verdicts by class; a detector's as good or bad at the threshold.

@@ -8,7 +8,9 @@ use neji_format::{AlignedBytes, Model};
 
 use super::charts::{self, Series};
 use super::html::{escape, section, table};
+use super::metrics::{Figures, Metrics};
 use super::run::RunFolder;
+use crate::baselines::{Baseline, Separation};
 use crate::dataset::is_normal;
 use crate::{evaluate, inspect, threshold};
 
@@ -43,7 +45,6 @@ pub fn figures(folder: &RunFolder) -> String {
     tile("average precision", metrics.quantized.average_precision);
     tile("balanced accuracy", metrics.confusion.balanced_accuracy);
     tiles.push_str("</div>");
-    let rows: Vec<_> = metrics.baselines.iter().map(|row| vec![row.name.clone(), number(row.auroc)]).collect();
     let defects: Vec<_> = metrics
         .per_defect
         .iter()
@@ -53,11 +54,34 @@ pub fn figures(folder: &RunFolder) -> String {
     if !defects.is_empty() {
         out.push_str(&section("Each defect against the good ones", &table(&["defect", "images", "AUROC"], &defects)));
     }
-    if !rows.is_empty() {
-        let note = "<p class=\"note\">What features reach that need no model. The model must beat them clearly.</p>";
-        out.push_str(&section("Trivial baselines", &format!("{note}{}", table(&["feature", "AUROC"], &rows))));
-    }
+    out.push_str(&beside(metrics));
     out
+}
+
+/// The model's figures beside what is reached without it.
+fn beside(metrics: &Metrics) -> String {
+    let cell = |value: Option<f64>| value.map_or("-".to_owned(), number);
+    let row = |name: &str, official: [f64; 2], matched: Option<[f64; 2]>| {
+        let values = [Some(official[0]), Some(official[1]), matched.map(|m| m[0]), matched.map(|m| m[1])];
+        std::iter::once(name.to_owned()).chain(values.map(cell)).collect::<Vec<_>>()
+    };
+    let model = |figures: &Figures| [figures.auroc, figures.partial_auroc];
+    let plain = |separation: &Separation| [separation.folded, separation.partial_auroc];
+    let mut rows = vec![row("the model, quantized", model(&metrics.quantized), metrics.matched.as_ref().map(model))];
+    rows.extend(metrics.float.iter().map(|figures| row("the model, float", model(figures), None)));
+    rows.extend(metrics.baselines.iter().map(|b| row(&b.name, plain(&b.official), b.matched.as_ref().map(plain))));
+    let mut note = String::from(
+        "<p class=\"note\">Official: against the test set's normal samples. Matched: against normal samples of the training \
+         set, held out of training. Where the two differ much, the test set was recorded in another way. A number that tells \
+         either way round is given the better way. The model must beat all of them clearly.</p>",
+    );
+    let better = |b: &&Baseline| b.official.folded >= metrics.quantized.auroc;
+    let names: Vec<_> = metrics.baselines.iter().filter(better).map(|b| escape(&b.name)).collect();
+    if !names.is_empty() {
+        let _ = write!(note, "<p><strong>Beware:</strong> as good as the model without it: {}.</p>", names.join("; "));
+    }
+    let head = ["", "AUROC, official", "partial (0.1)", "AUROC, matched", "partial (0.1)"];
+    section("With the model and without it", &format!("{note}{}", table(&head, &rows)))
 }
 
 /// Loss by epoch.
@@ -200,7 +224,7 @@ pub fn provenance(folder: &RunFolder) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::metrics::{BaselineFigure, ClassFigures, Confusion, DefectFigure, Figures, Metrics};
+    use super::super::metrics::{ClassFigures, Confusion, DefectFigure};
     use super::super::run::{LossRow, ScoreRow};
     use super::*;
     use crate::report::{html::check_balance, render};
@@ -222,6 +246,8 @@ mod tests {
             score,
             verdict: "normal".into(),
         };
+        let light = Separation { auroc: 0.0, folded: 1.0, partial_auroc: 1.0 };
+        let dim = Separation { auroc: 0.432, folded: 0.568, partial_auroc: 0.5 };
         let folder = RunFolder {
             name: "a & <b>".into(),
             losses: vec![LossRow { epoch: 1.0, train: 0.5, validation: 0.6 }],
@@ -236,7 +262,11 @@ mod tests {
                 float: Some(figures),
                 confusion,
                 per_defect: vec![DefectFigure { defect: "<u>".into(), count: 4, auroc: 0.5 }],
-                baselines: vec![BaselineFigure { name: "brightness".into(), auroc: 0.6, folded: 0.6 }],
+                matched: Some(Figures { auroc: 0.876, ..figures }),
+                baselines: vec![
+                    Baseline { name: "brightness <w>".into(), official: light, matched: Some(dim) },
+                    Baseline { name: "contrast".into(), official: dim, matched: None },
+                ],
             }),
             quantization: Some(serde_json::json!({"layers": [{"name": "<em>", "sqnr_db": 33.25}]})),
             config: "name = \"<x>\"".into(),
@@ -244,10 +274,11 @@ mod tests {
         };
         let page = render(&folder).expect("rendered");
         check_balance(&page).expect("balanced");
-        for needle in ["http://", "https://", "<script", "<i>", "<em>", "<x>", "<u>", "@import", "url("] {
+        for needle in ["http://", "https://", "<script", "<i>", "<em>", "<x>", "<u>", "<w>", "@import", "url("] {
             assert!(!page.contains(needle), "{needle} in the report");
         }
-        for text in ["0.975", "33.25", "brightness", "no part found on 1", "model.neji is refused"] {
+        let beware = "as good as the model without it: brightness &lt;w&gt;.";
+        for text in ["0.975", "33.25", beware, "0.876", "0.568", "no part found on 1", "model.neji is refused"] {
             assert!(page.contains(text), "{text} is missing");
         }
     }
