@@ -29,6 +29,7 @@ pub mod lowered;
 pub mod model;
 pub mod pack;
 pub mod plan;
+pub mod preview;
 pub mod profile;
 pub mod quantize;
 pub mod render;

@@ -1,12 +1,14 @@
 //! `neji data`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
 
 use crate::baselines::{self, How};
 use crate::dataset::{self, Dataset, Layout, Options};
+use crate::experiment::Experiment;
+use crate::preview;
 use crate::render::{self, MachineSettings, SetSettings, write_machine_set, write_set};
 
 /// Render example data, look at data.
@@ -24,7 +26,7 @@ enum Command {
     Machine(Machine),
     /// Say what is in a data set: kind, classes, rate or size, durations, levels.
     Info(Info),
-    /// Write a contact sheet of a set of images as one PNG.
+    /// Write a contact sheet as one PNG: recordings, what the front end makes of them, augmentation, synthetic defects.
     Preview(Preview),
 }
 
@@ -105,15 +107,25 @@ struct Info {
 struct Preview {
     /// Data set.
     data: PathBuf,
+    /// The experiment whose front end and augmentation are shown; by default the light of images is normalised, and sounds
+    /// become a spectrogram.
+    #[arg(long, value_name = "CONFIG.toml")]
+    config: Option<PathBuf>,
+    /// Change a setting, such as train.augment.rotation=5.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
+    /// How the data set is read; the experiment's own way where nothing is said.
+    #[command(flatten)]
+    options: Options,
     /// PNG to write.
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Images of each class.
-    #[arg(long, default_value_t = 8)]
+    /// Samples of each kind.
+    #[arg(long, default_value_t = 6, value_parser = clap::value_parser!(u32).range(1..=32))]
     columns: u32,
-    /// Pixels a pixel.
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
-    zoom: u32,
+    /// Pixels of a picture, either way.
+    #[arg(long, default_value_t = 160, value_parser = clap::value_parser!(u32).range(16..=1024))]
+    cell: u32,
 }
 
 /// Runs the command.
@@ -180,36 +192,15 @@ fn info(args: &Info) -> anyhow::Result<()> {
 }
 
 fn preview(args: &Preview) -> anyhow::Result<()> {
-    let data = Dataset::load(&args.data, Layout::Auto)?;
-    let sheet = contact_sheet(&data, args.columns, args.zoom)?;
-    save(&sheet, &args.out)
-}
-
-fn save(sheet: &image::GrayImage, path: &Path) -> anyhow::Result<()> {
-    sheet.save(path).with_context(|| format!("writing {}", path.display()))?;
-    println!("{}: {} x {}", path.display(), sheet.width(), sheet.height());
+    let mut experiment = match &args.config {
+        Some(config) => Experiment::load(config, &args.set)?,
+        None => Experiment::from_toml("name = \"preview\"", &args.set)?,
+    };
+    let options = if args.options == Options::default() { experiment.data_options() } else { args.options.clone() };
+    let data = Dataset::load(&args.data, options)?;
+    preview::front_end_for(&mut experiment, &data)?;
+    let sheet = preview::sheet(&preview::rows(&experiment, &data, args.columns as usize)?, args.cell);
+    sheet.save(&args.out).with_context(|| format!("writing {}", args.out.display()))?;
+    println!("{}: {} x {}", args.out.display(), sheet.width(), sheet.height());
     Ok(())
-}
-
-/// One row a class of the test part, `good` first; each image `zoom` times its size with a dark line between.
-fn contact_sheet(data: &Dataset, columns: u32, zoom: u32) -> anyhow::Result<image::GrayImage> {
-    let size = data.size()?;
-    let (width, height) = (u32::from(size.width), u32::from(size.height));
-    let (cell_width, cell_height) = (width * zoom + 2, height * zoom + 2);
-    let samples = if data.test.is_empty() { &data.train } else { &data.test };
-    let mut sheet = image::GrayImage::new(cell_width * columns, cell_height * data.classes.len() as u32);
-    for label in 0..data.classes.len() {
-        let own = samples.iter().filter(|s| s.label == label).take(columns as usize);
-        for (column, sample) in own.enumerate() {
-            let image = sample.image()?;
-            let (left, top) = (column as u32 * cell_width, label as u32 * cell_height);
-            for y in 0..height * zoom {
-                for x in 0..width * zoom {
-                    let grey = image.pixels[(y / zoom * width + x / zoom) as usize];
-                    sheet.put_pixel(left + x, top + y, image::Luma([grey]));
-                }
-            }
-        }
-    }
-    Ok(sheet)
 }
