@@ -4,10 +4,11 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
+use neji::baselines::How;
 use neji::dataset::{Dataset, Options};
 use neji::experiment::Experiment;
 use neji::quantize;
-use neji::report::scores;
+use neji::report::scores::{self, Judged};
 use neji::run::Run;
 use neji::simulate::{Frame, image_files, on_host, read_frame};
 use neji::tflite::{FrontEndKind, Request, to_monitor};
@@ -156,7 +157,8 @@ fn the_imported_autoencoder_of_mlperf_is_a_monitor_of_real_sound() {
     let model = Model::parse(blob.as_slice()).expect("a model");
     let data = Dataset::load(&folder, Options { bands: Some(128), ..Options::default() }).expect("features");
     let rows = scores::quantized(model, &data.test).expect("scores");
-    let metrics = scores::measure(&model, &folder, &data, &rows, None).expect("figures");
+    let judged = Judged { rows: &rows, float: None, held_out: &[] };
+    let metrics = scores::measure(&model, &folder, &data, &judged, &How::default()).expect("figures");
     println!("ad01: AUROC {:.4}, partial {:.4}", metrics.quantized.auroc, metrics.quantized.partial_auroc);
     // TensorFlow Lite's answers give 0.900 on every fourth window.
     assert!((metrics.quantized.auroc - 0.9).abs() < 0.01, "{:?}", metrics.quantized);
