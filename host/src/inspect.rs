@@ -8,7 +8,7 @@ use neji_engine::{Host, features};
 use neji_format::{
     Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Distance, Drift, Element, FrontEnd, Fusion,
     LogMelFrontEnd, MaskThreshold, Model, Normal, Operator, Packing, Photometric, Pooling, Requantization, Shape,
-    Transform, Weights,
+    Transform, Weights, WindowStatistics,
 };
 use serde::Serialize;
 
@@ -300,6 +300,16 @@ pub fn drift(decision: &Decision) -> String {
     )
 }
 
+/// What an input has of its frames.
+fn typical(statistics: WindowStatistics, context: u16, stride: u16) -> String {
+    let WindowStatistics { level_free, logarithms, differences, blocks } = statistics;
+    let level_free = if level_free { "level-free " } else { "" };
+    let logarithmic = if logarithms { "logarithmic " } else { "" };
+    let deviation = if differences { "deviation and difference" } else { "deviation" };
+    let blocks = if blocks { format!(" and over each block of {stride}") } else { String::new() };
+    format!("{level_free}mean and {logarithmic}{deviation} of each over {context} frames{blocks}")
+}
+
 fn log_mel(config: &LogMelFrontEnd) -> String {
     let LogMelFrontEnd { sample_rate, axes, fft_len, hop, context, stride, .. } = *config;
     let bands = config.bands.bytes / 6;
@@ -314,8 +324,8 @@ fn log_mel(config: &LogMelFrontEnd) -> String {
     let moments = if config.moments { "level, kurtosis and crest factor, " } else { "" };
     let sensor = if axes == 1 { String::new() } else { format!(" on {axes} axes") };
     let input = match config.statistics {
-        true => format!("mean and deviation of each over {context} frames"),
-        false => format!("{context} frames an input"),
+        Some(statistics) => typical(statistics, context, stride),
+        None => format!("{context} frames an input"),
     };
     format!(
         "sound at {sample_rate} Hz{sensor}, {what} of {fft_len} samples ({:.1} ms) every {hop} ({:.1} ms), {moments}{input}, \

@@ -52,9 +52,10 @@ pub enum FrontEndFault {
     Band(u16),
     /// Epsilon is 0 or too small.
     Epsilon,
-    /// Of more than 8192 frames, or the stride does not divide the context.
+    /// Of more than 8192 frames, the stride does not divide the context, or there are differences of single frames.
     Statistics,
-    /// There are neither one quantizer nor as many as features (with statistics twice as many), or the factor of this one is no valid multiplier or above 1.
+    /// There are neither one quantizer nor as many as features (with statistics as elements of a row, with blocks twice), or the
+    /// factor of this one is no valid multiplier or above 1.
     Quantizer(u16),
     /// The front end gives another number of elements than the model takes.
     OutputLength {
@@ -495,11 +496,15 @@ impl fmt::Display for FrontEndFault {
                 return write!(f, "band {band} is missing, of a waveform, outside of the spectrum, or its shift exceeds 64");
             }
             Self::Epsilon => "epsilon must not be 0, and its shift be at most 256",
-            Self::Statistics => "with statistics the stride must divide the context, which must be at most 8192",
+            Self::Statistics => {
+                "with statistics the stride must divide the context, which must be at most 8192; with differences it must be at \
+                 least 2"
+            }
             Self::Quantizer(band) => {
                 return write!(
                     f,
-                    "quantizer {band}: there must be one or as many as features (with statistics two each), each multiplier 0 or in [2^29, 2^31) with a \
+                    "quantizer {band}: there must be one or as many as features (with statistics as elements of a row, with \
+                     blocks twice), each multiplier 0 or in [2^29, 2^31) with a \
                      shift in [-31, 0]"
                 );
             }

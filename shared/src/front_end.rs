@@ -178,7 +178,7 @@ impl Band {
     }
 }
 
-/// How a feature of [`LogMelFrontEnd`], its mean or its deviation becomes an element of the input.
+/// How a feature of [`LogMelFrontEnd`], or what is typical of it, becomes an element of the input.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BandQuantizer {
     /// What becomes the zero point, in 1/65536 dB (of a waveform, of a step of 16 bits).
@@ -215,6 +215,60 @@ pub enum Transform {
     Waveform,
 }
 
+/// What of a window's frames is in the input of [`LogMelFrontEnd`], in place of the frames.
+///
+/// A row of the input stands for some neighbouring frames `t` of features `d[t][b]`, in decibels. It has of each feature `b`, one
+/// group behind the other,
+///
+/// ```text
+/// mean[b] - level                  mean[b] = mean over t of d[t][b]; level = mean over b of mean[b], or 0
+/// log(deviation[b])                deviation[b] = sqrt(mean over t of (d[t][b] - mean[b])^2)
+/// log(difference[b])               difference[b] = mean of |d[t][b] - d[t - 1][b]|
+/// ```
+///
+/// with `log(x) = 10 log10(x + 0.05)`, or `x`. The window has a row; before it may be one for each of its blocks of `stride`
+/// frames, the oldest first. Differences are of frames of the same block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WindowStatistics {
+    /// Each row's own level is taken off its means, so that how loud a machine is makes no difference.
+    pub level_free: bool,
+    /// Deviations and differences are logarithms.
+    pub logarithms: bool,
+    /// There are differences, which need a `stride` of at least 2.
+    pub differences: bool,
+    /// There is a row for each block.
+    pub blocks: bool,
+}
+
+impl WindowStatistics {
+    /// Mean and deviation of the window.
+    pub const PLAIN: Self = Self { level_free: false, logarithms: false, differences: false, blocks: false };
+    /// All of it: what tells most of a machine where nothing else is known.
+    pub const ALL: Self = Self { level_free: true, logarithms: true, differences: true, blocks: true };
+
+    /// Elements of a row for each feature.
+    pub const fn groups(self) -> u32 {
+        if self.differences { 3 } else { 2 }
+    }
+
+    /// Rows of an input whose window has so many blocks.
+    pub const fn rows(self, blocks: u32) -> u32 {
+        if self.blocks { blocks.saturating_add(1) } else { 1 }
+    }
+
+    /// Sets of quantizers, where each element has its own: that of the blocks and that of the window.
+    pub const fn quantizer_sets(self) -> u32 {
+        if self.blocks { 2 } else { 1 }
+    }
+}
+
+impl Default for WindowStatistics {
+    fn default() -> Self {
+        Self::ALL
+    }
+}
+
 /// Parameters and tables of the sound front end: 16-bit samples, of sound or vibration, to frames of a log-mel spectrogram and
 /// its kin, or to what is typical of many.
 ///
@@ -236,8 +290,7 @@ pub enum Transform {
 /// first come first.
 ///
 /// The model's input is `context` neighbouring frames, the oldest first, and is run every `stride` frames. With `statistics`
-/// it is of each feature the mean of `d` over these frames, then of each the deviation `sqrt(mean of (d - mean)^2)`, in place
-/// of `d` itself.
+/// it is what is typical of them, [`WindowStatistics`], in place of `d` itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogMelFrontEnd {
     /// Samples a second and axis that the bands were made for, at least 1. Nothing is computed from it.
@@ -264,16 +317,16 @@ pub struct LogMelFrontEnd {
     pub weights: Constant,
     /// Added to the powers.
     pub epsilon: Epsilon,
-    /// One for all or one for each feature, with `statistics` for each mean and then each deviation: three i32 each,
-    /// [`BandQuantizer`].
+    /// One for all or one for each feature, with `statistics` for each element of a row: three i32 each, [`BandQuantizer`]. Rows
+    /// of blocks share theirs, the window's has as many behind them.
     pub quantizers: Constant,
     /// Frames that an input stands for, at least 1.
     pub context: u16,
     /// Frames from an input to the next, at least 1.
     pub stride: u16,
-    /// The input is mean and deviation of each feature: then `stride` divides `context`, which is at most
+    /// The input is what is typical of the frames: then `stride` divides `context`, which is at most
     /// [`STATISTICS_FRAMES_MAX`].
-    pub statistics: bool,
+    pub statistics: Option<WindowStatistics>,
     /// Where the largest and the smallest sample of an axis since the last input differ by less, the sensor is at fault (`Constant`).
     pub range_min: u16,
     /// Where more than this share (in 1/1000) of the samples since the last input is at either end of the scale, the sensor is

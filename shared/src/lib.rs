@@ -74,6 +74,7 @@ pub use error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place,
 pub use front_end::{
     Alignment, Band, BandQuantizer, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric,
     PixelFormat, Polarity, REGISTRATION_PIXELS_MAX, REGISTRATION_ROUNDS_MAX, Rect, Registration, Size, Transform,
+    WindowStatistics,
 };
 pub use header::Header;
 pub use operator::{

@@ -11,7 +11,7 @@ use crate::detector::{
 };
 use crate::front_end::{
     Alignment, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity,
-    Rect, Registration, Size, Transform,
+    Rect, Registration, Size, Transform, WindowStatistics,
 };
 use crate::operator::{
     Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
@@ -338,6 +338,7 @@ structs! {
         sample_rate, axes, transform, moments, fft_len, hop, centered, window, sine, bands, weights, epsilon, quantizers, context, stride, statistics,
         range_min, saturated_max,
     }
+    WindowStatistics { level_free, logarithms, differences, blocks }
     Epsilon { mantissa, shift }
     Size { width, height }
     Rect { x, y, width, height }
@@ -548,6 +549,15 @@ mod tests {
             Constant { offset: self.word(), bytes: self.word() }
         }
 
+        fn statistics(&mut self) -> WindowStatistics {
+            WindowStatistics {
+                level_free: self.flag(),
+                logarithms: self.flag(),
+                differences: self.flag(),
+                blocks: self.flag(),
+            }
+        }
+
         fn log_mel(&mut self) -> LogMelFrontEnd {
             LogMelFrontEnd {
                 sample_rate: self.word(),
@@ -569,7 +579,7 @@ mod tests {
                 quantizers: self.constant(),
                 context: self.half(),
                 stride: self.half(),
-                statistics: self.flag(),
+                statistics: self.flag().then(|| self.statistics()),
                 range_min: self.half(),
                 saturated_max: self.half(),
             }

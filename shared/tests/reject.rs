@@ -7,7 +7,7 @@ use neji_format::{
     Aggregate, AlignedBytes, Alignment, Blob, ClassifierScore, Constant, DecisionFault, DecodeError, Detector,
     DetectorFault, Distance, Element, FrontEnd, FrontEndFault, Fusion, ImageFrontEnd, LogMelFrontEnd, Mahalanobis,
     Mixture, Model, Multiplier, Operator, Packing, Photometric, Place, PoolKind, Pooling, Reconstruction, Registration,
-    Reshape, Shape, Size, Streaming, StreamingFault, Tensor, Transform, Weights,
+    Reshape, Shape, Size, Streaming, StreamingFault, Tensor, Transform, Weights, WindowStatistics,
 };
 use samples::{
     autoencoder, classifier, covariance, fusion, int16, listener, mixture, operators, packed, statistics, streaming,
@@ -621,19 +621,6 @@ fn sound() {
         error(|f, _| f.context = 3),
         DecodeError::FrontEnd(FrontEndFault::OutputLength { needed: 8, given: 12 })
     );
-    // Of two frames; then as many quantizers as bands where there must be two a band.
-    for (context, stride) in [(8193, 1), (8193, 8193), (2, 4), (6, 4), (65535, 65535)] {
-        let given = refusal(listener(), |b| {
-            let FrontEnd::LogMel(f) = &mut b.plan.front_end else { panic!("the sample has a sound front end") };
-            (f.context, f.stride, f.statistics) = (context, stride, true);
-        });
-        assert_eq!(given, DecodeError::FrontEnd(FrontEndFault::Statistics), "{context} {stride}");
-    }
-    let given = refusal(statistics(), |b| match &mut b.plan.front_end {
-        FrontEnd::LogMel(f) => f.quantizers.bytes = 4 * 12,
-        FrontEnd::Raw | FrontEnd::Image(_) => panic!("the sample has a sound front end"),
-    });
-    assert_eq!(given, DecodeError::FrontEnd(FrontEndFault::Quantizer(4)));
     // A waveform has neither bands nor their tables, and as many features as samples.
     let given = refusal(listener(), |b| match &mut b.plan.front_end {
         FrontEnd::LogMel(f) => {
@@ -658,6 +645,46 @@ fn sound() {
     }
     let outside = error(|f, _| f.weights.offset = 1 << 20);
     assert!(matches!(outside, DecodeError::ConstantOutOfBounds { place: Place::FrontEnd, .. }), "{outside}");
+}
+
+#[test]
+fn statistics_of_sound() {
+    type Change = fn(&mut LogMelFrontEnd);
+    let error = |change: Change| {
+        refusal(statistics(), |b| match &mut b.plan.front_end {
+            FrontEnd::LogMel(config) => change(config),
+            FrontEnd::Raw | FrontEnd::Image(_) => panic!("the sample has a sound front end"),
+        })
+    };
+    let windows: [Change; 7] = [
+        |f| (f.context, f.stride) = (8193, 1),
+        |f| (f.context, f.stride) = (8193, 8193),
+        |f| (f.context, f.stride) = (2, 4),
+        |f| (f.context, f.stride) = (6, 4),
+        |f| (f.context, f.stride) = (65535, 65535),
+        // Single frames have no differences.
+        |f| f.stride = 1,
+        |f| (f.context, f.stride) = (1, 1),
+    ];
+    for (index, change) in windows.into_iter().enumerate() {
+        assert_eq!(error(change), DecodeError::FrontEnd(FrontEndFault::Statistics), "window {index}");
+    }
+    // Two sets of twelve, or one for all.
+    assert_eq!(error(|f| f.quantizers.bytes = 12 * 12), DecodeError::FrontEnd(FrontEndFault::Quantizer(12)));
+    assert_eq!(error(|f| f.quantizers.bytes = 4 * 12), DecodeError::FrontEnd(FrontEndFault::Quantizer(4)));
+    let lengths: [(Change, u32); 4] = [
+        (|f| (f.quantizers.bytes, f.statistics) = (12, None), 16),
+        (|f| (f.quantizers.bytes, f.context) = (12, 8), 60),
+        (|f| (f.quantizers.bytes, kind(f).differences) = (12, false), 24),
+        (|f| (f.quantizers.bytes, kind(f).blocks) = (12, false), 12),
+    ];
+    for (change, given) in lengths {
+        assert_eq!(error(change), DecodeError::FrontEnd(FrontEndFault::OutputLength { needed: 36, given }));
+    }
+}
+
+fn kind(config: &mut LogMelFrontEnd) -> &mut WindowStatistics {
+    config.statistics.as_mut().expect("the sample has statistics")
 }
 
 /// Changes word `index` of a constant of i32.

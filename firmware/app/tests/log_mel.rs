@@ -279,7 +279,7 @@ proptest! {
             axes: 1, transform: Transform::Spectrum, moments: true, fft_len: 64, hop: 24, centered: false, window: &window, sine: &sine, bands: &bands, weights: &weights,
             epsilon: Epsilon { mantissa: epsilon.0, shift: epsilon.1 },
             steps: Steps { quantizers: &all, element: Element::I8, zero_point },
-            inputs: Window { context, stride: 1, statistics: false }, range_min: 0, saturated_max: 1000,
+            inputs: Window { context, stride: 1, statistics: None }, range_min: 0, saturated_max: 1000,
         };
         let (frames, inputs) = run(config, &signal);
         prop_assert_eq!(inputs.len(), frames.len() + 1 - usize::from(context));

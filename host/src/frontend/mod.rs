@@ -75,10 +75,7 @@ impl Fitted {
                 let size = output_size(&image.config);
                 Some(Shape::new(size.height.into(), size.width.into(), 1))
             }
-            Self::Sound(sound) => {
-                let (rows, columns) = sound.settings.input_shape();
-                Some(Shape::new(rows as u32, columns as u32, 1))
-            }
+            Self::Sound(sound) => Some(sound.settings.input_shape()),
         }
     }
 

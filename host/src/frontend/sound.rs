@@ -14,24 +14,28 @@ use crate::quantize::scheme::Scheme;
 
 /// Steps of int16 in one of int8.
 const I16_PER_STEP: f32 = 256.0;
-/// Least deviation of a feature in decibels (or steps of 16 bits): one that never varies must not count for everything. Statistics of `n` frames may
-/// vary less by the square root of `n`, as those of independent frames do.
+/// Least deviation of a feature in decibels (or steps of 16 bits): one that never varies must not count for everything.
 const DEVIATION_MIN: f64 = 0.5;
+/// Least deviation of a statistic, as a share of the median one of its group.
+const SHARE_MIN: f64 = 0.05;
+/// Least deviation of a statistic where its whole group hardly varies: they are no more exact than that.
+const STATISTIC_MIN: f64 = 0.01;
 
 /// `[front_end.normalise]`: how features become the model's input.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NormaliseSettings {
-    /// Mean and deviation of each band (or other feature) by itself, or of all together; of statistics, of their means and of
-    /// their deviations.
+    /// Mean and deviation of each band (or other feature) by itself, or of all together; of statistics, of all of a group (means,
+    /// deviations, differences).
     pub per_band: bool,
-    /// Deviations from the mean that int8 reaches, either way; 1 to 64.
-    pub deviations: f64,
+    /// Deviations from the mean that int8 reaches, either way; 1 to 64. Where absent 6, of statistics 16: how far they are
+    /// beyond what is normal tells how abnormal a machine is.
+    pub deviations: Option<f64>,
 }
 
 impl Default for NormaliseSettings {
     fn default() -> Self {
-        Self { per_band: true, deviations: 6.0 }
+        Self { per_band: true, deviations: None }
     }
 }
 
@@ -49,7 +53,7 @@ pub struct Level {
 pub struct SoundFrontEnd {
     /// The spectrogram.
     pub settings: Settings,
-    /// Of each feature, or one of all; of statistics, of each mean and then of each deviation.
+    /// Of each feature, or one of all; of statistics, of each element of a block's row and then of the window's.
     pub levels: Vec<Level>,
     /// Size of a step of an int8 input, in deviations.
     pub scale: f32,
@@ -86,33 +90,38 @@ impl SoundFrontEnd {
 type Sums = (u64, f64, f64);
 
 /// Fits the front end to training samples: each feature's mean and deviation, or those of all; of statistics those of each
-/// mean and each deviation over the samples.
+/// element of a row over the rows of all samples.
 ///
 /// # Errors
 /// Settings that no front end has, no samples, or samples that don't fit them.
 pub fn fit(settings: &Settings, normalise: &NormaliseSettings, samples: &[&Sample]) -> Result<SoundFrontEnd> {
     settings.check().context("[front_end.sound]")?;
-    let NormaliseSettings { per_band, deviations } = *normalise;
+    let per_band = normalise.per_band;
+    let deviations = normalise.deviations.unwrap_or(if settings.statistics.is_some() { 16.0 } else { 6.0 });
     ensure!((1.0..=64.0).contains(&deviations), "front_end.normalise.deviations is {deviations}; it must be 1 to 64");
     ensure!(!samples.is_empty(), "no training recordings to fit the front end to");
     let tables = Tables::new(*settings);
     let neutral = [quantizer(0.0, 1.0, 1.0)];
     let config = tables.log_mel(&neutral, Element::I8, 0);
-    let (rows, features) = settings.input_shape();
-    // Features of all frames are alike; means are not like deviations.
-    let (rows, least) = match settings.statistics {
-        true => (rows, DEVIATION_MIN / f64::from(settings.context).sqrt()),
-        false => (1, DEVIATION_MIN),
+    let features = settings.features();
+    // Frames are alike, and blocks are; means are not like deviations, nor blocks like a window.
+    let (row, sets) = match settings.statistics {
+        Some(statistics) => (features * statistics.groups() as usize, statistics.quantizer_sets() as usize),
+        None => (features, 1),
     };
     // Sums in the order of the samples: the same figures on any number of threads.
     let each = samples
         .par_iter()
         .map(|sample| {
             check(settings, sample)?;
-            let mut sums: Vec<Sums> = vec![(0, 0.0, 0.0); rows * features];
+            let mut sums: Vec<Sums> = vec![(0, 0.0, 0.0); sets * row];
             values(&config, sample, |values| {
-                for (sum, value) in sums.iter_mut().zip(values) {
-                    let value = f64::from(*value) / f64::from(1 << DECIBEL_BITS);
+                let (blocks, last) = values.split_at(values.len().saturating_sub(row));
+                let of_blocks = blocks.iter().enumerate().map(|(index, value)| (index % row, value));
+                let of_last = last.iter().enumerate().map(|(index, value)| ((sets - 1) * row + index, value));
+                for (index, &value) in of_blocks.chain(of_last) {
+                    let value = f64::from(value) / f64::from(1 << DECIBEL_BITS);
+                    let sum = &mut sums[index];
                     *sum = (sum.0 + 1, sum.1 + value, sum.2 + value * value);
                 }
             })?;
@@ -120,23 +129,39 @@ pub fn fit(settings: &Settings, normalise: &NormaliseSettings, samples: &[&Sampl
         })
         .collect::<Result<Vec<_>>>()?;
     let add = |a: Sums, b: Sums| (a.0 + b.0, a.1 + b.1, a.2 + b.2);
-    let mut sums = vec![(0, 0.0, 0.0); rows * features];
+    let mut sums = vec![(0, 0.0, 0.0); sets * row];
     for own in each {
         sums.iter_mut().zip(own).for_each(|(sum, own)| *sum = add(*sum, own));
     }
     if !per_band {
-        let rows = sums.chunks(features).map(|row| row.iter().copied().fold((0, 0.0, 0.0), add));
-        // One stands for all, or each for all of its row.
-        let repeated = if settings.statistics { features } else { 1 };
-        sums = rows.flat_map(|row| vec![row; repeated]).collect();
+        let groups = sums.chunks(features).map(|group| group.iter().copied().fold((0, 0.0, 0.0), add));
+        // One stands for all, or each for all of its group.
+        let features = if settings.statistics.is_some() { features } else { 1 };
+        sums = groups.flat_map(|group| vec![group; features]).collect();
     }
-    let level = |(count, sum, squares): Sums| {
-        let count = count.max(1) as f64;
-        let mean = sum / count;
-        Level { mean, deviation: (squares / count - mean * mean).max(0.0).sqrt().max(least) }
-    };
-    let levels = sums.into_iter().map(level).collect();
+    let mut levels: Vec<Level> = sums.into_iter().map(level).collect();
+    for group in levels.chunks_mut(features) {
+        let least = match settings.statistics {
+            Some(_) => (SHARE_MIN * median(group)).max(STATISTIC_MIN),
+            None => DEVIATION_MIN,
+        };
+        group.iter_mut().for_each(|level| level.deviation = level.deviation.max(least));
+    }
     Ok(SoundFrontEnd { settings: *settings, levels, scale: (deviations / 128.0) as f32, zero_point: 0 })
+}
+
+/// Mean and deviation of values.
+fn level((count, sum, squares): Sums) -> Level {
+    let count = count.max(1) as f64;
+    let mean = sum / count;
+    Level { mean, deviation: (squares / count - mean * mean).max(0.0).sqrt() }
+}
+
+/// The median deviation.
+fn median(group: &[Level]) -> f64 {
+    let mut deviations: Vec<f64> = group.iter().map(|level| level.deviation).collect();
+    deviations.sort_by(f64::total_cmp);
+    deviations.get(deviations.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Whether a sample can be what the front end hears; whole reasons are in the message.
@@ -272,6 +297,8 @@ pub(super) fn of_recording(config: &LogMel<'_>, sample: &Sample) -> Result<Vec<V
 
 #[cfg(test)]
 mod tests {
+    use neji_format::{Shape, WindowStatistics};
+
     use super::*;
     use crate::dataset::Features;
     use crate::frontend::{Extractor, Fitted};
@@ -333,39 +360,68 @@ mod tests {
         assert_eq!(fit(&SETTINGS, &together, &[&sample]).expect("fits").levels.len(), 1);
     }
 
-    const STATISTICS: Settings = Settings { context: 24, stride: 8, statistics: true, ..SETTINGS };
+    const STATISTICS: Settings =
+        Settings { context: 24, stride: 8, statistics: Some(WindowStatistics::ALL), ..SETTINGS };
 
     #[test]
-    fn means_and_deviations_are_fitted_each_to_itself() {
-        // Some are louder than others, so means vary more than deviations do.
+    fn each_statistic_is_fitted_to_itself_that_of_blocks_apart_from_that_of_the_window() {
         let samples: Vec<Sample> = (0..12).map(|n| noise(9000 + 128 * n, 3000 + 900 * n as i32)).collect();
         let samples: Vec<&Sample> = samples.iter().collect();
         let sound = fit(&STATISTICS, &NormaliseSettings::default(), &samples).expect("fits");
-        let (means, deviations) = sound.levels.split_at(16);
-        assert!(means.iter().all(|level| level.deviation > 1.0) && deviations.len() == 16, "{means:?}");
-        // The power of a line of noise deviates by 5.6 dB, that of a band of several lines by less.
-        assert!(
-            deviations.iter().all(|level| (0.8..6.5).contains(&level.mean) && level.deviation < 2.0),
-            "{deviations:?}"
-        );
+        // Sixteen bands' means, deviations and differences, of blocks and of the window.
+        assert_eq!((sound.levels.len(), sound.scale), (2 * 48, 1.0 / 8.0));
+        // Some recordings are louder than others: that is no part of it. Longer means vary less.
+        let group = |index: usize| &sound.levels[16 * index..][..16];
+        let varies = |group: &[Level]| group.iter().map(|level| level.deviation).sum::<f64>() / 16.0;
+        assert!(group(3).iter().all(|level| level.deviation < 1.5), "{:?}", group(3));
+        assert!((0..3).all(|index| varies(group(index)) > 1.2 * varies(group(index + 3))));
+        // Noise is the same for long and short; 10 log10 of deviations of some 5 dB.
+        let mean = |index: usize| group(index).iter().map(|level| level.mean).sum::<f64>() / 16.0;
+        assert!((4.0..8.0).contains(&mean(4)) && (4.0..8.0).contains(&mean(5)) && mean(3).abs() < 1e-3);
+
         let scale = f64::from(sound.scale);
         let fitted = Fitted::Sound(sound.clone());
+        assert_eq!(fitted.shape(), Some(Shape::new(4, 1, 48)));
         let inputs: Vec<Vec<i32>> = samples.iter().flat_map(|s| elements(&fitted, Element::I8, s)).collect();
-        assert_eq!(fitted.shape(), Some(neji_format::Shape::new(2, 16, 1)));
-        for element in 0..32 {
-            let values = inputs.iter().map(|input| f64::from(input[element]) * scale);
-            let (count, sum, squares) =
-                values.fold((0.0, 0.0, 0.0), |(n, sum, squares), v| (n + 1.0, sum + v, squares + v * v));
+        for element in 0..2 * 48 {
+            let rows = inputs.iter().flat_map(|input| match element {
+                0..48 => input[..3 * 48].chunks(48).map(|row| row[element]).collect(),
+                _ => vec![input[2 * 48 + element]],
+            });
+            let (count, sum, squares) = rows
+                .map(|q| f64::from(q) * scale)
+                .fold((0.0, 0.0, 0.0), |(n, sum, squares), v| (n + 1.0, sum + v, squares + v * v));
             let variance: f64 = squares / count - (sum / count).powi(2);
             assert!(
-                (sum / count).abs() < 0.05 && (variance - 1.0).abs() < 0.05,
+                (sum / count).abs() < 0.02 && (variance - 1.0).abs() < 0.02,
                 "{element}: {sum} {variance} of {count}"
             );
         }
         let together = NormaliseSettings { per_band: false, ..NormaliseSettings::default() };
         let levels = fit(&STATISTICS, &together, &samples).expect("fits").levels;
-        assert!(levels.len() == 32 && levels[..16].iter().all(|level| *level == levels[0]));
-        assert!(levels[16..].iter().all(|level| *level == levels[16]) && levels[0] != levels[16]);
+        assert!(levels.chunks(16).all(|group| group.iter().all(|level| *level == group[0])));
+        assert!(levels.len() == 96 && levels[0] != levels[16] && levels[0] != levels[48]);
+        let narrow = NormaliseSettings { deviations: Some(4.0), ..NormaliseSettings::default() };
+        assert_eq!(fit(&STATISTICS, &narrow, &samples).expect("fits").scale, 1.0 / 32.0);
+    }
+
+    #[test]
+    fn what_hardly_varies_counts_for_no_more_than_twenty_times_what_does() {
+        // All bands are noise but the first, which is always the same.
+        let mut state = 1_u32;
+        let mut next = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 16) as f32 / 4096.0
+        };
+        let values = (0..400 * 16).map(|index| if index % 16 == 0 { -40.0 } else { next() - 40.0 }).collect();
+        let features = sample(Signal::Features(Features { frames: 400, bands: 16, values }));
+        let plain = WindowStatistics { level_free: false, ..WindowStatistics::ALL };
+        let settings = Settings { statistics: Some(plain), ..STATISTICS };
+        let levels = fit(&settings, &NormaliseSettings::default(), &[&features]).expect("fits").levels;
+        for group in levels.chunks(16) {
+            assert!((group[0].deviation / median(group) - SHARE_MIN).abs() < 1e-9, "{group:?}");
+            assert!(group[1..].iter().all(|level| level.deviation > 0.3 * median(group)));
+        }
     }
 
     #[test]

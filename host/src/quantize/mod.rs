@@ -326,7 +326,7 @@ impl<'a> Quantizer<'a> {
             "a window that streams keeps its rows, it can't have a budget of RAM as well"
         );
         let mut sound = sound.clone();
-        ensure!(!sound.settings.statistics, "mean and deviation are of the whole window: nothing of them can be kept");
+        ensure!(sound.settings.statistics.is_none(), "statistics are of the whole window: nothing of them can be kept");
         ensure!(
             (1..=sound.settings.context).contains(&hop),
             "the window has {} frames; it can't move on by {hop}",

@@ -1,11 +1,13 @@
 //! The best and the worst cases: what the model saw, what it made of it, and where it looked wrong.
 
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use neji_app::frontend::image;
-use neji_format::{AlignedBytes, Detector, FrontEnd, ImageFrontEnd, Model, Plan, Shape, Tensor};
+use neji_app::score::map_shape;
+use neji_format::{AlignedBytes, Detector, FrontEnd, ImageFrontEnd, Model, Plan, Shape, Tensor, WindowStatistics};
 
 use super::html::{escape, section};
 use super::images::{grey, heat_map};
@@ -129,10 +131,7 @@ fn picture(model: Model<'_>, path: PathBuf, row: ScoreRow) -> Result<Option<Pict
         FrontEnd::Image(config) => {
             still(&model, config, &frame, windows.pop().context("one frame gives one verdict")?, row)
         }
-        // Of statistics the means are shown, of frames the one in the middle.
-        FrontEnd::LogMel(config) => {
-            moving(&plan, &windows, row, if config.statistics { 0 } else { plan.input.shape.height / 2 })
-        }
+        FrontEnd::LogMel(config) => moving(&plan, &windows, row, &shown(plan.input.shape, config.statistics)),
     })
 }
 
@@ -163,11 +162,20 @@ fn still(model: &Model<'_>, config: &ImageFrontEnd, frame: &Frame, looked: Looke
     Some(Picture { row, width, input, reconstruction, map })
 }
 
-/// A recording as time goes to the right and frequency up: of each window row `shown` of its input, and the map's mean over all
-/// rows.
-fn moving(plan: &Plan<'_>, windows: &[Looked], row: ScoreRow, shown: u32) -> Option<Picture> {
-    let Shape { height, width: bands, .. } = plan.input.shape;
-    let (frames, bands) = (height as usize, bands as usize);
+/// The elements of an input that are a column of a picture: of frames the one in the middle, of statistics the window's means.
+fn shown(shape: Shape, statistics: Option<WindowStatistics>) -> Range<usize> {
+    let Shape { height, width, channels } = shape;
+    let (begin, len) = match statistics {
+        Some(statistics) => (height.saturating_sub(1) * channels, channels / statistics.groups()),
+        None => (height / 2 * width, width),
+    };
+    begin as usize..(begin + len) as usize
+}
+
+/// A recording as time goes to the right and frequency up: of each window what is `shown` of its input, and the map's mean over
+/// all frames. A map without frequencies, as of statistics, is shown whole: from the oldest block up to the window.
+fn moving(plan: &Plan<'_>, windows: &[Looked], row: ScoreRow, shown: &Range<usize>) -> Option<Picture> {
+    let bands = shown.len();
     let seen: Vec<(&Vec<i8>, &Vec<i8>, &Vec<u32>)> =
         windows.iter().filter_map(|(input, seen)| seen.as_ref().map(|(output, map)| (input, output, map))).collect();
     let width = u32::try_from(seen.len()).ok().filter(|&width| width > 0)?;
@@ -176,25 +184,31 @@ fn moving(plan: &Plan<'_>, windows: &[Looked], row: ScoreRow, shown: u32) -> Opt
         let (low, high) = plan.element.range();
         let span = f32::from(high) - f32::from(low);
         let values = element::values(plan.element, values);
-        let middle = values.get(shown as usize * bands..).and_then(|rest| rest.get(..bands)).unwrap_or_default();
+        let column = values.get(shown.clone()).unwrap_or_default();
         let real = |&q: &i32| tensor.scale * (q - i32::from(tensor.zero_point)) as f32;
         let steps = |real: f32| real / plan.input.scale + f32::from(plan.input.zero_point);
         let grey = |q| (255.0 * (steps(real(q)) - f32::from(low)) / span).round().clamp(0.0, 255.0) as u8;
-        middle.iter().map(grey).collect()
+        column.iter().map(grey).collect()
     };
+    let of_map = map_shape(plan)?;
     let mean = |map: &Vec<u32>| -> Vec<u32> {
-        let band = |band: usize| map.iter().skip(band).step_by(bands).map(|&value| u64::from(value)).sum::<u64>();
-        (0..bands).map(|index| (band(index) / frames.max(1) as u64) as u32).collect()
+        if of_map.width == 1 {
+            return map.clone();
+        }
+        let band =
+            |band| map.iter().skip(band).step_by(of_map.width as usize).map(|&value| u64::from(value)).sum::<u64>();
+        (0..of_map.width as usize).map(|index| (band(index) / u64::from(of_map.height.max(1))) as u32).collect()
     };
     let inputs: Vec<_> = seen.iter().map(|(input, _, _)| to_grey(&plan.input, input)).collect();
     let outputs: Vec<_> = seen.iter().map(|(_, output, _)| to_grey(&plan.output, output)).collect();
     let maps: Vec<_> = seen.iter().map(|(_, _, map)| mean(map)).collect();
+    let map_height = maps.first().map_or(0, Vec::len);
     Some(Picture {
         row,
         width,
         input: upright(&inputs, bands),
-        reconstruction: Some(upright(&outputs, bands)),
-        map: Some(upright(&maps, bands)),
+        reconstruction: (plan.output.shape == plan.input.shape).then(|| upright(&outputs, bands)),
+        map: Some(upright(&maps, map_height)),
     })
 }
 
@@ -206,6 +220,15 @@ fn upright<T: Copy>(columns: &[Vec<T>], height: usize) -> Vec<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_statistics_the_windows_means_are_shown_and_of_frames_the_middle_one() {
+        let all = WindowStatistics::ALL;
+        assert_eq!(shown(Shape::new(5, 1, 384), Some(all)), 4 * 384..4 * 384 + 128);
+        let plain = WindowStatistics { differences: false, blocks: false, ..all };
+        assert_eq!(shown(Shape::new(1, 1, 16), Some(plain)), 0..8);
+        assert_eq!(shown(Shape::new(5, 64, 1), None), 128..192);
+    }
 
     #[test]
     fn the_extremes_are_chosen_and_frames_without_a_score_are_not() {

@@ -14,7 +14,9 @@ use neji_app::frontend::log_mel::steps::Steps;
 use neji_format::front_end::{
     AXES_MAX, DECIMATION_MAX, FFT_LEN_MAX, FFT_LEN_MIN, INPUT_LEN_MAX, STATISTICS_FRAMES_MAX,
 };
-use neji_format::{Band, BandQuantizer, Element, Epsilon, LogMelFrontEnd, Multiplier, push_constant};
+use neji_format::{
+    Band, BandQuantizer, Element, Epsilon, LogMelFrontEnd, Multiplier, Shape, WindowStatistics, push_constant,
+};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -102,8 +104,8 @@ pub struct Settings {
     pub context: u16,
     /// Frames from an input to the next.
     pub stride: u16,
-    /// The input is mean and deviation of each feature over `context` frames; then `stride` divides `context`.
-    pub statistics: bool,
+    /// The input is what is typical of each feature over `context` frames; then `stride` divides `context`.
+    pub statistics: Option<WindowStatistics>,
     /// Where the samples since the last input span less, the sensor is at fault; 0 is never.
     pub range_min: u16,
     /// Where more than this share of the samples since the last input, in 1/1000, is at either end of the scale, the sensor is
@@ -159,7 +161,7 @@ pub enum SettingsError {
     /// The frames of statistics.
     #[error(
         "statistics of context = {context} frames every stride = {stride}: the stride must divide the context, which is at most \
-         {STATISTICS_FRAMES_MAX}"
+         {STATISTICS_FRAMES_MAX}, and with differences be at least 2"
     )]
     Statistics {
         /// Frames that an input stands for.
@@ -167,8 +169,13 @@ pub enum SettingsError {
         /// Frames from an input to the next.
         stride: u16,
     },
+    /// A level of what has none.
+    #[error(
+        "statistics are level_free, which bands alone can be; say level_free = false, or leave moments and waveform out"
+    )]
+    Level,
     /// The input.
-    #[error("the input has {0} elements; at most {INPUT_LEN_MAX}")]
+    #[error("an input has {0} elements, or its frames have; at most {INPUT_LEN_MAX}")]
     Input(usize),
 }
 
@@ -191,7 +198,7 @@ impl Settings {
         epsilon: f64::EPSILON,
         context: 5,
         stride: 1,
-        statistics: false,
+        statistics: None,
         range_min: 0,
         saturated_max: 1000,
     };
@@ -212,9 +219,16 @@ impl Settings {
         (usize::from(transformed) + if self.moments { MOMENTS } else { 0 }) * usize::from(self.axes)
     }
 
-    /// Rows and columns of the model's input: frames, or means and deviations, of the features.
-    pub fn input_shape(&self) -> (usize, usize) {
-        (if self.statistics { 2 } else { self.context.into() }, self.features())
+    /// The model's input: frames of features, or rows that stand for many frames with what is typical of them as channels.
+    pub fn input_shape(&self) -> Shape {
+        let (context, features) = (u32::from(self.context), self.features() as u32);
+        match self.statistics {
+            Some(statistics) => {
+                let blocks = context.checked_div(self.stride.into()).unwrap_or(0);
+                Shape::new(statistics.rows(blocks), 1, features * statistics.groups())
+            }
+            None => Shape::new(context, features, 1),
+        }
     }
 
     /// What of the samples the features are, as a blob has it.
@@ -263,12 +277,20 @@ impl Settings {
             return Err(SettingsError::Saturated(self.saturated_max));
         }
         let (context, stride) = (self.context, self.stride);
-        if self.statistics && (context > STATISTICS_FRAMES_MAX || !context.is_multiple_of(stride)) {
-            return Err(SettingsError::Statistics { context, stride });
+        if let Some(statistics) = self.statistics {
+            let uneven = !context.is_multiple_of(stride);
+            if uneven || context > STATISTICS_FRAMES_MAX || statistics.differences && stride < 2 {
+                return Err(SettingsError::Statistics { context, stride });
+            }
+            // A kurtosis is no louder where the sound is.
+            if statistics.level_free && (self.moments || self.transform == Transform::Waveform) {
+                return Err(SettingsError::Level);
+            }
         }
-        let (rows, columns) = self.input_shape();
-        if rows * columns > INPUT_LEN_MAX as usize {
-            return Err(SettingsError::Input(rows * columns));
+        let features = self.features();
+        let input = self.window().input_len(features).max(features * usize::from(context / stride));
+        if input > INPUT_LEN_MAX as usize {
+            return Err(SettingsError::Input(input));
         }
         if self.transform == Transform::Waveform { Ok(()) } else { self.check_bands() }
     }
@@ -387,8 +409,7 @@ impl Tables {
         &self.settings
     }
 
-    /// The front end with these tables. `quantizers` is one for all or one for each feature, of statistics one for each
-    /// mean and then for each deviation.
+    /// The front end with these tables. `quantizers` is one for all, or as many as [`LogMelFrontEnd`] says.
     pub fn log_mel<'a>(&'a self, quantizers: &'a [[i32; 3]], element: Element, zero_point: i8) -> LogMel<'a> {
         let Settings { axes, moments, fft_len, hop, centered, range_min, saturated_max, .. } = self.settings;
         LogMel {

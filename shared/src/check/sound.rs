@@ -5,7 +5,7 @@ use crate::decode::Model;
 use crate::error::{DecodeError, FrontEndFault, Place};
 use crate::front_end::{
     AXES_MAX, Band, BandQuantizer, DECIMATION_MAX, FFT_LEN_MAX, FFT_LEN_MIN, INPUT_LEN_MAX, LogMelFrontEnd, MOMENTS,
-    SINE_BITS, STATISTICS_FRAMES_MAX, Transform,
+    SINE_BITS, STATISTICS_FRAMES_MAX, Transform, WindowStatistics,
 };
 use crate::tensor::Constant;
 
@@ -52,18 +52,32 @@ pub(super) fn log_mel(model: &Model<'_>, config: &LogMelFrontEnd) -> Result<(), 
     let transformed = transform(model, config)?;
     let moments = if config.moments { MOMENTS } else { 0 };
     let features = transformed.saturating_add(moments).saturating_mul(config.axes.into());
-    if config.statistics && (context > STATISTICS_FRAMES_MAX || context.checked_rem(stride) != Some(0)) {
-        return fault(FrontEndFault::Statistics);
-    }
-    // Means and deviations have quantizers of their own, the frames of a window have the same.
-    let (each, rows) = if config.statistics { (2, 2) } else { (1, context.into()) };
-    let (each, given) = (features.saturating_mul(each), features.saturating_mul(rows));
+    // As many quantizers as there may be, and as many elements as there are.
+    let (each, given) = match config.statistics {
+        Some(kind) => statistics(kind, features, context, stride)?,
+        None => (features, features.saturating_mul(context.into())),
+    };
     if given > INPUT_LEN_MAX {
         return fault(FrontEndFault::Frame);
     }
     quantizers(model, config.quantizers, each)?;
     let needed = model.plan().input.shape.len() as u32;
     if given == needed { Ok(()) } else { fault(FrontEndFault::OutputLength { needed, given }) }
+}
+
+/// Checks the window of statistics; the quantizers and the elements of an input of so many features.
+fn statistics(kind: WindowStatistics, features: u32, context: u16, stride: u16) -> Result<(u32, u32), DecodeError> {
+    let uneven = context.checked_rem(stride) != Some(0);
+    if uneven || context > STATISTICS_FRAMES_MAX || kind.differences && stride < 2 {
+        return fault(FrontEndFault::Statistics);
+    }
+    // Memory grows with the blocks, even where the input does not.
+    let blocks = u32::from(context.checked_div(stride).unwrap_or(0));
+    if features.saturating_mul(blocks) > INPUT_LEN_MAX {
+        return fault(FrontEndFault::Frame);
+    }
+    let row = features.saturating_mul(kind.groups());
+    Ok((row.saturating_mul(kind.quantizer_sets()), row.saturating_mul(kind.rows(blocks))))
 }
 
 /// Checks the tables of the transform; its features.

@@ -11,7 +11,8 @@ use neji_format::{
     Fusion, ImageFrontEnd, Load, LogMelFrontEnd, Lut, LutFunction, Mahalanobis, MaskThreshold, Mean, Metrics, Mixture,
     Mul, Multiplier, Normal, Operator, Packing, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind,
     Pooling, Provenance, Reconstruction, Rect, Registration, Requantization, Reshape, ResizeNearest, Shape, Sigmoid,
-    Size, Softmax, Streaming, Tensor, ThresholdMethod, Transform, TransposeConv2d, Weights, Window, push_constant,
+    Size, Softmax, Streaming, Tensor, ThresholdMethod, Transform, TransposeConv2d, Weights, Window, WindowStatistics,
+    push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
@@ -518,7 +519,7 @@ pub(crate) fn listener() -> Blob<'static> {
         quantizers: push_constant(constants, &quantizer.to_words().map(i32::to_le_bytes).concat()),
         context: 2,
         stride: 1,
-        statistics: false,
+        statistics: None,
         range_min: 2,
         saturated_max: 500,
     });
@@ -581,28 +582,52 @@ pub(crate) fn fusion() -> Blob<'static> {
     blob
 }
 
-/// The listener with mean and deviation of six frames every two, each with a quantizer of its own.
+/// The listener's front end with all that statistics of four frames in blocks of two are, each element with its own quantizer;
+/// no operators, but each block is near one of two components, and the window has a mean and a covariance.
 pub(crate) fn statistics() -> Blob<'static> {
     let mut blob = listener();
+    let features = tensor(0, 3, 1, 12);
+    (blob.plan.input, blob.plan.output, blob.arena_bytes) = (features, features, 36);
+    blob.operators.clear();
+    let constants = &mut blob.constants;
     if let FrontEnd::LogMel(config) = &mut blob.plan.front_end {
         let quantizer = |index: i32| BandQuantizer {
-            mean: if index < 4 { (index - 40) << 16 } else { 3 << 16 },
+            mean: (index % 12 - 3) << 16,
             multiplier: Multiplier { multiplier: (1 << 30) + index, shift: -12 },
         };
-        let words: Vec<i32> = (0..8).flat_map(|index| quantizer(index).to_words()).collect();
+        let words: Vec<i32> = (0..24).flat_map(|index| quantizer(index).to_words()).collect();
         let bytes: Vec<u8> = words.into_iter().flat_map(i32::to_le_bytes).collect();
-        config.quantizers = push_constant(&mut blob.constants, &bytes);
-        (config.context, config.stride, config.statistics) = (6, 2, true);
+        config.quantizers = push_constant(constants, &bytes);
+        (config.context, config.stride, config.statistics) = (4, 2, Some(WindowStatistics::ALL));
     }
+    let first = Distance::Mixture(Mixture {
+        means: signed(constants, (0..24).map(|i| 100 * i)),
+        weights: indices(constants, &[9_000; 12]),
+        shift: 16,
+        biases: push_constant(constants, &[0_u32, 7].map(u32::to_le_bytes).concat()),
+        pooling: Pooling::MEAN,
+    });
+    let second = Distance::Mahalanobis(Mahalanobis {
+        shared: false,
+        means: signed(constants, (0..12).map(|i| 50 * i)),
+        weights: indices(constants, &[10_000; 12]),
+        shift: 16,
+        basis: signed(constants, [0, 19_661, 0, 26_214].into_iter().chain([0; 8])),
+        shares: indices(constants, &[60_000]),
+        pooling: Pooling::MEAN,
+    });
+    blob.plan.detector = Detector::Fusion(Fusion { rows: 2, first, second, weights: [256, 256] });
     blob
 }
 
-/// The listener with mean and deviation of the envelope's level, kurtosis and crest factor of two axes, and of a band of each.
+/// Mean and deviation of the envelope's level, kurtosis and crest factor of two axes, and of a band of each, through the
+/// listener's layers.
 pub(crate) fn vibration() -> Blob<'static> {
-    let mut blob = statistics();
+    let mut blob = listener();
     if let FrontEnd::LogMel(config) = &mut blob.plan.front_end {
         (config.axes, config.transform, config.moments) = (2, Transform::Envelope { decimation: 3 }, true);
-        (config.bands.bytes, config.weights.bytes, config.quantizers.bytes) = (6, 4, 12);
+        (config.bands.bytes, config.weights.bytes) = (6, 4);
+        (config.context, config.stride, config.statistics) = (6, 2, Some(WindowStatistics::PLAIN));
     }
     let dense = |input: Tensor, output: Tensor, constants: &mut Vec<u8>| {
         Operator::FullyConnected(FullyConnected {
@@ -613,7 +638,7 @@ pub(crate) fn vibration() -> Blob<'static> {
             requantization: requantization(constants, output.shape.len() as u32),
         })
     };
-    let [input, code, output] = [tensor(0, 2, 8, 1), tensor(16, 1, 1, 2), tensor(20, 2, 8, 1)];
+    let [input, code, output] = [tensor(0, 1, 1, 16), tensor(16, 1, 1, 2), tensor(20, 1, 1, 16)];
     blob.operators = vec![dense(input, code, &mut blob.constants), dense(code, output, &mut blob.constants)];
     (blob.plan.input, blob.plan.output, blob.arena_bytes) = (input, output, 36);
     blob

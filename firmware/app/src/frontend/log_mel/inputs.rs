@@ -1,5 +1,7 @@
 //! Frames to the model's input: neighbouring frames as they are, or what is typical of many.
 
+use neji_format::WindowStatistics;
+
 use super::columns::Columns;
 use super::statistics::Statistics;
 use super::steps::Steps;
@@ -11,8 +13,8 @@ pub struct Window {
     pub context: u16,
     /// Frames from an input to the next, at least 1; of statistics a divisor of `context`.
     pub stride: u16,
-    /// The input is mean and deviation of each feature over the frames, not the frames themselves.
-    pub statistics: bool,
+    /// What is typical of the frames is the input, not the frames themselves.
+    pub statistics: Option<WindowStatistics>,
 }
 
 impl Window {
@@ -26,7 +28,11 @@ impl Window {
 
     /// Elements of an input of frames of so many features.
     pub const fn input_len(self, features: usize) -> usize {
-        features.saturating_mul(if self.statistics { 2 } else { self.context as usize })
+        let elements = match self.statistics {
+            Some(statistics) => statistics.groups().saturating_mul(statistics.rows(self.blocks() as u32)) as usize,
+            None => self.context as usize,
+        };
+        features.saturating_mul(elements)
     }
 }
 
@@ -49,19 +55,17 @@ pub struct Inputs<'a> {
 impl<'a> Inputs<'a> {
     /// Words of memory for windows of frames of so many features.
     pub const fn memory_words(features: usize, window: Window, steps: &Steps<'_>) -> usize {
-        if window.statistics {
-            Statistics::memory_words(features, window)
-        } else {
-            Columns::memory_words(features, window, steps)
+        match window.statistics {
+            Some(statistics) => Statistics::memory_words(features, window, statistics),
+            None => Columns::memory_words(features, window, steps),
         }
     }
 
     /// Without any frame; `None` where `memory` is shorter than [`Inputs::memory_words`].
     pub fn new(features: usize, window: Window, steps: Steps<'a>, memory: &'a mut [u32]) -> Option<Self> {
-        let kept = if window.statistics {
-            Kept::Statistics(Statistics::new(features, window, steps, memory)?)
-        } else {
-            Kept::Frames(Columns::new(features, window, steps, memory)?)
+        let kept = match window.statistics {
+            Some(statistics) => Kept::Statistics(Statistics::new(features, window, statistics, steps, memory)?),
+            None => Kept::Frames(Columns::new(features, window, steps, memory)?),
         };
         let mut inputs = Self { window, kept, missing: 0 };
         inputs.restart();
@@ -91,7 +95,7 @@ impl<'a> Inputs<'a> {
         due
     }
 
-    /// Puts the bytes of the input that is due in `out`: frames with the oldest first, or means and then deviations.
+    /// Puts the bytes of the input that is due in `out`: frames with the oldest first, or rows of statistics.
     pub fn copy_to(&self, out: &mut [i8]) {
         match &self.kept {
             Kept::Frames(columns) => columns.copy_to(out),

@@ -22,6 +22,7 @@ pub mod inputs;
 pub mod moments;
 pub mod statistics;
 pub mod steps;
+mod sums;
 
 use neji_format::front_end::{AXES_MAX, FFT_LEN_MAX};
 use neji_format::{Band, Epsilon, LogMelFrontEnd, Model, Transform};
