@@ -11,6 +11,9 @@ use crate::dataset::{GreyImage, Sample};
 use crate::frontend::image::{FittedImage, PhotometricSettings};
 use crate::frontend::{Extractor, FrontEndSettings, image};
 
+/// A number for an image.
+type Statistic = fn(&GreyImage) -> f64;
+
 const BINS: usize = 32;
 /// Longer side of the small pictures that are compared where there is no front end.
 const SMALL: u16 = 32;
@@ -114,7 +117,7 @@ fn of_light(samples: &Parts<&Sample>, front_end: &FittedImage, light: &str) -> R
 
 /// Numbers of each picture, by themselves.
 fn numbers(images: &Parts<GreyImage>, light: &str) -> Result<Vec<Baseline>> {
-    let statistics: [(&str, fn(&GreyImage) -> f64); 3] =
+    let statistics: [(&str, Statistic); 3] =
         [("brightness", brightness), ("contrast", contrast), ("foreground area", foreground_area)];
     let one = |(name, statistic)| Baseline::judged(format!("{name}{light}"), &images.map(statistic), true);
     statistics.into_iter().map(one).collect()
