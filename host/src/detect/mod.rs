@@ -325,7 +325,8 @@ pub fn observed(experiment: &Experiment, graph: &Graph) -> Result<Graph> {
         nodes.push(Node { name: name.into(), op, inputs: vec![nodes.len() - 1], shape });
     };
     if last == 0 || (shape.height, shape.width) == (1, 1) {
-        if (shape.height, shape.width) != (1, 1) {
+        // A fusion asks which row is which.
+        if (shape.height, shape.width) != (1, 1) && experiment.detector() != DetectorName::Fusion {
             push("vector", Op::Reshape, Shape::new(1, 1, shape.len() as u32));
         }
     } else if settings.pooled {

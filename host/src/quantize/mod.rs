@@ -36,6 +36,8 @@ use lower::lower;
 
 /// Most training inputs that ranges are calibrated on, evenly spread.
 const CALIBRATION_INPUTS: usize = 256;
+/// Parts that training samples are split into where detectors are fitted to all but one of them.
+const FOLDS: usize = 5;
 /// Images that float and integers are compared on, layer by layer.
 const COST_IMAGES: usize = 32;
 
@@ -146,6 +148,8 @@ struct Quantizer<'a> {
     inputs: Vec<Vec<f32>>,
     /// All normal training inputs as the engine takes them.
     normal: Vec<Vec<i8>>,
+    /// The sample that each of them is of.
+    normal_of: Vec<&'a Sample>,
     /// Normal samples that the threshold comes from.
     normal_samples: Vec<&'a Sample>,
     /// The model was not trained on them.
@@ -163,11 +167,11 @@ impl<'a> Quantizer<'a> {
         let input = front_end.scheme(element)?;
         let found = front_end.prepare(element).extractor().all(&train)?;
         let windows = typical_windows(&found);
-        let extracted: Vec<(Vec<i8>, usize)> = found
+        let extracted: Vec<(Vec<i8>, &Sample)> = found
             .into_iter()
             .zip(&train)
-            .filter_map(|(inputs, sample)| Some((inputs.ok()?, sample.label)))
-            .flat_map(|(inputs, label)| inputs.into_iter().map(move |input| (input, label)))
+            .filter_map(|(inputs, &sample)| Some((inputs.ok()?, sample)))
+            .flat_map(|(inputs, sample)| inputs.into_iter().map(move |input| (input, sample)))
             .collect();
         ensure!(!extracted.is_empty(), "no training sample passes the front end");
         let count = extracted.len().min(CALIBRATION_INPUTS);
@@ -206,8 +210,7 @@ impl<'a> Quantizer<'a> {
                 metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
             },
         };
-        let normal = extracted.into_iter().filter(|(_, label)| *label == 0);
-        let normal = normal.map(|(input, _)| input).collect();
+        let (normal, normal_of) = extracted.into_iter().filter(|(_, sample)| sample.label == 0).unzip();
         Ok(Self {
             experiment,
             data,
@@ -217,6 +220,7 @@ impl<'a> Quantizer<'a> {
             banded,
             inputs,
             normal,
+            normal_of,
             normal_samples,
             held_out,
             faults,
@@ -229,14 +233,7 @@ impl<'a> Quantizer<'a> {
         let bare = self.assemble(&self.edges)?;
         let experiment = self.experiment;
         let name = experiment.detector();
-        let detector = detect::fit(
-            &accepted(&bare)?,
-            &experiment.detector,
-            name,
-            experiment.model.variational,
-            experiment.seed,
-            &self.normal,
-        )?;
+        let detector = self.detector(accepted(&bare)?, &self.normal)?;
         let separate = assemble(&self.lowered, Memory::Separate, &self.edges)?;
         let layers = costs(
             &self.folded,
@@ -250,7 +247,7 @@ impl<'a> Quantizer<'a> {
             edges.provenance.classes = &classes;
         }
         edges.decision.score_unit = detector.score_unit(&self.lowered);
-        edges.detector = self.balanced(&edges, detector)?;
+        edges.detector = self.balanced(&edges, accepted(&bare)?, detector)?;
         let fitted = self.assemble(&edges)?;
         let fitted = accepted(&fitted)?;
         let evidence = self.evidence(fitted)?;
@@ -284,15 +281,39 @@ impl<'a> Quantizer<'a> {
         Ok((bytes, summary))
     }
 
-    /// The detector, its parts in units of what they say of held-out samples where it has two.
-    fn balanced(&self, edges: &Edges<'_>, detector: detect::Fitted) -> Result<detect::Fitted> {
+    /// The detector as normal inputs to `bare`, which has none, have it.
+    fn detector(&self, bare: Model<'_>, normal: &[Vec<i8>]) -> Result<detect::Fitted> {
+        let Experiment { detector, model, seed, .. } = self.experiment;
+        detect::fit(&bare, detector, self.experiment.detector(), model.variational, *seed, normal)
+    }
+
+    /// The detector, its parts in units of how their scores of normal samples deviate where it has two: scores of training samples by
+    /// detectors that were fitted to the others, since a detector's own samples lie too near.
+    fn balanced(&self, edges: &Edges<'_>, bare: Model<'_>, detector: detect::Fitted) -> Result<detect::Fitted> {
         let detect::Fitted::Fusion(fusion) = &detector else { return Ok(detector) };
-        let alone = |second| -> Result<Vec<f64>> {
-            let edges = Edges { detector: fusion.alone(second), ..edges.clone() };
-            let rows = scores::quantized(accepted(&self.assemble(&edges)?)?, &self.normal_samples)?;
-            Ok(rows.into_iter().map(|row| row.score).collect())
-        };
-        Ok(fusion.balanced([&alone(false)?, &alone(true)?]))
+        let mut samples = self.normal_of.clone();
+        samples.dedup_by_key(|sample| std::ptr::from_ref(*sample));
+        let folds = FOLDS.min(samples.len());
+        let mut alone = [Vec::new(), Vec::new()];
+        for fold in 0..folds {
+            let (judged, fitted): (Vec<_>, Vec<_>) =
+                samples.iter().enumerate().partition(|(index, _)| index % folds == fold);
+            let judged: Vec<&Sample> = judged.into_iter().map(|(_, &sample)| sample).collect();
+            let others = |sample: &Sample| fitted.iter().any(|(_, other)| std::ptr::eq(**other, sample));
+            let inputs: Vec<Vec<i8>> = (self.normal.iter().zip(&self.normal_of))
+                .filter(|(_, sample)| others(sample))
+                .map(|(input, _)| input.clone())
+                .collect();
+            // Of a single sample there are no others.
+            let detector = if inputs.is_empty() { detector.clone() } else { self.detector(bare, &inputs)? };
+            let detect::Fitted::Fusion(own) = &detector else { continue };
+            for (scores, second) in alone.iter_mut().zip([false, true]) {
+                let edges = Edges { detector: own.alone(second), ..edges.clone() };
+                let rows = scores::quantized(accepted(&self.assemble(&edges)?)?, &judged)?;
+                scores.extend(rows.into_iter().map(|row| row.score));
+            }
+        }
+        Ok(fusion.balanced([&alone[0], &alone[1]]))
     }
 
     /// What the threshold is chosen by. Faults are looked at only where that is asked for: those that were held out, or, where
