@@ -8,6 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, bail, ensure};
 use neji_format::{Aggregate, Element, Pooling};
+use neji_tables::{Settings, Transform};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -680,6 +681,11 @@ impl Experiment {
         );
         ensure!((0.0..1.0).contains(&train.validation), "train.validation is {}; from 0 to below 1", train.validation);
         train.augment.check(self.front_end.sound.is_some())?;
+        ensure!(
+            self.front_end.sound.is_none_or(|sound| is_spectrogram(&sound)) || train.augment == Augment::default(),
+            "[train.augment.sound] changes frames of a spectrogram; front_end.sound has statistics, moments, axes or another \
+             transform in their place"
+        );
         ensure!(detector.smooth_radius <= 2, "detector.smooth_radius is {}; 0 to 2", detector.smooth_radius);
         ensure!(detector.top_k <= 64, "detector.top_k is {}; at most 64", detector.top_k);
         self.threshold.check()?;
@@ -745,6 +751,11 @@ impl Experiment {
     }
 }
 
+/// Whether an input is frames of bands of a spectrum and of nothing else.
+fn is_spectrogram(sound: &Settings) -> bool {
+    sound.transform == Transform::Spectrum && sound.statistics.is_none() && !sound.moments && sound.axes == 1
+}
+
 /// Sets `key.path=value` in `table`; the value is TOML, or a string where it is none.
 fn apply(table: &mut toml::Table, setting: &str) -> anyhow::Result<()> {
     let Some((key, value)) = setting.split_once('=') else { bail!("--set {setting}: write key.path=value") };
@@ -788,6 +799,9 @@ mod tests {
         assert!(message("name = \"a\"", &["train.learning_rate=-1"]).contains("train.learning_rate"));
         assert!(message("name = \"a\"", &["train.speed=1"]).contains("speed"));
         assert!(message("name = \"a\"", &["train"]).contains("key.path=value"));
+        let augmented = "name = \"a\"\n[front_end.sound]\nmoments = true\n[train.augment.sound]\ngain_db = 3.0";
+        assert!(message(augmented, &[]).contains("train.augment.sound"));
+        assert!(Experiment::from_toml(augmented, &["front_end.sound.moments=false".to_string()]).is_ok());
         assert!(message("name = \"a\"", &["threshold.alpha=1.0"]).contains("threshold.alpha is 1"));
         assert!(message("name = \"a\"", &["threshold.method=f1", "threshold.alpha=0.1"]).contains("leave it out"));
         assert!(message("name = \"a\"", &["threshold.method=per_hour"]).contains("threshold.false_alarms_per_hour"));

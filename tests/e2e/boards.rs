@@ -119,6 +119,19 @@ fn a_window_that_streams_gives_the_same_bits_on_all_boards() {
 }
 
 #[test]
+fn distances_from_normal_give_the_same_bits_on_all_boards() {
+    let frame = |seed: usize| Frame {
+        path: "generated".into(),
+        samples: (0..12).map(|index| (index * seed * 37 % 251) as u8).collect(),
+    };
+    let frames: Vec<Frame> = (1..40).map(frame).collect();
+    for name in ["v5_covariance", "v5_mixture", "v5_fusion"] {
+        let path = root().join("shared/tests/golden").join(name).with_extension("neji");
+        same_everywhere(&AlignedBytes::new(&fs::read(path).expect("a golden blob")), &frames, &boards());
+    }
+}
+
+#[test]
 fn packed_weights_give_the_same_bits_on_the_boards_that_read_them() {
     let bytes = fs::read(root().join("shared/tests/golden/v5_packed.neji")).expect("a golden blob");
     let bytes = AlignedBytes::new(&bytes);

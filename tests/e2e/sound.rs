@@ -47,6 +47,19 @@ fn a_stream_of_sound_gives_the_same_bits_on_all_boards() {
 }
 
 #[test]
+fn what_is_typical_of_a_sound_gives_the_same_bits_on_all_larger_boards() {
+    let toml = models::SOUND
+        .replace("name = \"sound\"", "name = \"sound\"\ntask = \"features\"")
+        .replace("context = 3", "context = 24\nstride = 8\nstatistics = {}")
+        .replace("[detector]", "[detector]\nkind = \"fusion\"\nrank = 4\ncomponents = 8");
+    let (bytes, summary) = blob(&toml, &clips()).expect("a blob");
+    assert!(summary.auroc_quantized.expect("measured") > 0.6, "{summary:?}");
+    let larger: Vec<Board> = boards().into_iter().filter(|board| board.settings.ram_bytes > 64 * 1024).collect();
+    let frames = stream(&Model::parse(bytes.as_slice()).expect("a model"));
+    same_everywhere(&bytes, &frames, &larger);
+}
+
+#[test]
 fn a_stream_of_sound_in_int16_and_through_convolutions() {
     let int16 = format!("{}\n[quantize]\nactivations = \"int16\"", models::SOUND);
     let conv = models::SOUND

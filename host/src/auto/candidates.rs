@@ -109,26 +109,28 @@ fn sounds(experiment: &Experiment, rate: u32, features: Option<(usize, usize)>) 
     }
     let mean = ["detector.smooth_radius=0", "detector.top_k=0"];
     // Features may be shorter than a window.
-    let window = |frames: usize| {
-        let frames = features.map_or(frames, |(all, _)| frames.min(all));
-        let block = (frames / 4).max(1);
-        [format!("front_end.sound.context={}", block * (frames / block)), format!("front_end.sound.stride={block}")]
+    let window = |blocks: usize, block: usize| {
+        let block = features.map_or(block, |(all, _)| block.min(all / blocks)).max(1);
+        [format!("front_end.sound.context={}", blocks * block), format!("front_end.sound.stride={block}")]
     };
+    let statistics = |blocks: bool| format!("front_end.sound.statistics={{ blocks = {blocks} }}");
     vec![
         Candidate::new(
-            "statistics",
-            "distance of each band's mean and deviation over seconds",
-            &[
-                "task=features",
-                "detector.kind=mahalanobis",
-                "detector.rank=16",
-                "front_end.sound.statistics=true",
-                mean[0],
-                mean[1],
-            ],
+            "statistics-fusion",
+            "what is typical of each band, over blocks by the nearest of clusters and over seconds by Mahalanobis",
+            &["task=features", "detector.kind=fusion", "detector.components=32", "detector.rank=16", mean[0], mean[1]],
         )
         .with(common.clone())
-        .with(window(128)),
+        .with([statistics(true)])
+        .with(window(4, 24)),
+        Candidate::new(
+            "statistics",
+            "what is typical of each band over seconds, by Mahalanobis",
+            &["task=features", "detector.kind=mahalanobis", "detector.rank=16", mean[0], mean[1]],
+        )
+        .with(common.clone())
+        .with([statistics(false)])
+        .with(window(4, 32)),
         Candidate::new(
             "frames-pca",
             "principal subspace of five frames",

@@ -139,7 +139,7 @@ pub(super) fn fit(
                 samples.par_iter().map(|sample| Ok(view.pose(sample)?.correlation)).collect::<Result<_>>()?;
             all.sort_unstable();
             let low = all.get((all.len().saturating_sub(1)) / 20).copied().unwrap_or(0);
-            (i64::from(low.max(0)) * 500 >> CORRELATION_BITS) as i16
+            ((i64::from(low.max(0)) * 500) >> CORRELATION_BITS) as i16
         }
     };
     alignment.registration = Some(registration);

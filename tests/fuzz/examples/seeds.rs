@@ -50,7 +50,12 @@ fn reports() -> Vec<Report> {
         Outcome::SensorFault(SensorFault::Constant),
         Outcome::SensorFault(SensorFault::Dropped),
     ];
-    let verdicts = (0..).zip(outcomes).map(|(sequence, outcome)| Verdict { sequence, outcome, alarm: sequence > 1, drift: Trend::Steady });
+    let verdicts = (0..).zip(outcomes).map(|(sequence, outcome)| Verdict {
+        sequence,
+        outcome,
+        alarm: sequence > 1,
+        drift: Trend::Steady,
+    });
     let mut reports: Vec<Report> = verdicts.map(Report::Verdict).collect();
     reports.extend([
         Report::Hello { format_version: 2, model_crc32: u32::MAX, model_bytes: 0, memory_bytes: 300 },

@@ -65,7 +65,7 @@ impl<'t> Template<'t> {
         let count = self.pixels.len() as u64;
         let covariance = (count * u64::from(products)).cast_signed() - (u64::from(sum) * self.sum).cast_signed();
         let deviation = Root::of(variance(count, sum.into(), squares.into()));
-        let scale = deviation.mantissa * self.deviation.mantissa >> CORRELATION_BITS;
+        let scale = (deviation.mantissa * self.deviation.mantissa) >> CORRELATION_BITS;
         // The covariance is at most the product of both roots, so this stays within 64 bits.
         let shifted = covariance.unsigned_abs() << (deviation.shift + self.deviation.shift);
         let quotient = shifted.checked_div(scale).unwrap_or(0).min(1 << CORRELATION_BITS) as i32;
