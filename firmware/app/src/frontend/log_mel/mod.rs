@@ -9,7 +9,7 @@
 //! less than 1e-4 dB ([`decibel`]). What is left is the window's 16 bits, an error some 110 dB below the strongest line of
 //! a frame of 64 samples and less in longer ones.
 //!
-//! Vibration has more to say: bands of the [`envelope`]'s spectrum, [`moments`] of each frame, several axes, or the samples as
+//! Vibration has more to say: bands of the [`envelope`]'s spectrum, [moments](mod@moments) of each frame, several axes, or the samples as
 //! they are. All are features of a frame, and what becomes of frames ([`inputs`]) knows no difference.
 //!
 //! The features depend on the samples alone, not on how the stream is cut: [`LogMelStream::push`] takes any number of bytes.

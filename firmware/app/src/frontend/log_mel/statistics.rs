@@ -1,6 +1,6 @@
 //! What is typical of each feature over the last frames: [`WindowStatistics`] has the formulas.
 //!
-//! No frame is kept but the last: windows are made of blocks of `stride` frames, and a block is its [`sums`](super::sums). An
+//! No frame is kept but the last: windows are made of blocks of `stride` frames, and a block is its sums. An
 //! input is due with the end of a block, then the oldest block's place becomes the next one's.
 //!
 //! A logarithm `10 log10(x + 0.05)` of an `x` that is off by `e` is off by less than `4.35 e / (x + 0.05) + 5e-5`: at most 0.012
