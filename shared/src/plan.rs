@@ -86,7 +86,11 @@ impl Plan<'_> {
     /// Calls `change` on every constant of front end and detector, so that they can be moved.
     pub fn for_each_constant_mut(&mut self, mut change: impl FnMut(&mut Constant)) {
         match &mut self.front_end {
-            FrontEnd::Raw | FrontEnd::Image(_) => {}
+            FrontEnd::Raw => {}
+            FrontEnd::Image(config) => {
+                let registration = config.alignment.as_mut().and_then(|alignment| alignment.registration.as_mut());
+                registration.into_iter().for_each(|registration| change(&mut registration.template));
+            }
             FrontEnd::LogMel(config) => {
                 let tables = [&mut config.window, &mut config.sine, &mut config.bands, &mut config.weights];
                 tables.into_iter().chain([&mut config.quantizers]).for_each(&mut change);

@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, OnceLock};
 
 use anyhow::{Context, Result};
+use neji::closed;
 use neji::dataset::Dataset;
 use neji::experiment::Experiment;
 use neji::files::write_whole;
@@ -82,7 +83,13 @@ pub fn train_into(folder: &Path, toml: &str, data: &Path, stop: &AtomicBool) -> 
     let _lock = run.lock()?;
     write_whole(&run.config(), experiment.to_toml().as_bytes())?;
     let _one = TRAINING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    train(&experiment, &Dataset::load(data, experiment.data_options())?, &run, stop)
+    let data = Dataset::load(data, experiment.data_options())?;
+    if closed::is_closed(&experiment) {
+        let (trained, graph) = closed::fit(&experiment, &data)?;
+        run.finish(&trained, &graph)?;
+        return Ok(Ended::Finished(trained));
+    }
+    train(&experiment, &data, &run, stop)
 }
 
 /// Trains and quantizes.
@@ -107,7 +114,7 @@ pub mod models {
     /// Hears a machine; fits the 16 KB of a micro:bit.
     pub const SOUND: &str = "name = \"sound\"\n[front_end.sound]\nfft_len = 512\nhop = 512\nmels = 24\ncontext = 3\n\
         [model]\nhidden = []\nbottleneck = 8\nbatch_norm = false\nactivation = \"linear\"\n\
-        [train]\nepochs = 20\nlearning_rate = 3e-3\n[detector]\nsmooth_radius = 0\ntop_k = 0\n[threshold]\nalpha = 0.2";
+        [train]\nepochs = 20\nlearning_rate = 3e-3\n[detector]\nsmooth_radius = 0\ntop_k = 0";
     /// Convolutions, pooling, dense layers.
     pub const CNN: &str = "name = \"cnn\"\ntask = \"cnn\"\n[front_end]\nstrip = [48, 16]\n\
         [model]\nchannels = [4, 8]\nconvs_per_block = 1\ndense = [16]\n[train]\nepochs = 4";

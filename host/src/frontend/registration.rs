@@ -80,23 +80,26 @@ impl RegistrationSettings {
     }
 }
 
-/// The mean of the strips that a front end cuts out of samples, rounded to grey levels.
+/// The mean of the strips that a front end cuts out of samples, rounded to grey levels. Samples in which it finds no part, as few
+/// training samples may be, are left out.
 fn mean(view: ImageView<'_>, samples: &[&Sample]) -> Result<Vec<u8>> {
-    let strip = |sample: &&Sample| -> Result<Vec<i8>> {
-        view.extract(sample)?.map_err(|rejection| anyhow::anyhow!("{}: {rejection}", sample.path.display()))
-    };
-    let add = |mut sums: Vec<u64>, strip: Vec<i8>| {
+    let zeros = || (vec![0u64; output_len(&view.config)], 0u64);
+    let add = |(mut sums, count): (Vec<u64>, u64), strip: Vec<i8>| {
         // int8 is the grey level less 128: the quantization is the identity.
         sums.iter_mut().zip(strip).for_each(|(sum, q)| *sum += (i64::from(q) + 128).unsigned_abs());
-        sums
+        (sums, count + 1)
     };
-    let zeros = || vec![0; output_len(&view.config)];
-    let sums = samples
+    let (sums, count) = samples
         .par_iter()
-        .map(strip)
-        .try_fold(zeros, |sums, strip| strip.map(|strip| add(sums, strip)))
-        .try_reduce(zeros, |a, b| Ok(a.iter().zip(b).map(|(a, b)| a + b).collect()))?;
-    let count = samples.len().max(1) as u64;
+        .map(|sample| view.extract(sample))
+        .try_fold(zeros, |sums, strip| {
+            Ok::<_, anyhow::Error>(match strip? {
+                Ok(strip) => add(sums, strip),
+                Err(_) => sums,
+            })
+        })
+        .try_reduce(zeros, |(a, n), (b, m)| Ok((a.iter().zip(b).map(|(a, b)| a + b).collect(), n + m)))?;
+    ensure!(count > 0, "no part is found in any training image; see [front_end.alignment]");
     Ok(sums.iter().map(|sum| ((sum + count / 2) / count) as u8).collect())
 }
 
@@ -106,7 +109,7 @@ fn mean(view: ImageView<'_>, samples: &[&Sample]) -> Result<Vec<u8>> {
 /// ways round, so the first sample's strip is the template that the others are turned to.
 ///
 /// # Errors
-/// A strip that is too large to register, or a training part that is rejected; names the file.
+/// A strip that is too large to register, or no training part at all.
 pub(super) fn fit(
     settings: &RegistrationSettings,
     mut config: ImageFrontEnd,
@@ -136,7 +139,7 @@ pub(super) fn fit(
         None => {
             let view = ImageView { config, template: &template };
             let mut all: Vec<i32> =
-                samples.par_iter().map(|sample| Ok(view.pose(sample)?.correlation)).collect::<Result<_>>()?;
+                samples.par_iter().filter_map(|sample| Some(view.pose(sample).ok()?.correlation)).collect();
             all.sort_unstable();
             let low = all.get((all.len().saturating_sub(1)) / 20).copied().unwrap_or(0);
             ((i64::from(low.max(0)) * 500) >> CORRELATION_BITS) as i16

@@ -375,9 +375,10 @@ mod tests {
         let varies = |group: &[Level]| group.iter().map(|level| level.deviation).sum::<f64>() / 16.0;
         assert!(group(3).iter().all(|level| level.deviation < 1.5), "{:?}", group(3));
         assert!((0..3).all(|index| varies(group(index)) > 1.2 * varies(group(index + 3))));
-        // Noise is the same for long and short; 10 log10 of deviations of some 5 dB.
+        // 10 log10 of deviations of about 2 dB: that of a line of noise is 5.6 dB, a band has several.
         let mean = |index: usize| group(index).iter().map(|level| level.mean).sum::<f64>() / 16.0;
-        assert!((4.0..8.0).contains(&mean(4)) && (4.0..8.0).contains(&mean(5)) && mean(3).abs() < 1e-3);
+        let means = [mean(3), mean(4), mean(5)];
+        assert!((1.0..6.0).contains(&means[1]) && (1.0..6.0).contains(&means[2]) && means[0].abs() < 1e-3, "{means:?}");
 
         let scale = f64::from(sound.scale);
         let fitted = Fitted::Sound(sound.clone());
@@ -393,7 +394,7 @@ mod tests {
                 .fold((0.0, 0.0, 0.0), |(n, sum, squares), v| (n + 1.0, sum + v, squares + v * v));
             let variance: f64 = squares / count - (sum / count).powi(2);
             assert!(
-                (sum / count).abs() < 0.02 && (variance - 1.0).abs() < 0.02,
+                (sum / count).abs() < 0.05 && (variance - 1.0).abs() < 0.1,
                 "{element}: {sum} {variance} of {count}"
             );
         }
