@@ -7,6 +7,7 @@ pub mod augment;
 pub mod auto;
 pub mod baselines;
 pub mod bench;
+pub mod bootstrap;
 pub mod calibrate;
 pub mod cli;
 pub mod closed;
@@ -24,6 +25,7 @@ pub mod frontend;
 pub mod graph;
 pub mod inspect;
 pub mod linear;
+pub mod localize;
 pub mod lowered;
 #[cfg(feature = "train")]
 pub mod model;

@@ -162,9 +162,17 @@ impl ImageView<'_> {
     /// # Errors
     /// The part is rejected; names the file.
     pub(super) fn pose(&self, sample: &Sample) -> Result<Pose> {
-        let mut memory = vec![0; memory_bytes(&self.config)];
-        measure(&self.config, self.template, &sample.image()?.pixels, &mut memory)
-            .map_err(|rejection| anyhow::anyhow!("{}: {rejection}", sample.path.display()))
+        self.measured(sample)?.map_err(|rejection| anyhow::anyhow!("{}: {rejection}", sample.path.display()))
+    }
+
+    /// The pose of a sample's part, or why there is none.
+    ///
+    /// # Errors
+    /// A sample that is no image; names the file.
+    pub(super) fn measured(&self, sample: &Sample) -> Result<std::result::Result<Pose, Rejection>> {
+        let grey = ImageFrontEnd { pixel_format: PixelFormat::Grey8, ..self.config };
+        let mut memory = vec![0; memory_bytes(&grey)];
+        Ok(measure(&grey, self.template, &sample.image()?.pixels, &mut memory))
     }
 
     /// Runs the device's front end over one sample.

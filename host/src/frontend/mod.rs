@@ -9,6 +9,7 @@ pub mod sound;
 
 use anyhow::{Result, bail};
 use neji_app::Rejection;
+use neji_app::frontend::align::Pose;
 use neji_app::frontend::image::{ZERO_POINT, output_size};
 use neji_app::frontend::log_mel::LogMel;
 use neji_format::{Element, FrontEnd, Model, Shape};
@@ -183,6 +184,17 @@ impl<'a> Extractor<'a> {
                 Ok(image.map(|image| vec![element::of_image(*element, &image)]))
             }
             Self::Sound(config) => sound::of_recording(config, sample).map(Ok),
+        }
+    }
+
+    /// Where the part lies in the resized picture, in pixels; none without a part, or of what is not aligned.
+    ///
+    /// # Errors
+    /// A sample of another kind than the front end's; names the file.
+    pub fn pose(&self, sample: &Sample) -> Result<Option<Pose>> {
+        match self {
+            Self::Image(view, _) if view.config.alignment.is_some() => view.measured(sample).map(std::result::Result::ok),
+            _ => Ok(None),
         }
     }
 
