@@ -26,8 +26,10 @@ fn a_browser_shows_the_report_of_the_tour_and_asks_for_nothing() {
     let report = story::report();
     let seen = look(&browser, &report).expect("a browser that works");
     assert!(seen.faults.is_empty(), "{}: {:#?}", report.display(), seen.faults);
-    // Twelve cases of three pictures; loss, ROC, precision, histogram and arena.
-    assert_eq!((seen.images, seen.drawings), (36, 5));
+    // Twelve cases of three pictures, and training samples; loss, ROC, precision, histogram, latent space and arena.
+    let written = fs::read_to_string(&report).expect("the report");
+    assert_eq!((seen.images, seen.drawings), (written.matches("<img").count(), 6));
+    assert!(seen.images > 36, "{}", seen.images);
     assert!(seen.text.contains("Best and worst cases"), "{}", seen.text);
 }
 
@@ -38,7 +40,13 @@ fn names_that_look_like_markup_stay_text() {
     let classes = vec!["good".to_owned(), name(1)];
     let figures =
         |class: &String| ClassFigures { class: class.clone(), count: 2, recall: None, precision: None, f1: None };
-    let row = |label: &String, score| ScoreRow { file: name(2), label: label.clone(), score, verdict: name(3) };
+    let row = |label: &String, score| ScoreRow {
+        file: name(2),
+        label: label.clone(),
+        score,
+        verdict: name(3),
+        float: Some(score),
+    };
     let both = Figures { auroc: 1.0, partial_auroc: 1.0, average_precision: 1.0 };
     let chance = Separation { auroc: 0.5, folded: 0.5, partial_auroc: 0.5 };
     let folder = RunFolder {
@@ -47,6 +55,10 @@ fn names_that_look_like_markup_stay_text() {
         scores: vec![row(&classes[0], 1.0), row(&classes[1], 2.0)],
         metrics: Some(Metrics {
             data: "/nowhere".into(),
+            options: None,
+            data_hash: None,
+            localization: None,
+            matched: None,
             images: 2,
             part_not_found: 0,
             sensor_faults: 0,
@@ -65,7 +77,7 @@ fn names_that_look_like_markup_stay_text() {
         }),
         quantization: Some(serde_json::json!({"layers": [{name(7): name(8)}]})),
         config: name(9),
-        blob: None,
+        ..RunFolder::default()
     };
     let seen = seen(&browser, &render(&folder).expect("rendered"));
     assert!(seen.faults.is_empty(), "{:#?}", seen.faults);

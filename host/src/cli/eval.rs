@@ -12,6 +12,7 @@ use crate::dataset::{Dataset, Options, Sample};
 use crate::experiment::Experiment;
 use crate::files::write_whole;
 use crate::graph::Graph;
+use crate::localize::Localization;
 use crate::report::scores::{self, Judged};
 use crate::report::{Figures, Metrics, ScoreRow};
 use crate::run::{Run, hex, split};
@@ -59,9 +60,10 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let bytes = simulate::read_blob(&path)?;
     let model = simulate::model(&path, &bytes)?;
-    let data = Dataset::load(&args.data, options(&model, run, args.options)?)?;
+    let options = options(&model, run, args.options)?;
+    let data = Dataset::load(&args.data, &options)?;
     ensure!(!data.test.is_empty(), "{}: nothing to test; put samples into test/good and others", args.data.display());
-    let rows = scores::quantized(model, &data.test)?;
+    let mut rows = scores::quantized(model, &data.test)?;
     let own = run.map(Run::new).filter(|run| run.graph().exists());
     let graph = match (&args.float, own) {
         (Some(path), _) => Some(Graph::load(path)?),
@@ -77,7 +79,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let held_out = if held_out.is_empty() { Vec::new() } else { scores::quantized(model, &held_out)? };
     let root = args.data.canonicalize().with_context(|| format!("reading {}", args.data.display()))?;
     let scored = Judged { rows: &rows, float: float.as_deref(), held_out: &held_out };
-    let metrics = scores::measure(&model, &root, &data, &scored, &experiment.as_ref().map_or_else(How::default, how))?;
+    let mut metrics = scores::measure(&model, &root, &data, &scored, &experiment.as_ref().map_or_else(How::default, how))?;
+    metrics.options = Some(options);
+    for (row, score) in rows.iter_mut().zip(float.iter().flatten()) {
+        row.float = Some(*score);
+    }
     let json = serde_json::to_string_pretty(&metrics)?;
     if let Some(out) = args.out.as_deref().or(run) {
         write(out, &json, &rows)?;
@@ -161,6 +167,12 @@ fn print(metrics: &Metrics) {
     }
     for row in &metrics.per_defect {
         println!("  {:<22} {:>7.4}   {} images", row.defect, row.auroc, row.count);
+    }
+    if let Some(found) = &metrics.localization {
+        let Localization { images, regions, pixel_auroc, per_region_overlap } = found;
+        println!(
+            "\nwhere: pixel AUROC {pixel_auroc:.4}, per-region overlap {per_region_overlap:.4} ({regions} regions of {images} images)"
+        );
     }
     println!("\nwithout the model: against the test set's normal samples, and against some held out of training");
     println!("{}", baselines::table(&metrics.baselines));

@@ -335,6 +335,20 @@ pub fn observed(experiment: &Experiment, graph: &Graph) -> Result<Graph> {
     Ok(Graph { name: graph.name.clone(), nodes })
 }
 
+/// [`observed`], and where the detector looks at a model's last output, the part up to what says most in the least: an
+/// autoencoder's bottleneck, or what a classifier's last dense layer reads.
+///
+/// # Errors
+/// As [`observed`].
+pub fn looked_at(experiment: &Experiment, graph: &Graph) -> Result<Graph> {
+    match experiment.detector() {
+        DetectorName::Reconstruction | DetectorName::Classifier => {
+            Ok(Graph { name: graph.name.clone(), nodes: graph.nodes[..=embedding(graph)].to_vec() })
+        }
+        _ => observed(experiment, graph),
+    }
+}
+
 /// The layer that says most in the least: what a classifier's last dense layer reads, or an autoencoder's narrowest output.
 fn embedding(graph: &Graph) -> usize {
     let output = graph.output_shape().len();

@@ -5,14 +5,19 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (460, 320);
+const LARGE: (u32, u32) = (760, 480);
 const BLUE: RGBColor = RGBColor(42, 111, 176);
 const ORANGE: RGBColor = RGBColor(214, 106, 29);
 const GREEN: RGBColor = RGBColor(58, 148, 92);
 const VIOLET: RGBColor = RGBColor(136, 87, 168);
+const RED: RGBColor = RGBColor(196, 54, 74);
+const TEAL: RGBColor = RGBColor(32, 150, 158);
+const OLIVE: RGBColor = RGBColor(150, 136, 36);
+const GREY: RGBColor = RGBColor(128, 128, 128);
 
 /// Colour of the n-th series.
 pub fn colour(index: usize) -> RGBColor {
-    [BLUE, ORANGE, GREEN, VIOLET][index % 4]
+    [BLUE, ORANGE, GREEN, VIOLET, RED, TEAL, OLIVE, GREY][index % 8]
 }
 
 /// Points of a curve, `(x, y)`.
@@ -75,11 +80,70 @@ pub fn lines(title: &str, labels: (&str, &str), series: &[Series], unit: bool) -
     })
 }
 
+/// Points over shared axes; the first series in small ones, as what the others are compared with.
+///
+/// # Errors
+/// When plotters fails.
+pub fn scatter(title: &str, labels: (&str, &str), series: &[Series]) -> anyhow::Result<String> {
+    let finite = |line: &Series| -> Points {
+        line.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect()
+    };
+    let all: Vec<(f64, f64)> = series.iter().flat_map(finite).collect();
+    // Room for the points at the edge.
+    let wide = |(low, high): (f64, f64)| (low - 0.05 * (high - low), high + 0.05 * (high - low));
+    let x = wide(range(all.iter().map(|point| point.0)));
+    let y = wide(range(all.iter().map(|point| point.1)));
+    draw_on(LARGE, |area| {
+        let mut chart = ChartBuilder::on(area)
+            .caption(title, ("sans-serif", 16))
+            .margin(8)
+            .margin_right(20)
+            .x_label_area_size(38)
+            .y_label_area_size(52)
+            // Beyond the last point the names have room.
+            .build_cartesian_2d(x.0..x.1 + 0.4 * (x.1 - x.0), y.0..y.1)
+            .map_err(|error| anyhow!("{error}"))?;
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .x_desc(labels.0)
+            .y_desc(labels.1)
+            .x_label_formatter(&|value| figure(*value, x.1 - x.0))
+            .y_label_formatter(&|value| figure(*value, y.1 - y.0))
+            .label_style(("sans-serif", 12))
+            .draw()
+            .map_err(|error| anyhow!("{error}"))?;
+        for (index, line) in series.iter().enumerate() {
+            let (size, style) = match index {
+                0 => (2, GREY.mix(0.6).filled()),
+                _ => (4, colour(index - 1).mix(0.8).filled()),
+            };
+            chart
+                .draw_series(finite(line).into_iter().map(|point| Circle::new(point, size, style)))
+                .map_err(|error| anyhow!("{error}"))?
+                .label(line.name.clone())
+                .legend(move |(x, y)| Circle::new((x + 8, y), size, style));
+        }
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperRight)
+            .label_font(("sans-serif", 12))
+            .draw()
+            .map_err(|error| anyhow!("{error}"))?;
+        Ok(())
+    })
+}
+
 /// Histograms of scores by class as step lines, with the threshold as an upright line.
 ///
 /// # Errors
 /// When plotters fails.
-pub fn histogram(title: &str, classes: &[(String, Vec<f64>)], threshold: Option<f64>) -> anyhow::Result<String> {
+pub fn histogram(
+    title: &str,
+    samples: &str,
+    classes: &[(String, Vec<f64>)],
+    threshold: Option<f64>,
+) -> anyhow::Result<String> {
     const BINS: usize = 30;
     let values = classes.iter().flat_map(|(_, scores)| scores.iter().copied());
     let (low, high) = range(values.chain(threshold).filter(|value| value.is_finite()));
@@ -104,7 +168,7 @@ pub fn histogram(title: &str, classes: &[(String, Vec<f64>)], threshold: Option<
         let top = series.iter().flat_map(|line| &line.points).map(|point| point.1).fold(0.0, f64::max);
         series.push(Series { name: "threshold".into(), points: vec![(threshold, 0.0), (threshold, top)] });
     }
-    lines(title, ("score", "images"), &series, false)
+    lines(title, ("score", samples), &series, false)
 }
 
 /// A figure on an axis of this length: digits enough to tell the marks apart, and none that say nothing.
@@ -128,9 +192,16 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
 }
 
 fn draw(paint: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> anyhow::Result<()>) -> anyhow::Result<String> {
+    draw_on(SIZE, paint)
+}
+
+fn draw_on(
+    size: (u32, u32),
+    paint: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
     let mut svg = String::new();
     {
-        let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
         paint(&area)?;
         area.present().map_err(|error| anyhow!("{error}"))?;
     }
@@ -162,7 +233,7 @@ mod tests {
 
     #[test]
     fn a_histogram_of_equal_scores_is_drawn() {
-        assert!(histogram("", &[("good".into(), vec![1.0; 3])], Some(1.0)).is_ok());
-        assert!(histogram("", &[("good".into(), vec![])], None).is_ok());
+        assert!(histogram("", "images", &[("good".into(), vec![1.0; 3])], Some(1.0)).is_ok());
+        assert!(histogram("", "images", &[("good".into(), vec![])], None).is_ok());
     }
 }

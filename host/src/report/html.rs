@@ -57,6 +57,8 @@ th, td { padding: .3rem .8rem; border-bottom: 1px solid var(--line); text-align:
 th:first-child, td:first-child { text-align: left; } th { vertical-align: bottom; } td { white-space: nowrap; }
 th.cell, td.cell { text-align: center; min-width: 3rem; padding: .3rem .4rem; }
 .case { display: flex; gap: .75rem; align-items: center; flex-wrap: wrap; margin: .5rem 0; }
+.prose td { white-space: normal; min-width: 7rem; max-width: 22rem; vertical-align: top; }
+.beside td { text-align: left; vertical-align: top; } .beside .case { flex-wrap: nowrap; }
 .case img { image-rendering: pixelated; height: 68px; border-radius: .25rem; } .case span { font-size: .85rem; }
 ";
 

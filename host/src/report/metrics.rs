@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::baselines::Baseline;
+use crate::dataset::Options;
+use crate::localize::Localization;
 
 /// How well scores separate good from bad.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -61,6 +63,12 @@ pub struct Confusion {
 pub struct Metrics {
     /// The data set's folder.
     pub data: PathBuf,
+    /// How it was read; none where that is not known.
+    #[serde(default)]
+    pub options: Option<Options>,
+    /// SHA-256 of it, in hexadecimal.
+    #[serde(default)]
+    pub data_hash: Option<String>,
     /// How many images were scored.
     pub images: usize,
     /// On how many of them no part was found; they count as the largest score.
@@ -75,7 +83,11 @@ pub struct Metrics {
     pub float: Option<Figures>,
     /// Of the blob against normal samples held out of its training instead of the test set's (see [`crate::baselines::parts`]),
     /// where they are known.
+    #[serde(default)]
     pub matched: Option<Figures>,
+    /// How well anomaly maps show where the defect is; none without maps or masks.
+    #[serde(default)]
+    pub localization: Option<Localization>,
     /// Verdicts by truth.
     pub confusion: Confusion,
     /// AUROC of each defect against the good ones.

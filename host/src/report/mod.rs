@@ -7,8 +7,13 @@
 pub mod arena;
 pub mod cases;
 pub mod charts;
+pub mod choice;
+pub mod examples;
 pub mod html;
 pub mod images;
+pub mod intervals;
+pub mod latent;
+pub mod look;
 pub mod metrics;
 pub mod run;
 pub mod scores;
@@ -26,10 +31,17 @@ use crate::files::write_whole;
 /// # Errors
 /// When the folder has nothing to report, a file in it cannot be understood, or the report cannot be written.
 pub fn write(run: &Path) -> anyhow::Result<PathBuf> {
-    let folder = RunFolder::read(run)?;
     let path = run.join("report.html");
-    write_whole(&path, render(&folder)?.as_bytes())?;
+    write_to(run, &path)?;
     Ok(path)
+}
+
+/// [`write`] into another file.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_to(run: &Path, out: &Path) -> anyhow::Result<()> {
+    write_whole(out, render(&RunFolder::read(run)?)?.as_bytes())
 }
 
 /// The report as text.
@@ -37,13 +49,20 @@ pub fn write(run: &Path) -> anyhow::Result<PathBuf> {
 /// # Errors
 /// When a chart cannot be drawn.
 pub fn render(folder: &RunFolder) -> anyhow::Result<String> {
+    let data = folder.data();
     let mut body = String::new();
     body.push_str(&sections::heading(folder));
     body.push_str(&sections::figures(folder));
+    body.push_str(&choice::choice(folder));
+    body.push_str(&intervals::quantization(folder));
+    body.push_str(&intervals::defects(folder));
+    body.push_str(&intervals::places(folder));
     body.push_str(&sections::losses(folder)?);
     body.push_str(&sections::curves(folder)?);
     body.push_str(&sections::confusion(folder));
-    body.push_str(&cases::cases(folder)?);
+    body.push_str(&cases::cases(folder, data.as_ref())?);
+    body.push_str(&latent::latent(folder, data.as_ref())?);
+    body.push_str(&examples::examples(folder, data.as_ref())?);
     body.push_str(&sections::layers(folder));
     body.push_str(&sections::provenance(folder));
     Ok(html::page(&format!("neji: {}", folder.name), &body))

@@ -1,12 +1,16 @@
 //! The files of a run folder, as the report needs them.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
+use neji_format::{AlignedBytes, FrontEnd, Model};
 use serde::{Deserialize, Serialize};
 
 use super::metrics::Metrics;
+use crate::auto::Choice;
+use crate::dataset::Dataset;
+use crate::run::hex;
 
 /// A row of `losses.csv`.
 #[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
@@ -30,11 +34,16 @@ pub struct ScoreRow {
     pub score: f64,
     /// What the monitor said.
     pub verdict: String,
+    /// Score of the float graph, where there was one.
+    #[serde(default)]
+    pub float: Option<f64>,
 }
 
 /// What could be read of a run.
 #[derive(Debug, Clone, Default)]
 pub struct RunFolder {
+    /// Where it is; none of what was not read from a folder.
+    pub path: Option<PathBuf>,
     /// The folder's name.
     pub name: String,
     /// Losses of each epoch; empty where the run has none.
@@ -47,6 +56,8 @@ pub struct RunFolder {
     pub quantization: Option<serde_json::Value>,
     /// The resolved experiment; empty where there is none.
     pub config: String,
+    /// What was tried, where the detector was chosen.
+    pub auto: Option<Choice>,
     /// The blob; `None` before `neji quantize`.
     pub blob: Option<Vec<u8>>,
 }
@@ -69,6 +80,7 @@ impl RunFolder {
             format!("reading {}: not as neji writes it; run `neji {command}` again", run.join(name).display())
         };
         let mut folder = Self {
+            path: Some(run.to_owned()),
             name: run.canonicalize()?.file_name().map_or("run".into(), |name| name.to_string_lossy().into_owned()),
             config: text("config.toml")?.unwrap_or_default(),
             ..Self::default()
@@ -86,6 +98,9 @@ impl RunFolder {
             folder.quantization =
                 Some(serde_json::from_str(&json).with_context(|| again("quantize.json", "quantize"))?);
         }
+        if let Some(json) = text("auto.json")? {
+            folder.auto = Some(serde_json::from_str(&json).with_context(|| again("auto.json", "train"))?);
+        }
         let blob = run.join("model.neji");
         if blob.exists() {
             folder.blob = Some(fs::read(&blob).with_context(|| format!("reading {}", blob.display()))?);
@@ -93,6 +108,26 @@ impl RunFolder {
         let nothing = folder.losses.is_empty() && folder.scores.is_empty() && folder.blob.is_none();
         ensure!(!nothing, "{} holds nothing to report: run `neji train` and `neji eval` first", run.display());
         Ok(folder)
+    }
+
+    /// The data that the run was evaluated on, read as they were then; none where they are gone or have changed, since a report
+    /// outlives its data.
+    pub fn data(&self) -> Option<Dataset> {
+        let metrics = self.metrics.as_ref()?;
+        let data = Dataset::load(&metrics.data, metrics.options.clone().unwrap_or_default()).ok()?;
+        metrics.data_hash.as_ref().is_none_or(|hash| *hash == hex(&data.hash())).then_some(data)
+    }
+
+    /// What its samples are, in one word.
+    pub fn samples(&self) -> &'static str {
+        let front_end = self.blob.as_ref().map(|bytes| AlignedBytes::new(bytes));
+        let front_end =
+            front_end.as_ref().and_then(|bytes| Some(Model::parse(bytes.as_slice()).ok()?.plan().front_end));
+        match front_end {
+            Some(FrontEnd::Image(_)) => "images",
+            Some(FrontEnd::LogMel(_)) => "recordings",
+            Some(FrontEnd::Raw) | None => "samples",
+        }
     }
 }
 

@@ -19,8 +19,9 @@ use crate::detect::LogVariance;
 use crate::frontend::Extractor;
 use crate::graph::Graph;
 use crate::quantize::assemble::accepted;
+use crate::run::hex;
 use crate::simulate::{Frame, frame_of, on_host, tells_classes, without_front_end, word};
-use crate::{element, evaluate};
+use crate::{element, evaluate, localize};
 
 /// Samples that one monitor takes in a row: enough to pay for its memory, few enough to share out.
 const CHUNK: usize = 16;
@@ -86,7 +87,13 @@ fn row(plan: &Plan<'_>, sample: &Sample, outcomes: &[Outcome]) -> anyhow::Result
             (f64::from(score) * f64::from(plan.decision.score_unit), word(plan, &whole))
         }
     };
-    let row = ScoreRow { file: sample.name.clone(), label: sample.class.clone(), score, verdict: verdict.to_owned() };
+    let row = ScoreRow {
+        file: sample.name.clone(),
+        label: sample.class.clone(),
+        score,
+        verdict: verdict.to_owned(),
+        float: None,
+    };
     Ok(Scored { row, windows: scores })
 }
 
@@ -247,6 +254,8 @@ pub fn measure(
     let confusion = confusion(model, rows)?;
     Ok(Metrics {
         data: root.to_owned(),
+        options: None,
+        data_hash: Some(hex(&data.hash())),
         images: rows.len(),
         part_not_found: rows.iter().filter(|row| row.verdict == "part_not_found").count(),
         sensor_faults: rows.iter().filter(|row| row.verdict.starts_with("sensor_")).count(),
@@ -254,6 +263,7 @@ pub fn measure(
         quantized: figures(&scores, &abnormal).with_context(context)?,
         float: float.map(|scores| figures(scores, &abnormal)).transpose()?,
         matched: matched(rows, held_out).with_context(context)?,
+        localization: localize::measure(*model, &data.test)?,
         confusion,
         per_defect: evaluate::per_defect_auroc(&data.classes, &scores, &labels)?
             .into_iter()

@@ -14,7 +14,8 @@ use crate::baselines::{Baseline, Separation};
 use crate::dataset::is_normal;
 use crate::{evaluate, inspect, threshold};
 
-fn number(value: f64) -> String {
+/// A figure of 0 to 1.
+pub fn number(value: f64) -> String {
     format!("{value:.3}")
 }
 
@@ -25,7 +26,7 @@ pub fn heading(folder: &RunFolder) -> String {
             0 => String::new(),
             count => format!("; no part found on {count}, which count as the largest score"),
         };
-        format!("{} images scored with the device's own code{missing}", metrics.images)
+        format!("{} {} scored with the device's own code{missing}", metrics.images, folder.samples())
     });
     format!("<header><h1>{}</h1><p class=\"note\">{}</p></header>\n", escape(&folder.name), escape(&images))
 }
@@ -45,15 +46,7 @@ pub fn figures(folder: &RunFolder) -> String {
     tile("average precision", metrics.quantized.average_precision);
     tile("balanced accuracy", metrics.confusion.balanced_accuracy);
     tiles.push_str("</div>");
-    let defects: Vec<_> = metrics
-        .per_defect
-        .iter()
-        .map(|row| vec![row.defect.clone(), row.count.to_string(), number(row.auroc)])
-        .collect();
     let mut out = tiles;
-    if !defects.is_empty() {
-        out.push_str(&section("Each defect against the good ones", &table(&["defect", "images", "AUROC"], &defects)));
-    }
     out.push_str(&beside(metrics));
     out
 }
@@ -125,7 +118,7 @@ pub fn curves(folder: &RunFolder) -> Result<String> {
     let mut content = String::from("<div class=\"charts\">");
     content.push_str(&charts::lines("ROC", ("false positives", "true positives"), &one(roc), true)?);
     content.push_str(&charts::lines("Precision and recall", ("recall", "precision"), &one(precision), true)?);
-    content.push_str(&charts::histogram("Scores", &classes, threshold)?);
+    content.push_str(&charts::histogram("Scores", folder.samples(), &classes, threshold)?);
     content.push_str("</div>");
     Ok(section("Scores", &content))
 }
@@ -245,6 +238,7 @@ mod tests {
             label: label.into(),
             score,
             verdict: "normal".into(),
+            float: None,
         };
         let light = Separation { auroc: 0.0, folded: 1.0, partial_auroc: 1.0 };
         let dim = Separation { auroc: 0.432, folded: 0.568, partial_auroc: 0.5 };
@@ -254,6 +248,10 @@ mod tests {
             scores: vec![row("good", 1.0), row("<i>", 2.0)],
             metrics: Some(Metrics {
                 data: "/nowhere".into(),
+                options: None,
+                data_hash: None,
+                localization: None,
+                matched: None,
                 images: 8,
                 sensor_faults: 0,
                 part_not_found: 1,
@@ -270,6 +268,8 @@ mod tests {
             }),
             quantization: Some(serde_json::json!({"layers": [{"name": "<em>", "sqnr_db": 33.25}]})),
             config: "name = \"<x>\"".into(),
+            path: None,
+            auto: None,
             blob: Some(vec![0; 64]),
         };
         let page = render(&folder).expect("rendered");

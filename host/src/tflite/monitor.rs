@@ -236,6 +236,7 @@ fn raw_scores(model: Model<'_>, frames: &[Frame]) -> Result<Vec<Scored>> {
                 label: dataset::GOOD.to_owned(),
                 score: real,
                 verdict: word(&plan, &outcome).to_owned(),
+                float: None,
             };
             scores.push(Scored { row, windows: vec![score] });
         }
