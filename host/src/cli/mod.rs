@@ -56,7 +56,7 @@ pub enum Command {
     Run(run::Args),
     /// Feed the firmware's monitor from files, on the host or on an emulated board.
     Simulate(simulate::Args),
-    /// Write the report of a run as one HTML file.
+    /// Write the report of a run, or a comparison of several, as one HTML file.
     Report(report::Args),
 }
 

@@ -8,6 +8,7 @@ pub mod arena;
 pub mod cases;
 pub mod charts;
 pub mod choice;
+pub mod compare;
 pub mod examples;
 pub mod html;
 pub mod images;
