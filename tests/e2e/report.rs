@@ -7,7 +7,7 @@ use neji::baselines::{Baseline, Separation};
 use neji::report::html::page;
 use neji::report::metrics::{ClassFigures, Confusion, DefectFigure, Figures, Metrics};
 use neji::report::run::LossRow;
-use neji::report::{RunFolder, ScoreRow, render};
+use neji::report::{RunFolder, ScoreRow, compare, render};
 use neji_tests::browser::{Seen, browser, look};
 
 use crate::story;
@@ -83,6 +83,30 @@ fn names_that_look_like_markup_stay_text() {
     assert!(seen.faults.is_empty(), "{:#?}", seen.faults);
     for n in [1, 4, 5, 6, 7, 8, 9] {
         assert!(seen.text.contains(&name(n)), "{n} is not shown: {}", seen.text);
+    }
+}
+
+#[test]
+fn a_comparison_asks_for_nothing_either() {
+    let Some(browser) = browser() else { return };
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden/v5_autoencoder.neji");
+    let name =
+        |n: usize| format!("</title></style></table></svg><script>throw {n}</script><img src=http://{n}.invalid>");
+    let row =
+        |n: usize, label: String, score| ScoreRow { file: name(n), label, score, verdict: name(3), float: Some(score) };
+    let folder = |n: usize, better: f64| RunFolder {
+        name: name(n),
+        scores: vec![row(1, "good".into(), 1.0), row(2, name(4), 1.0 + better), row(5, name(4), 3.0)],
+        blob: Some(fs::read(&golden).expect("a golden blob")),
+        ..RunFolder::default()
+    };
+    let page = compare::render(&[folder(6, 1.0), folder(7, -1.0)]).expect("rendered");
+    let seen = seen(&browser, &page);
+    assert!(seen.faults.is_empty(), "{:#?}", seen.faults);
+    // ROC and a histogram of each.
+    assert_eq!((seen.images, seen.drawings), (0, 3));
+    for text in [name(4), name(6), name(7), "1.000 [".to_owned(), "0.500 [".to_owned()] {
+        assert!(seen.text.contains(&text), "{text} is not shown: {}", seen.text);
     }
 }
 

@@ -1,20 +1,18 @@
 //! What the model was trained on: normal samples as it sees them, changed as training asks, and defects made of them.
 
-use std::fmt::Write as _;
-
 use anyhow::Result;
 use neji_format::Element;
-use rand::SeedableRng;
+use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use super::html::{escape, section};
 use super::images::grey;
+use super::look::of_inputs;
 use super::run::RunFolder;
 use crate::augment::{Augment, Augmenter};
 use crate::dataset::{Dataset, Sample};
 use crate::experiment::Experiment;
 use crate::frontend::Fitted;
-use crate::quantize::scheme::Scheme;
 use crate::run::{Run, split};
 use crate::synthetic;
 
@@ -36,60 +34,48 @@ pub fn examples(folder: &RunFolder, data: Option<&Dataset>) -> Result<String> {
 fn drawn(experiment: &Experiment, front_end: &Fitted, data: &Dataset) -> Result<String> {
     let (Ok((train, _)), Some(shape)) = (split(experiment, data), front_end.shape()) else { return Ok(String::new()) };
     let normal: Vec<&Sample> = train.into_iter().filter(|sample| sample.label == 0).take(EACH).collect();
-    let (height, width) = (shape.height as usize, shape.width as usize);
     let scheme = front_end.scheme(Element::I8)?;
-    let inputs = normal.iter().map(|sample| middle(front_end, sample)).collect::<Result<Vec<_>>>()?;
-    let inputs: Vec<Vec<i8>> = inputs.into_iter().flatten().collect();
-    let mut out = row("Normal training samples", &inputs, width)?;
+    let seen = normal.iter().map(|sample| inputs(front_end, sample)).collect::<Result<Vec<_>>>()?;
+    let mut out = row("Normal training samples", front_end, &seen)?;
     let augment = &experiment.train.augment;
     if *augment != Augment::default() {
-        let augmenter = Augmenter::new(augment, front_end, height, width);
+        let augmenter = Augmenter::new(augment, front_end, shape.height as usize, shape.width as usize);
         let mut rng = ChaCha8Rng::seed_from_u64(experiment.seed);
-        let real: Vec<Vec<f32>> = inputs.iter().map(|input| real(scheme, input)).collect();
-        let change = |(index, input): (usize, &Vec<f32>)| {
-            let changed = augmenter.change(input, &mut rng, |_| &real[(index + 1) % real.len()]);
+        let real = |input: &Vec<i8>| input.iter().map(|&q| scheme.real(q) as f32).collect::<Vec<f32>>();
+        let all: Vec<Vec<Vec<f32>>> = seen.iter().map(|inputs| inputs.iter().map(real).collect()).collect();
+        let others: Vec<&Vec<f32>> = all.iter().flatten().collect();
+        let mut change = |input: &Vec<f32>| -> Vec<i8> {
+            let changed = augmenter.change(input, &mut rng, |rng| others[rng.random_range(0..others.len())]);
             changed.iter().map(|&value| scheme.quantize(value.into())).collect()
         };
-        let changed: Vec<Vec<i8>> = real.iter().enumerate().map(change).collect();
-        out.push_str(&row("The same as [train.augment] changes them", &changed, width)?);
+        let changed: Vec<Vec<Vec<i8>>> = all.iter().map(|inputs| inputs.iter().map(&mut change).collect()).collect();
+        out.push_str(&row("The same as [train.augment] changes them", front_end, &changed)?);
     }
-    let mut made = Vec::new();
-    let mut names = Vec::new();
+    let (mut made, mut names) = (Vec::new(), Vec::new());
     let kinds = normal.first().map_or_else(Vec::new, |sample| synthetic::kinds(&sample.signal));
     for (kind, sample) in kinds.into_iter().zip(normal.iter().cycle()) {
         let Some(defective) = synthetic::with(sample, kind, 1.0, experiment.seed) else { continue };
-        if let Some(input) = middle(front_end, &defective)? {
-            made.push(input);
-            names.push(kind);
-        }
+        made.push(inputs(front_end, &defective)?);
+        names.push(kind);
     }
     let title = format!("Defects made of them, as plain as they are made: {}", names.join(", "));
-    out.push_str(&row(&title, &made, width)?);
+    out.push_str(&row(&title, front_end, &made)?);
     Ok(section("Training samples as the model sees them", &out))
 }
 
-/// The input in the middle of a sample; none where it has none.
-fn middle(front_end: &Fitted, sample: &Sample) -> Result<Option<Vec<i8>>> {
-    let inputs = front_end.prepare(Element::I8).extractor().inputs(sample)?;
-    Ok(inputs.ok().and_then(|inputs| {
-        let middle = inputs.len() / 2;
-        inputs.into_iter().nth(middle)
-    }))
+/// What the front end gives of a sample; nothing where it finds no part.
+fn inputs(front_end: &Fitted, sample: &Sample) -> Result<Vec<Vec<i8>>> {
+    Ok(front_end.prepare(Element::I8).extractor().inputs(sample)?.unwrap_or_default())
 }
 
-fn real(scheme: Scheme, input: &[i8]) -> Vec<f32> {
-    input.iter().map(|&q| scheme.real(q) as f32).collect()
-}
-
-/// Inputs side by side, rows of `width`, from the least to the largest int8.
-fn row(title: &str, inputs: &[Vec<i8>], width: usize) -> Result<String> {
-    if inputs.is_empty() {
+/// Samples side by side.
+fn row(title: &str, front_end: &Fitted, samples: &[Vec<Vec<i8>>]) -> Result<String> {
+    if samples.is_empty() {
         return Ok(String::new());
     }
     let mut out = format!("<h3>{}</h3><div class=\"case\">", escape(title));
-    for input in inputs {
-        let pixels: Vec<u8> = input.iter().map(|&q| q.cast_unsigned() ^ 0x80).collect();
-        let _ = write!(out, "{}", grey(width as u32, &pixels, title)?);
+    for picture in samples.iter().filter_map(|inputs| of_inputs(front_end, inputs)) {
+        out.push_str(&grey(picture.width, &picture.pixels, title)?);
     }
     out.push_str("</div>");
     Ok(out)

@@ -58,8 +58,9 @@ th:first-child, td:first-child { text-align: left; } th { vertical-align: bottom
 th.cell, td.cell { text-align: center; min-width: 3rem; padding: .3rem .4rem; }
 .case { display: flex; gap: .75rem; align-items: center; flex-wrap: wrap; margin: .5rem 0; }
 .prose td { white-space: normal; min-width: 7rem; max-width: 22rem; vertical-align: top; }
-.beside td { text-align: left; vertical-align: top; } .beside .case { flex-wrap: nowrap; }
+.beside th, .beside td { text-align: left; vertical-align: top; }
 .case img { image-rendering: pixelated; height: 68px; border-radius: .25rem; } .case span { font-size: .85rem; }
+.beside .case { flex-direction: column; align-items: flex-start; gap: .25rem; margin: 0; } .beside .case img { height: 44px; }
 ";
 
 /// What a browser lets the page do: show the pictures and the styles in it. No script runs and nothing is fetched, even if

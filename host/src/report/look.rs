@@ -6,15 +6,17 @@ use neji_format::{Detector, FrontEnd, Model, Plan, Shape, Size, Tensor};
 use super::images::{grey, heat_map};
 use crate::dataset::{Sample, Signal};
 use crate::element;
-use crate::frontend::Extractor;
+use crate::frontend::{Extractor, Fitted};
 use crate::quantize::assemble::accepted;
 use crate::simulate::{frame_of, on_host, without_front_end};
 
 /// Pixels, row-major, and how many a row has.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Picture<T> {
-    width: u32,
-    pixels: Vec<T>,
+    /// Pixels of a row.
+    pub width: u32,
+    /// All rows.
+    pub pixels: Vec<T>,
 }
 
 /// A sample as a model sees it.
@@ -102,7 +104,11 @@ fn still(plan: &Plan<'_>, window: Window) -> Look {
             let bytes = plan.element.bytes_of(&plan.input).min(output.len());
             to_grey(&plan.output, &output[..bytes])
         }),
-        map: window.map.map(|(pixels, size)| Picture { width: size.width.into(), pixels }),
+        // One pixel shows nothing that the score does not say.
+        map: window
+            .map
+            .filter(|(pixels, _)| pixels.len() > 1)
+            .map(|(pixels, size)| Picture { width: size.width.into(), pixels }),
     }
 }
 
@@ -145,6 +151,21 @@ fn column(map: &[u32], size: Size, bands: usize) -> Vec<u32> {
     let (width, height) = (usize::from(size.width).max(1), u64::from(size.height).max(1));
     let sum = |x: usize| map.iter().skip(x).step_by(width).map(|&value| u64::from(value)).sum::<u64>();
     (0..bands).map(|band| (sum(band * width / bands) / height) as u32).collect()
+}
+
+/// Inputs of int8 that the front end gave of one sample, from the lowest value to the highest: a picture as it is, of a recording the
+/// shown row of each window. Nothing where there are none.
+pub fn of_inputs(front_end: &Fitted, inputs: &[Vec<i8>]) -> Option<Picture<u8>> {
+    let Shape { height, width, .. } = front_end.shape()?;
+    let levels = |values: &[i8]| values.iter().map(|&q| q.cast_unsigned() ^ 0x80).collect::<Vec<u8>>();
+    match front_end {
+        Fitted::Sound(sound) => {
+            let (bands, row) = (width as usize, if sound.settings.statistics { 0 } else { height as usize / 2 });
+            let column = |input: &Vec<i8>| input.get(row * bands..).and_then(|rest| rest.get(..bands)).map(levels);
+            upright(&inputs.iter().filter_map(column).collect::<Vec<_>>(), bands)
+        }
+        _ => inputs.first().map(|input| Picture { width, pixels: levels(input) }),
+    }
 }
 
 /// Columns of values, the lowest first, as rows of a picture, the highest first; few columns are drawn broader, so that the picture
