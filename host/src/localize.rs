@@ -254,7 +254,14 @@ mod tests {
         };
         // A turn whose sine is 3/5.
         let part = |n: i64| (n * (1 << 30) / 5) as i32;
-        let pose = Pose { center: (30 * 256, 25 * 256), axis: (part(4), part(3)), length: 1, breadth: 1, area: 1, correlation: 0 };
+        let pose = Pose {
+            center: (30 * 256, 25 * 256),
+            axis: (part(4), part(3)),
+            length: 1,
+            breadth: 1,
+            area: 1,
+            correlation: 0,
+        };
         // Each blot of the resized picture lights up the strip's pixel that `place` says.
         let mut found = 0;
         for (x, y) in (4..60u16).flat_map(|x| (4..44u16).map(move |y| (x, y))) {
@@ -262,7 +269,7 @@ mod tests {
             for (i, j) in (0..3).flat_map(|i| (0..3).map(move |j| (i, j))) {
                 image[usize::from(y + j - 1) * 64 + usize::from(x + i - 1)] = if (i, j) == (1, 1) { 255 } else { 120 };
             }
-            let mut cut = vec![0; 160];
+            let mut cut = [0; 160];
             align::strip(&image, resize, &pose, &alignment, |index, grey| cut[index] = grey);
             let Some((column, row)) = place(&config, Some(&pose), strip, 10 + 2 * x, 4 + 2 * y) else { continue };
             found += 1;

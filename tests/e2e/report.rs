@@ -58,7 +58,6 @@ fn names_that_look_like_markup_stay_text() {
             options: None,
             data_hash: None,
             localization: None,
-            matched: None,
             images: 2,
             part_not_found: 0,
             sensor_faults: 0,

@@ -79,7 +79,8 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let held_out = if held_out.is_empty() { Vec::new() } else { scores::quantized(model, &held_out)? };
     let root = args.data.canonicalize().with_context(|| format!("reading {}", args.data.display()))?;
     let scored = Judged { rows: &rows, float: float.as_deref(), held_out: &held_out };
-    let mut metrics = scores::measure(&model, &root, &data, &scored, &experiment.as_ref().map_or_else(How::default, how))?;
+    let mut metrics =
+        scores::measure(&model, &root, &data, &scored, &experiment.as_ref().map_or_else(How::default, how))?;
     metrics.options = Some(options);
     for (row, score) in rows.iter_mut().zip(float.iter().flatten()) {
         row.float = Some(*score);

@@ -193,7 +193,9 @@ impl<'a> Extractor<'a> {
     /// A sample of another kind than the front end's; names the file.
     pub fn pose(&self, sample: &Sample) -> Result<Option<Pose>> {
         match self {
-            Self::Image(view, _) if view.config.alignment.is_some() => view.measured(sample).map(std::result::Result::ok),
+            Self::Image(view, _) if view.config.alignment.is_some() => {
+                view.measured(sample).map(std::result::Result::ok)
+            }
             _ => Ok(None),
         }
     }

@@ -97,15 +97,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_statistics_the_windows_means_are_shown_and_of_frames_the_middle_one() {
-        let all = WindowStatistics::ALL;
-        assert_eq!(shown(Shape::new(5, 1, 384), Some(all)), 4 * 384..4 * 384 + 128);
-        let plain = WindowStatistics { differences: false, blocks: false, ..all };
-        assert_eq!(shown(Shape::new(1, 1, 16), Some(plain)), 0..8);
-        assert_eq!(shown(Shape::new(5, 64, 1), None), 128..192);
-    }
-
-    #[test]
     fn the_extremes_are_chosen_and_frames_without_a_score_are_not() {
         let row = |label: &str, score| ScoreRow {
             file: String::new(),

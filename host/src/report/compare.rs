@@ -117,10 +117,13 @@ fn same_data(a: &RunFolder, b: &RunFolder) -> Result<()> {
     )
 }
 
+/// What a row of the table says of a run.
+type Said<'a> = &'a dyn Fn(&Compared<'_>) -> String;
+
 /// One column a run.
 fn overview(names: &[String], runs: &[Compared<'_>]) -> String {
     let interval = |found: Option<Interval>| found.map_or("-".to_owned(), |found| words(&found));
-    let rows: [(&str, &dyn Fn(&Compared<'_>) -> String); 13] = [
+    let rows: [(&str, Said<'_>); 13] = [
         ("detector", &|run| run.inspection.detector.clone()),
         ("AUROC, float", &|run| interval(intervals::of_float(&run.folder.scores))),
         ("AUROC, quantized", &|run| interval(intervals::quantized(&run.folder.scores))),
@@ -301,7 +304,7 @@ mod tests {
         let error = render(&[a.clone(), folder("x", &[("a", "dent", 1.0)])]).expect_err("another label").to_string();
         assert!(error.contains("different data"), "{error}");
         let blank = RunFolder { name: "blank".into(), ..RunFolder::default() };
-        let error = render(&[a, blank]).err().expect("no blob").to_string();
+        let error = render(&[a, blank]).expect_err("no blob").to_string();
         assert!(error.contains("blank: no model.neji"), "{error}");
     }
 

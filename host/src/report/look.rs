@@ -1,7 +1,9 @@
 //! What a sample looks like to a model: its input, what the model made of it, and where it looked wrong.
 
 use anyhow::Result;
-use neji_format::{Detector, FrontEnd, Model, Plan, Shape, Size, Tensor};
+use std::ops::Range;
+
+use neji_format::{Detector, FrontEnd, Model, Plan, Shape, Size, Tensor, WindowStatistics};
 
 use super::images::{grey, heat_map};
 use crate::dataset::{Sample, Signal};
@@ -112,23 +114,30 @@ fn still(plan: &Plan<'_>, window: Window) -> Look {
     }
 }
 
-/// The row of a window of sound that is shown: of statistics the means, of frames the one in the middle.
-fn shown(plan: &Plan<'_>) -> usize {
-    match &plan.front_end {
-        FrontEnd::LogMel(config) if config.statistics => 0,
-        _ => plan.input.shape.height as usize / 2,
-    }
+/// The elements of an input that are a column of a picture: of frames the one in the middle, of statistics the window's means.
+fn shown(shape: Shape, statistics: Option<WindowStatistics>) -> Range<usize> {
+    let Shape { height, width, channels } = shape;
+    let (begin, len) = match statistics {
+        Some(statistics) => (height.saturating_sub(1) * channels, channels / statistics.groups()),
+        None => (height / 2 * width, width),
+    };
+    begin as usize..(begin + len) as usize
 }
 
 /// A recording as time goes to the right and frequency up: of each window the shown row, and the map's mean over its rows.
 fn moving(plan: &Plan<'_>, windows: &[Window]) -> Option<Look> {
-    let bands = plan.input.shape.width as usize;
+    let statistics = match &plan.front_end {
+        FrontEnd::LogMel(config) => config.statistics,
+        _ => None,
+    };
+    let shown = shown(plan.input.shape, statistics);
+    let bands = shown.len();
     // The ends of the input's range are black and white.
     let to_grey = |tensor: &Tensor, values: &[i8]| -> Vec<u8> {
         let (low, high) = plan.element.range();
         let span = f32::from(high) - f32::from(low);
         let values = element::values(plan.element, values);
-        let row = values.get(shown(plan) * bands..).and_then(|rest| rest.get(..bands)).unwrap_or_default();
+        let row = values.get(shown.clone()).unwrap_or_default();
         let real = |&q: &i32| tensor.scale * (q - i32::from(tensor.zero_point)) as f32;
         let steps = |real: f32| real / plan.input.scale + f32::from(plan.input.zero_point);
         let level = |q| (255.0 * (steps(real(q)) - f32::from(low)) / span).round().clamp(0.0, 255.0) as u8;
@@ -156,15 +165,15 @@ fn column(map: &[u32], size: Size, bands: usize) -> Vec<u32> {
 /// Inputs of int8 that the front end gave of one sample, from the lowest value to the highest: a picture as it is, of a recording the
 /// shown row of each window. Nothing where there are none.
 pub fn of_inputs(front_end: &Fitted, inputs: &[Vec<i8>]) -> Option<Picture<u8>> {
-    let Shape { height, width, .. } = front_end.shape()?;
+    let shape = front_end.shape()?;
     let levels = |values: &[i8]| values.iter().map(|&q| q.cast_unsigned() ^ 0x80).collect::<Vec<u8>>();
     match front_end {
         Fitted::Sound(sound) => {
-            let (bands, row) = (width as usize, if sound.settings.statistics { 0 } else { height as usize / 2 });
-            let column = |input: &Vec<i8>| input.get(row * bands..).and_then(|rest| rest.get(..bands)).map(levels);
-            upright(&inputs.iter().filter_map(column).collect::<Vec<_>>(), bands)
+            let shown = shown(shape, sound.settings.statistics);
+            let column = |input: &Vec<i8>| input.get(shown.clone()).map(levels);
+            upright(&inputs.iter().filter_map(column).collect::<Vec<_>>(), shown.len())
         }
-        _ => inputs.first().map(|input| Picture { width, pixels: levels(input) }),
+        _ => inputs.first().map(|input| Picture { width: shape.width, pixels: levels(input) }),
     }
 }
 
@@ -182,6 +191,15 @@ fn upright<T: Copy>(columns: &[Vec<T>], height: usize) -> Option<Picture<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_statistics_the_windows_means_are_shown_and_of_frames_the_middle_one() {
+        let all = WindowStatistics::ALL;
+        assert_eq!(shown(Shape::new(5, 1, 384), Some(all)), 4 * 384..4 * 384 + 128);
+        let plain = WindowStatistics { differences: false, blocks: false, ..all };
+        assert_eq!(shown(Shape::new(1, 1, 16), Some(plain)), 0..8);
+        assert_eq!(shown(Shape::new(5, 64, 1), None), 128..192);
+    }
 
     #[test]
     fn columns_stand_upright_and_few_are_broad() {

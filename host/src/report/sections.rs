@@ -251,7 +251,6 @@ mod tests {
                 options: None,
                 data_hash: None,
                 localization: None,
-                matched: None,
                 images: 8,
                 sensor_faults: 0,
                 part_not_found: 1,
