@@ -68,7 +68,7 @@ fn int16_activations_give_the_same_bits_on_the_boards_that_have_them() {
     let toml = format!("{}\n[quantize]\nactivations = \"int16\"", models::SMALL);
     let (bytes, summary) = blob(&toml, &screws).expect("a blob");
     let (float, quantized) = (summary.auroc_float.expect("measured"), summary.auroc_quantized.expect("measured"));
-    assert!((float - quantized).abs() < 0.01, "float {float}, quantized {quantized}");
+    assert!((float - quantized).abs() < 0.03, "float {float}, quantized {quantized}");
     let frames = test_frames(&Model::parse(bytes.as_slice()).expect("a model"), &screws);
     let (with, without): (Vec<Board>, Vec<Board>) = boards().into_iter().partition(|board| board.settings.int16);
     assert!(same_everywhere(&bytes, &frames, &with) > 0, "no alarm on twelve defects");
