@@ -11,6 +11,7 @@
 //! | `metrics.json`, `scores.csv` | eval | figures; a row an image |
 //! | `report.html` | report | all of it for people |
 
+use std::collections::HashSet;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -193,7 +194,8 @@ impl Run {
     }
 }
 
-/// The samples that an experiment trains on and those that it validates on: an autoencoder sees good ones only.
+/// The samples that an experiment trains on and those that it validates on: an autoencoder sees good ones only. Made defects are
+/// on the side of the sample that they were made of.
 ///
 /// # Errors
 /// The share of validation does not fit the data.
@@ -203,6 +205,17 @@ pub fn split<'d>(experiment: &Experiment, data: &'d Dataset) -> Result<(Vec<&'d 
         true => data.split_validation(experiment.seed, share)?,
         false => (data.train.iter().collect(), Vec::new()),
     };
+    if experiment.train.synthetic > 0 {
+        // A defect follows the sample that it was made of: nothing of what is validated on is learned.
+        let origin = |sample: &Sample| (sample.path.clone(), sample.window.clone());
+        let normal = |part: &[&Sample]| -> HashSet<_> {
+            part.iter().filter(|sample| sample.label == 0).map(|sample| origin(sample)).collect()
+        };
+        for part in [&mut train, &mut validation] {
+            let origins = normal(part);
+            *part = data.train.iter().filter(|sample| origins.contains(&origin(sample))).collect();
+        }
+    }
     if experiment.task != Task::Cnn {
         train.retain(|sample| sample.label == 0);
         validation.retain(|sample| sample.label == 0);
@@ -231,5 +244,32 @@ mod tests {
         let error = run.experiment().expect_err("nothing there").to_string();
         assert!(error.contains("holds no run"), "{error}");
         assert_eq!(hex(&[0, 0xab]), "00ab");
+    }
+
+    #[test]
+    fn defects_are_held_out_with_what_they_were_made_of() {
+        let settings = "name = \"a\"\ntask = \"cnn\"\n[train]\nsynthetic = 2\nvalidation = 0.25";
+        let experiment = Experiment::from_toml(settings, &[]).expect("an experiment");
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().join("screws");
+        let layout = crate::render::Layout::Mvtec;
+        let set = crate::render::SetSettings { layout, train: 12, test_good: 1, test_bad: 1, size: 64, seed: 3 };
+        crate::render::write_set(&root, &set, false).expect("rendered");
+        let data = Dataset::load(&root, crate::dataset::Layout::Auto).expect("loads");
+        let seen = experiment.seen(&data).expect("defects are made");
+        let (train, validation) = split(&experiment, &seen).expect("splits");
+        assert_eq!((train.len(), validation.len()), (27, 9));
+        for part in [&train, &validation] {
+            let count = |label| part.iter().filter(|sample| sample.label == label).count();
+            assert_eq!(count(1), 2 * count(0));
+        }
+        assert!(train.iter().all(|sample| validation.iter().all(|other| other.path != sample.path)));
+        // The normal ones are those that are held out without defects, so that what was chosen by them stays unseen.
+        assert_eq!(seen.hash(), data.hash());
+        let (_, plain) = split(&experiment, &data).expect("splits");
+        let names = |part: &[&Sample]| -> Vec<String> {
+            part.iter().filter(|sample| sample.label == 0).map(|sample| sample.name.clone()).collect()
+        };
+        assert_eq!(names(&plain), names(&validation));
     }
 }

@@ -345,7 +345,7 @@ pub(super) fn load(root: &Path, options: &Options) -> Result<Dataset> {
         None => {}
     }
     let form = one_form(train.iter().chain(&test), options)?;
-    Ok(Dataset { classes: found.classes, train, test, form, notices })
+    Ok(Dataset { classes: found.classes, train, test, form, origin: None, notices })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 mod features;
 mod image;
+mod input;
 mod sound;
 
 use anyhow::{Result, ensure};
@@ -22,6 +23,7 @@ use image::ImageDefect;
 use sound::SoundDefect;
 
 pub use image::part;
+pub use input::{Marked, on_picture};
 
 /// The least strength; the most is 1.
 pub const STRENGTH_MIN: f64 = 0.06;
@@ -124,7 +126,7 @@ pub fn against_normal(data: &Dataset, copies: u32, seed: u64) -> Result<Dataset>
     }
     let test = data.test.iter().map(|sample| Sample { label: sample.label.min(1), ..sample.clone() }).collect();
     let classes = vec![data.classes.first().cloned().unwrap_or_else(|| GOOD.to_owned()), SYNTHETIC.to_owned()];
-    Ok(Dataset { classes, train, test, form: data.form, notices: Vec::new() })
+    Ok(Dataset { classes, train, test, form: data.form, origin: Some(data.hash()), notices: Vec::new() })
 }
 
 /// Drawn evenly in its logarithm from [`STRENGTH_MIN`] to 1.

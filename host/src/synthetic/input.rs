@@ -1,0 +1,79 @@
+//! Defects of what a front end gives, so that a training sees other ones in every epoch and is told where they are.
+//!
+//! A picture that is the model's input is a picture still: the defects are those of frames, on the part where there is one, as
+//! large beside it as they would be there.
+
+use neji_format::Size;
+use rand::RngExt;
+use rand_chacha::ChaCha8Rng;
+
+use super::image::{ImageDefect, defective};
+use crate::dataset::GreyImage;
+
+/// The least strength of a defect that is learned from; what is weaker can hardly be seen, and teaches to raise false alarms.
+const LEARNED_MIN: f64 = 0.3;
+/// Draws until a picture counts as one that has no place for a defect.
+const ATTEMPTS: usize = 8;
+
+/// A picture with a defect, as the model takes it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Marked {
+    /// Grey levels from 0 to 1, row by row.
+    pub pixels: Vec<f32>,
+    /// Whether each pixel is another than it was.
+    pub marks: Vec<bool>,
+}
+
+/// A random defect on a picture of `size` whose grey levels are 0 to 1; none where it has no place for one, as a flat picture.
+pub fn on_picture(pixels: &[f32], size: Size, rng: &mut ChaCha8Rng) -> Option<Marked> {
+    // The front end's own levels: nothing is lost that the device would see.
+    let levels = pixels.iter().map(|&grey| (grey * 255.0).round().clamp(0.0, 255.0) as u8).collect();
+    let image = GreyImage { size, pixels: levels };
+    (0..ATTEMPTS).find_map(|_| {
+        let kind = ImageDefect::ALL[rng.random_range(0..ImageDefect::ALL.len())];
+        let strength = LEARNED_MIN.powf(rng.random_range(0.0..=1.0));
+        let (made, mask) = defective(&image, kind, strength, rng)?;
+        Some(Marked {
+            pixels: made.pixels.iter().map(|&level| f32::from(level) / 255.0).collect(),
+            marks: mask.pixels.iter().map(|&mark| mark > 0).collect(),
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+
+    use super::*;
+
+    const SIZE: Size = Size { width: 48, height: 20 };
+
+    fn texture() -> Vec<f32> {
+        (0..48 * 20).map(|i| ((i * 7919 % 251) as u8) as f32 / 255.0).collect()
+    }
+
+    #[test]
+    fn marks_are_where_pixels_changed_and_a_seed_repeats() {
+        let was = texture();
+        let mut seen = Vec::new();
+        for seed in 0..40 {
+            let made = |seed| on_picture(&was, SIZE, &mut ChaCha8Rng::seed_from_u64(seed)).expect("has texture");
+            let one = made(seed);
+            assert_eq!(one, made(seed));
+            assert!(one.marks.iter().any(|&mark| mark));
+            for ((now, was), mark) in one.pixels.iter().zip(&was).zip(&one.marks) {
+                assert_eq!(now != was, *mark);
+            }
+            assert!(!seen.contains(&one));
+            seen.push(one);
+        }
+    }
+
+    #[test]
+    fn a_flat_picture_stays_one_or_has_something_on_it() {
+        // Nothing to paste or to move, but a stain can be seen on it.
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        let made = on_picture(&vec![0.5; 48 * 20], SIZE, &mut rng).expect("one of the draws is a stain or a scratch");
+        assert!(made.marks.iter().any(|&mark| mark) && made.marks.iter().any(|&mark| !mark));
+    }
+}
