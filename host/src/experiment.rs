@@ -44,6 +44,18 @@ pub enum AutoencoderKind {
     Pca,
 }
 
+/// How a cnn ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Head {
+    /// Dense layers, which know where in the picture something is.
+    #[default]
+    Dense,
+    /// Logits of each place of the last block's output, of which the largest of each abnormal class counts: a defect is as abnormal
+    /// wherever it is, and training may be told where it is.
+    Map,
+}
+
 /// How a convolutional decoder doubles its resolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]
@@ -80,7 +92,9 @@ pub struct ModelSettings {
     pub batch_norm: bool,
     /// Share of features dropped before dense layers of a cnn in training, 0 to below 1.
     pub dropout: f64,
-    /// Units of the hidden dense layers of a cnn.
+    /// How a cnn ends.
+    pub head: Head,
+    /// Units of the hidden dense layers of a cnn that ends in such.
     pub dense: Vec<usize>,
     /// Kind of autoencoder.
     pub kind: AutoencoderKind,
@@ -103,6 +117,7 @@ impl Default for ModelSettings {
             convs_per_block: 2,
             batch_norm: true,
             dropout: 0.2,
+            head: Head::default(),
             dense: vec![64],
             kind: AutoencoderKind::default(),
             bottleneck: 32,
@@ -180,7 +195,8 @@ pub struct TrainSettings {
     /// Share of the training images kept for validation, below 1.
     pub validation: f64,
     /// Defective copies made of each normal training sample, which a cnn learns to tell from normal ones; 0 where the data have
-    /// classes of their own.
+    /// classes of their own. Of pictures they are drawn anew in every epoch, on the model's input, and those of validation once,
+    /// before the front end; of sounds and features all are drawn once.
     pub synthetic: u32,
     /// Augmentation.
     pub augment: Augment,

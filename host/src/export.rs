@@ -210,6 +210,9 @@ impl Builder {
                 self.push(name, op, Shape::new(shape.height / 2, shape.width / 2, shape.channels));
             }
         }
+        if let Some(map) = &model.map {
+            return self.map(map);
+        }
         let order = from_nchw(self.shape());
         for (i, layer) in model.dense.iter().enumerate() {
             self.dense(&format!("dense{}", i + 1), layer, (i == 0).then_some(&order[..]), None)?;
@@ -217,6 +220,24 @@ impl Builder {
                 self.activate(&format!("dense{}.relu", i + 1), Some(Activation::Relu));
             }
         }
+        Ok(())
+    }
+
+    /// Logits of each place and the largest of each class; the normal class, whose logit is 0, is a filter of zeros.
+    fn map(&mut self, map: &Conv2d) -> Result<()> {
+        self.conv("map", map)?;
+        let Shape { height, width, channels } = self.shape();
+        let last = self.nodes.len() - 1;
+        let node = &mut self.nodes[last];
+        if let Op::Conv2d { weights, bias, .. } = &mut node.op {
+            let inputs = weights.len() / bias.len();
+            weights.splice(0..0, vec![0.0; inputs]);
+            bias.insert(0, 0.0);
+        }
+        node.shape.channels = channels + 1;
+        let whole = [height as usize, width as usize];
+        let op = Op::MaxPool2d { window: window(whole, whole, [1, 1], [0; 4]) };
+        self.push("largest", op, Shape::new(1, 1, channels + 1));
         Ok(())
     }
 
@@ -359,6 +380,8 @@ mod tests {
         let size = ImageSize { height: 11, width: 16 };
         agree("task = \"cnn\"\n[model]\nchannels = [3, 5]\ndense = [7]", size, 4);
         agree("task = \"cnn\"\n[model]\nchannels = [4]\nconvs_per_block = 1\nbatch_norm = false\ndense = []", size, 2);
+        agree("task = \"cnn\"\n[model]\nchannels = [3, 5]\nhead = \"map\"", size, 2);
+        agree("task = \"cnn\"\n[model]\nchannels = [4]\nhead = \"map\"\ndropout = 0.0", size, 4);
         agree("task = \"cnn\"\n[model]\nchannels = [4]\n[detector]\nscore = \"probability\"", size, 3);
     }
 

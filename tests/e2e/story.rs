@@ -29,22 +29,27 @@ fn the_same_seed_gives_the_same_blob_and_int8_stays_close_to_float() {
 
 #[test]
 fn a_resumed_training_is_the_uninterrupted_one() {
-    let classes = data(Layout::Classes);
-    let toml = |epochs: usize| models::CNN.replace("epochs = 4", &format!("epochs = {epochs}"));
+    resumes(models::CNN, &data(Layout::Classes));
+    resumes(models::DEFECTS, &data(Layout::Mvtec));
+}
+
+/// A training of `model`, which has four epochs, ends in the same bits when it was interrupted.
+fn resumes(model: &str, data: &Path) {
+    let toml = |epochs: usize| model.replace("epochs = 4", &format!("epochs = {epochs}"));
     let folder = tempfile::tempdir().expect("a folder");
     let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
     let never = AtomicBool::new(false);
-    let ended = train_into(&whole, &toml(4), &classes, &never).expect("trained");
+    let ended = train_into(&whole, &toml(4), data, &never).expect("trained");
     assert!(matches!(ended, Ended::Finished(_)));
 
     // Stopped at once, and gone on with from a checkpoint of two epochs that the whole run would have written.
-    let stopped = train_into(&parts, &toml(4), &classes, &AtomicBool::new(true)).expect("stopped");
+    let stopped = train_into(&parts, &toml(4), data, &AtomicBool::new(true)).expect("stopped");
     assert_eq!(stopped, Ended::Interrupted(0));
-    interrupt_after(2, &parts, &toml(4), &classes);
-    train_into(&parts, &toml(4), &classes, &never).expect("resumed");
+    interrupt_after(2, &parts, &toml(4), data);
+    train_into(&parts, &toml(4), data, &never).expect("resumed");
     let graph = |run: &Path| fs::read(Run::new(run).graph()).expect("a graph");
     assert!(graph(&whole) == graph(&parts), "the resumed weights differ");
-    let other = train_into(&parts, &toml(5), &classes, &never).expect_err("other settings");
+    let other = train_into(&parts, &toml(5), data, &never).expect_err("other settings");
     assert!(format!("{other:#}").contains("settings were others"), "{other:#}");
 }
 

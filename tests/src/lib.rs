@@ -89,7 +89,7 @@ pub fn train_into(folder: &Path, toml: &str, data: &Path, stop: &AtomicBool) -> 
         run.finish(&trained, &graph)?;
         return Ok(Ended::Finished(trained));
     }
-    train(&experiment, &data, &run, stop)
+    train(&experiment, &*experiment.seen(&data)?, &run, stop)
 }
 
 /// Trains and quantizes.
@@ -102,7 +102,7 @@ pub fn blob(toml: &str, data: &Path) -> Result<(AlignedBytes, quantize::Summary)
     quantize::quantize(&Run::new(folder.path()))
 }
 
-/// Models small enough for a test, by name: a dense and a convolutional autoencoder, a classifier.
+/// Models small enough for a test, by name: a dense and a convolutional autoencoder, classifiers.
 pub mod models {
     /// Fits the 16 KB of a micro:bit.
     pub const SMALL: &str = "name = \"small\"\n[front_end]\nresize = [40, 40]\nstrip = [40, 12]\n\
@@ -118,4 +118,7 @@ pub mod models {
     /// Convolutions, pooling, dense layers.
     pub const CNN: &str = "name = \"cnn\"\ntask = \"cnn\"\n[front_end]\nstrip = [48, 16]\n\
         [model]\nchannels = [4, 8]\nconvs_per_block = 1\ndense = [16]\n[train]\nepochs = 4";
+    /// Tells made defects on the aligned part from it, place by place.
+    pub const DEFECTS: &str = "name = \"defects\"\ntask = \"cnn\"\n[front_end]\nstrip = [48, 16]\n\
+        [model]\nchannels = [4, 8]\nconvs_per_block = 1\nhead = \"map\"\n[train]\nsynthetic = 1\nepochs = 4";
 }

@@ -296,7 +296,7 @@ fn runs<T: Send>(
 
 /// The part of `graph` whose output the experiment's detector looks at.
 ///
-/// Detectors of distances look at `detector.layer`, by default what the last dense layer of a classifier reads or the narrowest layer
+/// Detectors of distances look at `detector.layer`, by default what the last layer with weights of a classifier reads or the narrowest layer
 /// of an autoencoder; `detector.pooled` takes the mean over height and width, and otherwise each pixel is looked at. Without a network
 /// the input is one vector.
 ///
@@ -349,13 +349,13 @@ pub fn looked_at(experiment: &Experiment, graph: &Graph) -> Result<Graph> {
     }
 }
 
-/// The layer that says most in the least: what a classifier's last dense layer reads, or an autoencoder's narrowest output.
+/// The layer that says most in the least: what a classifier's last layer with weights reads, or an autoencoder's narrowest output.
 fn embedding(graph: &Graph) -> usize {
     let output = graph.output_shape().len();
     if output == graph.input_shape().len() || output == 2 * graph.input_shape().len() {
         let width = |&index: &usize| graph.nodes[index].shape.len();
         return (0..graph.nodes.len()).min_by_key(width).unwrap_or(0);
     }
-    let dense = graph.nodes.iter().rposition(|node| matches!(node.op, Op::FullyConnected { .. }));
-    dense.and_then(|index| graph.nodes[index].inputs.first().copied()).unwrap_or(0)
+    let last = graph.nodes.iter().rposition(|node| matches!(node.op, Op::FullyConnected { .. } | Op::Conv2d { .. }));
+    last.and_then(|index| graph.nodes[index].inputs.first().copied()).unwrap_or(0)
 }

@@ -4,6 +4,7 @@
 //! and resumed ends in the same bits as one that was not.
 
 pub mod batch;
+pub mod cells;
 pub mod checkpoint;
 pub mod optimizer;
 
@@ -17,14 +18,16 @@ use burn::tensor::{Bytes, Device, Tensor};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::augment::Augmenter;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Kind};
 use crate::experiment::{Experiment, Task};
 use crate::export::export;
 use crate::files::write_whole;
 use crate::frontend::{self, real_inputs};
+use crate::model::cnn::Cnn;
 use crate::model::{ImageSize, Network, vae};
 use crate::run::{Run, Trained, hex, split};
-use batch::{Images, epoch_rng, order};
+use batch::{Batch, Images, epoch_rng, order};
+use cells::Cells;
 use checkpoint::{Checkpoint, Epoch, losses_csv};
 use optimizer::{Target, learning_rate, loss, optimizer};
 
@@ -47,14 +50,18 @@ pub enum Ended {
 /// Data that the front end or the model can't take, a checkpoint of another experiment, a loss that is no number, or a
 /// file that can't be written.
 pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<Ended> {
-    let (samples, held_out) = split(experiment, data)?;
+    let (mut samples, held_out) = split(experiment, data)?;
     // What a part or a sound is like, normal samples say; made defects are none of the machine's.
     let real: Vec<_> = samples.iter().copied().filter(|s| experiment.train.synthetic == 0 || s.label == 0).collect();
+    let redrawn = if data.kind() == Kind::Images { experiment.train.synthetic } else { 0 };
+    if redrawn > 0 {
+        samples.clone_from(&real);
+    }
     let front_end = frontend::fit(&experiment.front_end, &real)?;
     let (train, validation) = (real_inputs(&front_end, &samples)?, real_inputs(&front_end, &held_out)?);
     report_rejected(&[train.rejected, validation.rejected].concat());
-    let train_images = Images { pixels: train.inputs, labels: train.labels };
-    let validation_images = Images { pixels: validation.inputs, labels: validation.labels };
+    let train_images = Images { pixels: train.inputs, labels: train.labels, defects: redrawn as usize };
+    let validation_images = Images { pixels: validation.inputs, labels: validation.labels, defects: 0 };
     ensure!(
         !train_images.pixels.is_empty(),
         "no training image passes the front end; see [front_end] in the experiment"
@@ -167,7 +174,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn batches(&self) -> usize {
-        self.train.pixels.len().div_ceil(self.experiment.train.batch_size)
+        self.train.count().div_ceil(self.experiment.train.batch_size)
     }
 
     fn progress_bar(&self) -> ProgressBar {
@@ -199,17 +206,15 @@ impl<'a> Trainer<'a> {
         let mut rng = epoch_rng(self.experiment.seed, number);
         // Dropout draws from the device.
         self.device.seed(self.experiment.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(number as u64 + 1));
-        let indices = order(self.train.pixels.len(), &mut rng);
+        let indices = order(self.train.count(), &mut rng);
         let mut network = self.network.take().context("a network")?;
         let mut sum = 0.0;
         for batch in indices.chunks(settings.batch_size) {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let augmentation = Some((&self.augmenter, &mut rng));
-            let images = self.train.batch(batch, self.size, augmentation, &self.device);
-            let labels: Vec<usize> = batch.iter().map(|&index| self.train.labels[index]).collect();
-            let loss = self.loss(&network, images, &labels, true);
+            let seen = self.train.changed(batch, self.size, &self.augmenter, &mut rng, &self.device);
+            let loss = self.loss(&network, seen, true);
             let value = f64::from(loss.clone().into_scalar::<f32>());
             if !value.is_finite() {
                 bail!("the loss is {value} in epoch {}; lower train.learning_rate ({rate:e})", number + 1);
@@ -219,7 +224,7 @@ impl<'a> Trainer<'a> {
             network = self.optimizer.step(rate, network, gradients);
             bar.inc(1);
         }
-        let train = sum / self.train.pixels.len() as f64;
+        let train = sum / self.train.count() as f64;
         let validation = self.validate(&network).unwrap_or(train);
         let epoch = Epoch { epoch: number + 1, train, validation, learning_rate: rate };
         self.state.model = save(&network)?;
@@ -236,18 +241,25 @@ impl<'a> Trainer<'a> {
     }
 
     /// `random` says that codes of a variational autoencoder are drawn.
-    fn loss(&self, network: &Network, images: Tensor<4>, labels: &[usize], random: bool) -> Tensor<1> {
+    fn loss(&self, network: &Network, batch: Batch, random: bool) -> Tensor<1> {
+        let Batch { images, labels, marks } = batch;
         let activation = self.experiment.model.activation;
         if let Network::Vae(model) = network {
             let said = model.say(images.clone(), activation, random);
             return vae::loss(said, images.flatten(1, 3), self.experiment.log_variance());
+        }
+        if let (Network::Cnn(model), Some(marks)) = (network, &marks)
+            && let Some(places) = model.places(images.clone())
+        {
+            let whole = loss(self.experiment.loss(), Cnn::largest(places.clone()), Target::Classes(&labels));
+            return whole + Cells::new(marks, self.size, model.cell()).loss(places);
         }
         let output = network.forward(images.clone(), activation);
         match self.experiment.task {
             Task::Autoencoder | Task::Features => {
                 loss(self.experiment.loss(), output, Target::Images(&images.flatten(1, 3)))
             }
-            Task::Cnn => loss(self.experiment.loss(), output, Target::Classes(labels)),
+            Task::Cnn => loss(self.experiment.loss(), output, Target::Classes(&labels)),
         }
     }
 
@@ -263,9 +275,8 @@ impl<'a> Trainer<'a> {
         let sum: f64 = indices
             .chunks(EVALUATION_BATCH)
             .map(|batch| {
-                let images = self.validation.batch(batch, self.size, None, &device);
-                let labels: Vec<usize> = batch.iter().map(|&index| self.validation.labels[index]).collect();
-                f64::from(self.loss(&network, images, &labels, false).into_scalar::<f32>()) * batch.len() as f64
+                let seen = self.validation.plain(batch, self.size, &device);
+                f64::from(self.loss(&network, seen, false).into_scalar::<f32>()) * batch.len() as f64
             })
             .sum();
         Some(sum / count as f64)
