@@ -48,6 +48,8 @@ pub fn candidates(experiment: &Experiment, data: &Dataset) -> Vec<Candidate> {
 
 /// Largest side of what a part is looked for in.
 const RESIZED: u16 = 128;
+/// The same, where small defects of it are to be seen.
+const DETAILED: u16 = 192;
 /// Largest side of a picture that is looked at as a whole.
 const WHOLE: u16 = 32;
 
@@ -83,18 +85,28 @@ fn images(size: [u16; 2], normals: usize) -> Vec<Candidate> {
         .with([within(WHOLE)]),
         Candidate::new(
             "strip-defects",
-            "a network that tells made defects on the aligned part",
+            "a network that sees where a made defect is on the aligned part",
             &[
                 "task=cnn",
-                "train.synthetic=3",
-                "train.epochs=30",
-                "train.learning_rate=2e-3",
-                "model.channels=[8, 16, 32]",
+                "model.channels=[16, 32, 64, 64]",
                 "model.convs_per_block=1",
-                "model.dense=[32]",
+                "model.head=map",
+                "model.dropout=0.0",
+                "train.synthetic=1",
+                "train.epochs=60",
+                "train.batch_size=16",
+                "train.optimizer=adamw",
+                "train.learning_rate=3e-3",
+                "train.weight_decay=1e-2",
+                "train.augment.shift=1.5",
+                "train.augment.rotation=1.5",
+                "train.augment.scale=0.02",
+                "train.augment.brightness=0.03",
+                "train.augment.contrast=0.1",
+                "quantize.ram_budget=80000",
             ],
         )
-        .with([within(RESIZED), "front_end.strip=[96, 32]".to_owned()])
+        .with([within(DETAILED), "front_end.strip=[144, 48]".to_owned()])
         .by_epochs(),
     ]
 }
