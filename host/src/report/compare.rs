@@ -65,17 +65,14 @@ pub fn render(folders: &[RunFolder]) -> Result<String> {
 
 /// Names that tell the runs apart: those of the folders, with a number where they are equal.
 fn names(folders: &[RunFolder]) -> Vec<String> {
-    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut name = |folder: &RunFolder| {
-        let mut text = folder.name.clone();
-        if folders.iter().filter(|other| other.name == folder.name).count() > 1 {
-            let number = seen.entry("").or_default();
-            *number += 1;
-            let _ = write!(text, " ({number})");
+    let name = |(index, folder): (usize, &RunFolder)| {
+        let is_same = |other: &&RunFolder| other.name == folder.name;
+        match folders.iter().filter(is_same).count() {
+            1 => folder.name.clone(),
+            _ => format!("{} ({})", folder.name, folders[..=index].iter().filter(is_same).count()),
         }
-        text
     };
-    folders.iter().map(&mut name).collect()
+    folders.iter().enumerate().map(name).collect()
 }
 
 impl<'a> Compared<'a> {
@@ -117,13 +114,10 @@ fn same_data(a: &RunFolder, b: &RunFolder) -> Result<()> {
     )
 }
 
-/// What a row of the table says of a run.
-type Said<'a> = &'a dyn Fn(&Compared<'_>) -> String;
-
 /// One column a run.
 fn overview(names: &[String], runs: &[Compared<'_>]) -> String {
     let interval = |found: Option<Interval>| found.map_or("-".to_owned(), |found| words(&found));
-    let rows: [(&str, Said<'_>); 13] = [
+    let rows: [(&str, &dyn Fn(&Compared<'_>) -> String); 13] = [
         ("detector", &|run| run.inspection.detector.clone()),
         ("AUROC, float", &|run| interval(intervals::of_float(&run.folder.scores))),
         ("AUROC, quantized", &|run| interval(intervals::quantized(&run.folder.scores))),

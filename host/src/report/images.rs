@@ -37,15 +37,23 @@ pub fn heat_map(width: u32, map: &[u32], largest: u32, title: &str) -> anyhow::R
     tag(width, map.len(), |index| heat(map[index] as f32 / largest.max(1) as f32), title)
 }
 
-fn tag(width: u32, len: usize, colour: impl Fn(usize) -> [u8; 3], title: &str) -> anyhow::Result<String> {
-    ensure!(width > 0 && len > 0 && len.is_multiple_of(width as usize), "{len} pixels are no rows of {width}");
-    let bytes = (0..len).flat_map(colour).collect();
-    let image = RgbImage::from_raw(width, len as u32 / width, bytes).context("pixels of an image")?;
+/// An `<img>` of a picture as it is.
+///
+/// # Errors
+/// PNG fails.
+pub fn picture(image: &RgbImage, title: &str) -> anyhow::Result<String> {
     let mut png = Cursor::new(Vec::new());
     image.write_to(&mut png, ImageFormat::Png)?;
     let data = STANDARD.encode(png.into_inner());
     let title = escape(title);
     Ok(format!("<img alt=\"{title}\" title=\"{title}\" src=\"data:image/png;base64,{data}\">"))
+}
+
+fn tag(width: u32, len: usize, colour: impl Fn(usize) -> [u8; 3], title: &str) -> anyhow::Result<String> {
+    ensure!(width > 0 && len > 0 && len.is_multiple_of(width as usize), "{len} pixels are no rows of {width}");
+    let bytes = (0..len).flat_map(colour).collect();
+    let image = RgbImage::from_raw(width, len as u32 / width, bytes).context("pixels of an image")?;
+    picture(&image, title)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Figures with what chance does to them: intervals by the bootstrap over the scores of the test part.
 
 use super::html::{section, table};
+use super::metrics::DefectFigure;
 use super::run::{RunFolder, ScoreRow};
 use super::sections::number;
 use crate::bootstrap::{self, Interval};
@@ -55,7 +56,7 @@ pub fn of_defect(rows: &[ScoreRow], defect: &str) -> Option<Interval> {
 /// AUROC of each defect, with its interval.
 pub fn defects(folder: &RunFolder) -> String {
     let Some(metrics) = &folder.metrics else { return String::new() };
-    let row = |defect: &super::metrics::DefectFigure| {
+    let row = |defect: &DefectFigure| {
         let found = of_defect(&folder.scores, &defect.defect);
         let figure = found.map_or_else(|| number(defect.auroc), |found| words(&found));
         vec![defect.defect.clone(), defect.count.to_string(), figure]

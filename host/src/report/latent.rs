@@ -8,10 +8,11 @@ use super::html::section;
 use super::run::RunFolder;
 use crate::dataset::{Dataset, Sample, is_normal};
 use crate::detect;
+use crate::experiment::Experiment;
+use crate::frontend::real_inputs;
 use crate::graph::Graph;
 use crate::linear::Subspace;
 use crate::run::{Run, Trained, split};
-use crate::{experiment::Experiment, frontend::real_inputs};
 
 /// Most samples of the training part, evenly spread.
 const SAMPLES_MAX: usize = 400;

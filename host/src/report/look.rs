@@ -1,14 +1,14 @@
 //! What a sample looks like to a model: its input, what the model made of it, and where it looked wrong.
 
-use anyhow::Result;
 use std::ops::Range;
 
+use anyhow::Result;
 use neji_format::{Detector, FrontEnd, Model, Plan, Shape, Size, Tensor, WindowStatistics};
 
 use super::images::{grey, heat_map};
 use crate::dataset::{Sample, Signal};
 use crate::element;
-use crate::frontend::{Extractor, Fitted};
+use crate::frontend::Extractor;
 use crate::quantize::assemble::accepted;
 use crate::simulate::{frame_of, on_host, without_front_end};
 
@@ -63,7 +63,7 @@ pub fn look(model: Model<'_>, sample: &Sample) -> Result<Option<Look>> {
     Ok(match plan.front_end {
         FrontEnd::Raw => None,
         FrontEnd::Image(_) => windows.pop().map(|window| still(plan, window)),
-        FrontEnd::LogMel(_) => moving(plan, &windows),
+        FrontEnd::LogMel(config) => moving(plan, &windows, &shown(plan.input.shape, config.statistics)),
     })
 }
 
@@ -124,13 +124,9 @@ fn shown(shape: Shape, statistics: Option<WindowStatistics>) -> Range<usize> {
     begin as usize..(begin + len) as usize
 }
 
-/// A recording as time goes to the right and frequency up: of each window the shown row, and the map's mean over its rows.
-fn moving(plan: &Plan<'_>, windows: &[Window]) -> Option<Look> {
-    let statistics = match &plan.front_end {
-        FrontEnd::LogMel(config) => config.statistics,
-        _ => None,
-    };
-    let shown = shown(plan.input.shape, statistics);
+/// A recording as time goes to the right and frequency up: of each window what is `shown` of its input, and its map. A map without
+/// frequencies, as of statistics, goes from the oldest block up to the window.
+fn moving(plan: &Plan<'_>, windows: &[Window], shown: &Range<usize>) -> Option<Look> {
     let bands = shown.len();
     // The ends of the input's range are black and white.
     let to_grey = |tensor: &Tensor, values: &[i8]| -> Vec<u8> {
@@ -155,26 +151,14 @@ fn moving(plan: &Plan<'_>, windows: &[Window]) -> Option<Look> {
     })
 }
 
-/// A map's mean over its rows, stretched to as many values as the input has bands, so that it lies beside the input.
+/// A map's mean over its rows, or a map of one column as it is, stretched to as many values as the input has bands, so that it lies beside the input.
 fn column(map: &[u32], size: Size, bands: usize) -> Vec<u32> {
     let (width, height) = (usize::from(size.width).max(1), u64::from(size.height).max(1));
+    if width == 1 {
+        return (0..bands).filter_map(|band| map.get(band * map.len() / bands).copied()).collect();
+    }
     let sum = |x: usize| map.iter().skip(x).step_by(width).map(|&value| u64::from(value)).sum::<u64>();
     (0..bands).map(|band| (sum(band * width / bands) / height) as u32).collect()
-}
-
-/// Inputs of int8 that the front end gave of one sample, from the lowest value to the highest: a picture as it is, of a recording the
-/// shown row of each window. Nothing where there are none.
-pub fn of_inputs(front_end: &Fitted, inputs: &[Vec<i8>]) -> Option<Picture<u8>> {
-    let shape = front_end.shape()?;
-    let levels = |values: &[i8]| values.iter().map(|&q| q.cast_unsigned() ^ 0x80).collect::<Vec<u8>>();
-    match front_end {
-        Fitted::Sound(sound) => {
-            let shown = shown(shape, sound.settings.statistics);
-            let column = |input: &Vec<i8>| input.get(shown.clone()).map(levels);
-            upright(&inputs.iter().filter_map(column).collect::<Vec<_>>(), shown.len())
-        }
-        _ => inputs.first().map(|input| Picture { width: shape.width, pixels: levels(input) }),
-    }
 }
 
 /// Columns of values, the lowest first, as rows of a picture, the highest first; few columns are drawn broader, so that the picture
@@ -193,15 +177,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_statistics_the_windows_means_are_shown_and_of_frames_the_middle_one() {
-        let all = WindowStatistics::ALL;
-        assert_eq!(shown(Shape::new(5, 1, 384), Some(all)), 4 * 384..4 * 384 + 128);
-        let plain = WindowStatistics { differences: false, blocks: false, ..all };
-        assert_eq!(shown(Shape::new(1, 1, 16), Some(plain)), 0..8);
-        assert_eq!(shown(Shape::new(5, 64, 1), None), 128..192);
-    }
-
-    #[test]
     fn columns_stand_upright_and_few_are_broad() {
         let long = upright(&[vec![1, 2], vec![3, 4], vec![5, 6]], 2).expect("a picture");
         assert_eq!((long.width, long.pixels), (3, vec![2, 4, 6, 1, 3, 5]));
@@ -211,10 +186,20 @@ mod tests {
     }
 
     #[test]
+    fn of_statistics_the_windows_means_are_shown_and_of_frames_the_middle_one() {
+        let all = WindowStatistics::ALL;
+        assert_eq!(shown(Shape::new(5, 1, 384), Some(all)), 4 * 384..4 * 384 + 128);
+        let plain = WindowStatistics { differences: false, blocks: false, ..all };
+        assert_eq!(shown(Shape::new(1, 1, 16), Some(plain)), 0..8);
+        assert_eq!(shown(Shape::new(5, 64, 1), None), 128..192);
+    }
+
+    #[test]
     fn maps_of_other_shapes_are_stretched() {
         let size = |width, height| Size { width, height };
         assert_eq!(column(&[7], size(1, 1), 3), [7, 7, 7]);
         assert_eq!(column(&[1, 2, 3, 6], size(2, 2), 4), [2, 2, 4, 4]);
+        assert_eq!(column(&[1, 5], size(1, 2), 4), [1, 1, 5, 5]);
         assert_eq!(column(&[1, 2, 3], size(3, 1), 3), [1, 2, 3]);
     }
 }
