@@ -114,10 +114,13 @@ fn same_data(a: &RunFolder, b: &RunFolder) -> Result<()> {
     )
 }
 
+/// What a row of the table says of a run.
+type Said<'a> = &'a dyn Fn(&Compared<'_>) -> String;
+
 /// One column a run.
 fn overview(names: &[String], runs: &[Compared<'_>]) -> String {
     let interval = |found: Option<Interval>| found.map_or("-".to_owned(), |found| words(&found));
-    let rows: [(&str, &dyn Fn(&Compared<'_>) -> String); 13] = [
+    let rows: [(&str, Said<'_>); 13] = [
         ("detector", &|run| run.inspection.detector.clone()),
         ("AUROC, float", &|run| interval(intervals::of_float(&run.folder.scores))),
         ("AUROC, quantized", &|run| interval(intervals::quantized(&run.folder.scores))),
