@@ -43,7 +43,7 @@ pub fn write(runs: &[PathBuf], out: &Path) -> Result<()> {
 /// The page.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn render(folders: &[RunFolder]) -> Result<String> {
     let [first, others @ ..] = folders else { bail!("no runs to compare") };
     let runs = folders.iter().map(Compared::of).collect::<Result<Vec<_>>>()?;

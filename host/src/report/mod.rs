@@ -37,10 +37,10 @@ pub fn write(run: &Path) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
-/// [`write`] into another file.
+/// [`write()`] into another file.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_to(run: &Path, out: &Path) -> anyhow::Result<()> {
     write_whole(out, render(&RunFolder::read(run)?)?.as_bytes())
 }
