@@ -59,11 +59,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         folder.display(),
         run.folder().display()
     );
+    // A model that was computed outright has no checkpoint.
     match (run.checkpoint().exists(), args.resume, args.force) {
-        _ if !args.resume && !args.force && run.is_trained() => {
-            bail!("{} holds a run already; --force trains anew, --out names another folder", run.folder().display())
-        }
-        (true, false, false) => bail!(
+        (_, false, false) if run.checkpoint().exists() || run.is_trained() => bail!(
             "{} holds a run already; --resume goes on with it, --force trains anew, --out names another folder",
             run.folder().display()
         ),
