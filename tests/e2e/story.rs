@@ -142,7 +142,7 @@ fn take_tour(folder: &Path) {
         serde_json::from_str(&does(&["eval", &run, "--data", screws, "--json"])).expect("JSON");
     assert_eq!(metrics["images"], 20);
     let scores = fs::read_to_string(path("run/scores.csv")).expect("scores");
-    assert!(scores.starts_with("file,label,score,verdict\n") && scores.lines().count() == 21, "{scores}");
+    assert!(scores.starts_with("file,label,score,verdict,float\n") && scores.lines().count() == 21, "{scores}");
     assert!(does(&["inspect", &blob]).contains("FullyConnected"));
     let inspection: serde_json::Value = serde_json::from_str(&does(&["inspect", &blob, "--json"])).expect("JSON");
     assert_eq!(inspection["name"], "small");
