@@ -198,6 +198,9 @@ pub struct TrainSettings {
     /// classes of their own. Of pictures they are drawn anew in every epoch, on the model's input, and those of validation once,
     /// before the front end; of sounds and features all are drawn once.
     pub synthetic: u32,
+    /// A cnn learns to tell the machines or sections apart that the names of normal training samples say; its layers then feed a
+    /// detector of distances.
+    pub sections: bool,
     /// Augmentation.
     pub augment: Augment,
 }
@@ -215,6 +218,7 @@ impl Default for TrainSettings {
             patience: 0,
             validation: 0.15,
             synthetic: 0,
+            sections: false,
             augment: Augment::default(),
         }
     }
@@ -709,6 +713,12 @@ impl Experiment {
         ensure!(
             train.synthetic == 0 || self.task == Task::Cnn,
             "train.synthetic is for a cnn, which tells made defects from normal samples; take it out, or say task = \"cnn\""
+        );
+        ensure!(
+            !train.sections
+                || (self.task == Task::Cnn && train.synthetic == 0 && self.detector() != DetectorName::Classifier),
+            "train.sections is for a cnn whose layers feed a detector of distances: say task = \"cnn\" and detector.kind = \"mahalanobis\", \
+             \"nearest\" or \"mixture\", without train.synthetic"
         );
         ensure!(train.synthetic <= 64, "train.synthetic is {}; at most 64", train.synthetic);
         ensure!(detector.rank <= 256, "detector.rank is {}; at most 256", detector.rank);

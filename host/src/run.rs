@@ -216,7 +216,7 @@ pub fn split<'d>(experiment: &Experiment, data: &'d Dataset) -> Result<(Vec<&'d 
             *part = data.train.iter().filter(|sample| origins.contains(&origin(sample))).collect();
         }
     }
-    if experiment.task != Task::Cnn {
+    if experiment.task != Task::Cnn || experiment.train.sections {
         train.retain(|sample| sample.label == 0);
         validation.retain(|sample| sample.label == 0);
     }

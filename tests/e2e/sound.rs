@@ -60,6 +60,37 @@ fn what_is_typical_of_a_sound_gives_the_same_bits_on_all_larger_boards() {
 }
 
 #[test]
+fn machines_are_told_apart_to_hear_what_is_none_of_them() {
+    let toml = "name = \"machines\"\ntask = \"cnn\"\n[front_end.sound]\nfft_len = 512\nhop = 512\nmels = 24\ncontext = 16\nstride = 8\n\
+        [model]\nchannels = [4, 8]\nconvs_per_block = 1\ndense = [8]\n[train]\nsections = true\nepochs = 6\n\
+        [detector]\nkind = \"mahalanobis\"\nrank = 2\nsmooth_radius = 0\ntop_k = 0";
+    let one = format!("{:#}", blob(toml, &clips()).expect_err("there is one machine"));
+    assert!(one.contains("train.sections") && one.contains("id_00 alone"), "{one}");
+    // A second machine, which sounds the other way round.
+    let folder = TempDir::new().expect("a folder");
+    for part in ["train", "test"] {
+        fs::create_dir(folder.path().join(part)).expect("a folder");
+        for entry in fs::read_dir(clips().join(part)).expect("clips") {
+            let path = entry.expect("a clip").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            let bytes = fs::read(&path).expect("a clip");
+            let (header, samples) = bytes.split_at(44);
+            let other: Vec<u8> =
+                samples.chunks_exact(4).flat_map(|pair| [pair[0], pair[1], pair[0], pair[1]]).collect();
+            fs::write(folder.path().join(part).join(&name), &bytes).expect("written");
+            let name = name.replace("id_00", "id_02");
+            fs::write(folder.path().join(part).join(name), [header, &other].concat()).expect("written");
+        }
+    }
+    let (bytes, summary) = blob(toml, folder.path()).expect("a blob");
+    assert!(summary.auroc_quantized.is_some() && summary.threshold.is_finite(), "{summary:?}");
+    let model = Model::parse(bytes.as_slice()).expect("a model");
+    assert_eq!(model.plan().output.shape.len(), 8, "what the last layer reads");
+    let larger: Vec<Board> = boards().into_iter().filter(|board| board.settings.ram_bytes > 64 * 1024).collect();
+    same_everywhere(&bytes, &stream(&model), &larger);
+}
+
+#[test]
 fn a_stream_of_sound_in_int16_and_through_convolutions() {
     let int16 = format!("{}\n[quantize]\nactivations = \"int16\"", models::SOUND);
     let conv = models::SOUND

@@ -210,12 +210,12 @@ impl<'a> Extractor<'a> {
 }
 
 /// What a model takes, as real values.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub struct RealInputs<'d> {
     /// One of an image, one of each window of a recording.
     pub inputs: Vec<Vec<f32>>,
-    /// The label of each input's sample.
-    pub labels: Vec<usize>,
+    /// The sample of each input.
+    pub samples: Vec<&'d Sample>,
     /// Samples in which no part is found; they have no input.
     pub rejected: Vec<&'d str>,
 }
@@ -227,12 +227,12 @@ pub struct RealInputs<'d> {
 pub fn real_inputs<'d>(front_end: &Fitted, samples: &[&'d Sample]) -> Result<RealInputs<'d>> {
     let (prepared, scheme) = (front_end.prepare(Element::I8), front_end.scheme(Element::I8)?);
     let mut found = RealInputs::default();
-    for (sample, extracted) in samples.iter().zip(prepared.extractor().all(samples)?) {
+    for (&sample, extracted) in samples.iter().zip(prepared.extractor().all(samples)?) {
         match extracted {
             Ok(inputs) => {
                 for input in inputs {
                     found.inputs.push(input.iter().map(|&q| scheme.real(q) as f32).collect());
-                    found.labels.push(sample.label);
+                    found.samples.push(sample);
                 }
             }
             Err(_) => found.rejected.push(sample.name.as_str()),

@@ -18,7 +18,7 @@ use burn::tensor::{Bytes, Device, Tensor};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::augment::Augmenter;
-use crate::dataset::{Dataset, Kind};
+use crate::dataset::{Dataset, Kind, Sample};
 use crate::experiment::{Experiment, Task};
 use crate::export::export;
 use crate::files::write_whole;
@@ -60,8 +60,10 @@ pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBo
     let front_end = frontend::fit(&experiment.front_end, &real)?;
     let (train, validation) = (real_inputs(&front_end, &samples)?, real_inputs(&front_end, &held_out)?);
     report_rejected(&[train.rejected, validation.rejected].concat());
-    let train_images = Images { pixels: train.inputs, labels: train.labels, defects: redrawn as usize };
-    let validation_images = Images { pixels: validation.inputs, labels: validation.labels, defects: 0 };
+    let (classes, class) = classes(experiment, data)?;
+    let labels = |samples: &[&Sample]| samples.iter().map(|sample| class(sample)).collect();
+    let train_images = Images { labels: labels(&train.samples), pixels: train.inputs, defects: redrawn as usize };
+    let validation_images = Images { labels: labels(&validation.samples), pixels: validation.inputs, defects: 0 };
     ensure!(
         !train_images.pixels.is_empty(),
         "no training image passes the front end; see [front_end] in the experiment"
@@ -70,7 +72,7 @@ pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBo
     let shape = front_end.shape().context("a front end that was fitted has a shape")?;
     let size = ImageSize { height: shape.height as usize, width: shape.width as usize };
     let augmenter = Augmenter::new(&experiment.train.augment, &front_end, size.height, size.width);
-    let mut trainer = Trainer::new(experiment, data, size, augmenter, train_images, validation_images)?;
+    let mut trainer = Trainer::new(experiment, data, classes, size, augmenter, train_images, validation_images)?;
     if run.checkpoint().exists() {
         let checkpoint = Checkpoint::load(&run.checkpoint())?;
         trainer.resume(checkpoint).with_context(|| format!("resuming {}", run.folder().display()))?;
@@ -111,6 +113,23 @@ pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBo
     Ok(Ended::Finished(trained))
 }
 
+/// How many classes are told apart, and which one a sample is of: the data's, or the machine or section that its name says.
+fn classes<'d>(experiment: &Experiment, data: &'d Dataset) -> Result<(usize, impl Fn(&Sample) -> usize + use<'d>)> {
+    let sections = if experiment.train.sections { data.sections() } else { Vec::new() };
+    ensure!(
+        !experiment.train.sections || sections.len() >= 2,
+        "train.sections tells machines or sections apart, but the files' names say {}; DCASE names them normal_id_00_00000000.wav \
+         or section_00_source_train_normal_0000.wav",
+        if sections.is_empty() { "none".to_owned() } else { format!("{} alone", sections.join(", ")) }
+    );
+    let count = if experiment.train.sections { sections.len() } else { data.classes.len() };
+    let class = move |sample: &Sample| match &sample.section {
+        Some(section) if !sections.is_empty() => sections.iter().position(|one| one == section).unwrap_or(0),
+        _ => sample.label,
+    };
+    Ok((count, class))
+}
+
 fn report_rejected(names: &[&str]) {
     if let Some(first) = names.first() {
         eprintln!("left out {} of the training images, since no part is found in them: {first} …", names.len());
@@ -134,6 +153,7 @@ impl<'a> Trainer<'a> {
     fn new(
         experiment: &'a Experiment,
         data: &Dataset,
+        classes: usize,
         size: ImageSize,
         augmenter: Augmenter,
         train: Images,
@@ -141,7 +161,7 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self> {
         let device = Device::default().autodiff();
         device.seed(experiment.seed);
-        let mut network = Network::new(experiment, size, data.classes.len(), &device)?;
+        let mut network = Network::new(experiment, size, classes, &device)?;
         network = match network {
             Network::Dense(model) => Network::Dense(model.centre(&train.mean(), &device)),
             Network::Vae(model) => Network::Vae(model.centre(&train.mean(), &device)),
