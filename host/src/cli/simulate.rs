@@ -141,6 +141,12 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     if let Some(path) = &args.events {
         write_whole(path, events_csv(&frames, &found, &events).as_bytes())?;
     }
+    // Files of sound are one stream; of all of them together nothing was heard that fills a window.
+    ensure!(
+        !found.verdicts.is_empty() || frames.is_empty(),
+        "{}: too short for one window of the model, so there is no verdict; give longer recordings",
+        frames.first().map_or_else(String::new, |frame| shown(&frame.path))
+    );
     match args.json {
         true => println!("{}", as_json(&plan, &frames, &found)),
         false => print_lines(&plan, &frames, &found, &events),
