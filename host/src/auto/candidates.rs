@@ -67,6 +67,12 @@ fn images(size: [u16; 2], normals: usize) -> Vec<Candidate> {
         Candidate::new("strip-pca", "principal subspace of the aligned part", &["model.kind=pca", top[0], top[1]])
             .with(strip.clone())
             .with([bottleneck.clone()]),
+        Candidate::new(
+            "part-pca",
+            "principal subspace of the aligned part, where it is as broad as long",
+            &["model.kind=pca", top[0], top[1]],
+        )
+        .with(["front_end.strip=[32, 32]".to_owned(), within(RESIZED), bottleneck.clone()]),
         Candidate::new("whole-pca", "principal subspace of the whole picture", &["model.kind=pca", top[0], top[1]])
             .with([within(WHOLE), bottleneck]),
         Candidate::new(
