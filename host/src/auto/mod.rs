@@ -91,9 +91,12 @@ pub fn choose(base: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -
         eprintln!("candidate {} of {}, {}: {}", index + 1, all.len(), candidate.name, candidate.what);
         let (measured, out) = match attempt(base, candidate, data, run, &judged, normals.len(), stop) {
             Ok(measured) => {
-                let fits = |limit: Option<usize>, needed| limit.is_none_or(|limit| needed <= limit);
-                let small = fits(base.auto.flash, measured.flash) && fits(base.auto.ram, measured.ram);
-                (Some(measured), (!small).then(|| "larger than [auto] allows".to_owned()))
+                let over = |key: &str, limit: Option<usize>, needed: usize| {
+                    let limit = limit.filter(|&limit| needed > limit)?;
+                    Some(format!("takes {needed} bytes, auto.{key} = {limit}"))
+                };
+                let flash = over("flash", base.auto.flash, measured.flash);
+                (Some(measured), flash.or_else(|| over("ram", base.auto.ram, measured.ram)))
             }
             Err(error) if stop.load(Ordering::Relaxed) => return Err(error),
             Err(error) => (None, Some(format!("{error:#}"))),
