@@ -10,18 +10,31 @@ use crate::experiment::{AutoencoderKind, Experiment, Task};
 use crate::frontend::{self, real_inputs};
 use crate::graph::{Graph, Node, Op};
 use crate::linear::Subspace;
-use crate::run::{Trained, hex, split};
+use crate::run::{Run, Trained, hex, split};
 
 /// Most inputs that a subspace is computed from, evenly spread.
 const INPUTS_MAX: usize = 1 << 15;
 
 /// Whether the experiment's model is computed outright.
-pub fn is_closed(experiment: &Experiment) -> bool {
+fn is_closed(experiment: &Experiment) -> bool {
     match experiment.task {
         Task::Features => true,
         Task::Autoencoder => experiment.model.kind == AutoencoderKind::Pca,
         Task::Cnn => false,
     }
+}
+
+/// Computes the model of a run whose experiment takes no epochs, and ends its training; none, and nothing done, where it takes some.
+///
+/// # Errors
+/// As [`fit`], or a file can't be written.
+pub fn train(experiment: &Experiment, data: &Dataset, run: &Run) -> Result<Option<Trained>> {
+    if !is_closed(experiment) {
+        return Ok(None);
+    }
+    let (trained, graph) = fit(experiment, data)?;
+    run.finish(&trained, &graph)?;
+    Ok(Some(trained))
 }
 
 /// Computes the model from the data's training part.

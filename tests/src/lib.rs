@@ -84,9 +84,7 @@ pub fn train_into(folder: &Path, toml: &str, data: &Path, stop: &AtomicBool) -> 
     write_whole(&run.config(), experiment.to_toml().as_bytes())?;
     let _one = TRAINING.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let data = Dataset::load(data, experiment.data_options())?;
-    if closed::is_closed(&experiment) {
-        let (trained, graph) = closed::fit(&experiment, &data)?;
-        run.finish(&trained, &graph)?;
+    if let Some(trained) = closed::train(&experiment, &data, &run)? {
         return Ok(Ended::Finished(trained));
     }
     train(&experiment, &*experiment.seen(&data)?, &run, stop)

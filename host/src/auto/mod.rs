@@ -13,6 +13,7 @@ use neji_app::Monitor;
 use neji_engine::Host;
 use serde::{Deserialize, Serialize};
 
+use crate::closed;
 use crate::dataset::{Dataset, Sample};
 use crate::evaluate::auroc;
 use crate::experiment::Experiment;
@@ -115,7 +116,8 @@ pub fn choose(base: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -
     let winner = folder(run, &choice.chosen);
     for file in winner.all_files() {
         let name = file.file_name().context("a file has a name")?;
-        std::fs::copy(&file, run.folder().join(name)).with_context(|| format!("copying {}", file.display()))?;
+        let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
+        write_whole(&run.folder().join(name), &bytes)?;
     }
     write_whole(&run.file("auto.json"), (serde_json::to_string_pretty(&choice)? + "\n").as_bytes())?;
     Ok(choice)
@@ -157,10 +159,9 @@ fn attempt(
 ///
 /// # Errors
 /// As the trainer, or it was interrupted.
-pub fn fit(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<()> {
-    if crate::closed::is_closed(experiment) {
-        let (trained, graph) = crate::closed::fit(experiment, data)?;
-        return run.finish(&trained, &graph);
+fn fit(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<()> {
+    if closed::train(experiment, data, run)?.is_some() {
+        return Ok(());
     }
     #[cfg(feature = "train")]
     match crate::train::train(experiment, data, run, stop)? {

@@ -59,15 +59,18 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         folder.display(),
         run.folder().display()
     );
-    // A model that was computed outright has no checkpoint.
-    match (run.checkpoint().exists(), args.resume, args.force) {
-        (_, false, false) if run.checkpoint().exists() || run.is_trained() => bail!(
+    let begun = run.checkpoint().exists();
+    if args.force {
+        run.clear()?;
+    } else if args.resume {
+        ensure!(begun, "{} has no checkpoint to resume; leave out --resume", run.folder().display());
+    } else {
+        // A model that was computed outright has no checkpoint.
+        ensure!(
+            !begun && !run.is_trained(),
             "{} holds a run already; --resume goes on with it, --force trains anew, --out names another folder",
             run.folder().display()
-        ),
-        (false, true, _) => bail!("{} has no checkpoint to resume; leave out --resume", run.folder().display()),
-        (_, _, true) => run.clear()?,
-        _ => {}
+        );
     }
     // Not before it is known that the checkpoint is this experiment's does the folder change.
     if !args.resume {
@@ -86,12 +89,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let data = experiment.seen(&data)?;
-    let trained = if closed::is_closed(&experiment) {
-        let (trained, graph) = closed::fit(&experiment, &data)?;
-        run.finish(&trained, &graph)?;
-        trained
-    } else {
-        by_epochs(&experiment, &data, &run, &resume)?
+    let trained = match closed::train(&experiment, &data, &run)? {
+        Some(trained) => trained,
+        None => by_epochs(&experiment, &data, &run, &resume)?,
     };
     println!(
         "{}: best epoch {}, validation loss {:.6}; next: neji quantize {}",
