@@ -39,8 +39,8 @@ impl Tables {
     ///
     /// # Errors
     /// More tables than a blob should have.
-    pub(super) fn fit(settings: &DetectorSettings, outputs: &Outputs<'_>) -> Result<Self> {
-        let Outputs { shape, parts, rows } = *outputs;
+    pub(super) fn fit(settings: &DetectorSettings, outputs: &Outputs) -> Result<Self> {
+        let Outputs { shape, parts, values } = outputs;
         let channels = shape.channels as usize;
         let pixels = shape.len() / channels;
         let shared = pixels > 1 && settings.shared;
@@ -55,13 +55,13 @@ impl Tables {
         let found: Vec<Statistics> = (0..kinds)
             .map(|kind| {
                 let vectors: Vec<&[i32]> = if shared {
-                    rows.iter().flat_map(|row| row.chunks_exact(channels)).collect()
+                    values.iter().flat_map(|row| row.chunks_exact(channels)).collect()
                 } else {
-                    rows.iter().map(|row| &row[kind * channels..][..channels]).collect()
+                    values.iter().map(|row| &row[kind * channels..][..channels]).collect()
                 };
                 let step = vectors.len().div_ceil(VECTORS_MAX);
                 let vectors: Vec<&[i32]> = vectors.into_iter().step_by(step).collect();
-                Statistics::of(&vectors, rank, DEVIATION_MIN * f64::from(parts))
+                Statistics::of(&vectors, rank, DEVIATION_MIN * f64::from(*parts))
             })
             .collect::<Result<_>>()?;
         Ok(Self::quantized(shared, rank, &found))

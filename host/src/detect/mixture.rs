@@ -54,7 +54,7 @@ impl Tables {
     ///
     /// # Errors
     /// More tables than a blob should have.
-    pub(super) fn fit(settings: &DetectorSettings, density: bool, seed: u64, outputs: &Outputs<'_>) -> Result<Self> {
+    pub(super) fn fit(settings: &DetectorSettings, density: bool, seed: u64, outputs: &Outputs) -> Result<Self> {
         let channels = outputs.shape.channels as usize;
         let count = usize::from(settings.components);
         ensure!(
@@ -63,7 +63,7 @@ impl Tables {
             2 * count * channels
         );
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let mut rows: Vec<&[i32]> = outputs.rows.iter().flat_map(|row| row.chunks_exact(channels)).collect();
+        let mut rows: Vec<&[i32]> = outputs.values.iter().flat_map(|row| row.chunks_exact(channels)).collect();
         rows.shuffle(&mut random);
         rows.truncate(VECTORS_MAX);
         let scale = deviations(&rows, outputs.parts.into());

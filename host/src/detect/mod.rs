@@ -7,8 +7,10 @@ mod mahalanobis;
 mod mixture;
 mod reconstruction;
 
+use std::ops::Range;
+
 use anyhow::{Result, bail, ensure};
-use neji_app::score::output_parts;
+use neji_app::score::{Bytes, Elements, output_parts};
 use neji_engine::{Engine, Host};
 use neji_format::{
     Classifier, ClassifierScore, Constant, Detector, Element, Model, Pooling, Shape, Tensor, Weights, push_constant,
@@ -215,32 +217,22 @@ pub fn fit(
         }
         DetectorName::Reconstruction | DetectorName::Classifier => Fitted::unfitted(settings, name, false),
         DetectorName::Mahalanobis | DetectorName::Nearest | DetectorName::Mixture => {
-            let (outputs, shape) = (outputs(model, normal)?, model.plan().output.shape);
-            let outputs = Outputs { shape, parts: output_parts(model.plan().element), rows: &outputs };
-            Fitted::Distance(distance(settings, name, seed, &outputs)?, pooling)
+            Fitted::Distance(distance(settings, name, seed, &outputs(model, normal)?)?, pooling)
         }
         DetectorName::Auto => bail!("detector.kind is auto; `neji train` chooses one and writes it into the run"),
         DetectorName::Fusion => {
-            let (all, shape) = (outputs(model, normal)?, model.plan().output.shape);
+            let all = outputs(model, normal)?;
+            let height = all.shape.height;
             ensure!(
-                shape.height >= 2,
+                height >= 2,
                 "detector.kind is fusion, which looks at an output's first rows and at its last one; the output has {} row: let \
                  [front_end.sound] statistics have blocks",
-                shape.height
+                height
             );
-            let rows = shape.height - 1;
-            let split = (rows * shape.width * shape.channels) as usize;
-            let parts = output_parts(model.plan().element);
-            let (first, second): (Vec<_>, Vec<_>) = all.iter().map(|row| row.split_at(split)).unzip();
-            let of = |height, rows: &[&[i32]], name| {
-                let rows: Vec<Vec<i32>> = rows.iter().map(|row| row.to_vec()).collect();
-                let shape = Shape { height, ..shape };
-                distance(settings, name, seed, &Outputs { shape, parts, rows: &rows })
-            };
             Fitted::Fusion(Fusion {
-                rows: rows as u16,
-                first: of(rows, &first, DetectorName::Nearest)?,
-                second: of(1, &second, DetectorName::Mahalanobis)?,
+                rows: (height - 1) as u16,
+                first: distance(settings, DetectorName::Nearest, seed, &all.part(0..height - 1))?,
+                second: distance(settings, DetectorName::Mahalanobis, seed, &all.part(height - 1..height))?,
                 pooling,
                 weights: [WEIGHT_ONE; 2],
             })
@@ -248,16 +240,29 @@ pub fn fit(
     })
 }
 
-/// What normal inputs gave.
-struct Outputs<'a> {
+/// What normal inputs gave, in the units of a detector of distances.
+struct Outputs {
     shape: Shape,
     /// Units of a step.
     parts: i32,
     /// One an input.
-    rows: &'a [Vec<i32>],
+    values: Vec<Vec<i32>>,
 }
 
-fn distance(settings: &DetectorSettings, name: DetectorName, seed: u64, outputs: &Outputs<'_>) -> Result<Distance> {
+impl Outputs {
+    /// Some rows of each.
+    fn part(&self, rows: Range<u32>) -> Self {
+        let row = self.shape.width * self.shape.channels;
+        let elements = (rows.start * row) as usize..(rows.end * row) as usize;
+        Self {
+            shape: Shape { height: rows.end - rows.start, ..self.shape },
+            parts: self.parts,
+            values: self.values.iter().map(|values| values[elements.clone()].to_vec()).collect(),
+        }
+    }
+}
+
+fn distance(settings: &DetectorSettings, name: DetectorName, seed: u64, outputs: &Outputs) -> Result<Distance> {
     Ok(match name {
         DetectorName::Nearest => Distance::Mixture(mixture::Tables::fit(settings, false, seed, outputs)?),
         DetectorName::Mixture => Distance::Mixture(mixture::Tables::fit(settings, true, seed, outputs)?),
@@ -265,22 +270,16 @@ fn distance(settings: &DetectorSettings, name: DetectorName, seed: u64, outputs:
     })
 }
 
-/// The outputs for `inputs` in the units of a detector of distances, one row an input.
-fn outputs(model: &Model<'_>, inputs: &[Vec<i8>]) -> Result<Vec<Vec<i32>>> {
+/// The outputs for `inputs`.
+fn outputs(model: &Model<'_>, inputs: &[Vec<i8>]) -> Result<Outputs> {
     ensure!(!inputs.is_empty(), "no normal samples to learn their outputs from");
-    let parts = output_parts(model.plan().element);
-    let count = model.plan().output.shape.len();
-    runs(model, inputs, |elements| {
-        (0..count).map(|index| neji_app::score::Elements::output(elements, index, parts)).collect()
-    })
+    let (shape, parts) = (model.plan().output.shape, output_parts(model.plan().element));
+    let values = runs(model, inputs, |run| (0..shape.len()).map(|index| run.output(index, parts)).collect())?;
+    Ok(Outputs { shape, parts, values })
 }
 
 /// What `see` says of the engine's run on each input.
-fn runs<T: Send>(
-    model: &Model<'_>,
-    inputs: &[Vec<i8>],
-    see: impl Fn(&neji_app::score::Bytes<'_>) -> T + Sync,
-) -> Result<Vec<T>> {
+fn runs<T: Send>(model: &Model<'_>, inputs: &[Vec<i8>], see: impl Fn(&Bytes<'_>) -> T + Sync) -> Result<Vec<T>> {
     let engine = Engine::<Host>::new(*model);
     let one = |input: &Vec<i8>| {
         let mut arena = ArenaBuffer::new(model);
@@ -289,7 +288,7 @@ fn runs<T: Send>(
         if let Err(error) = engine.run(arena) {
             bail!("running the model: {error}");
         }
-        Ok(see(&neji_app::score::Bytes::new(model.plan(), engine.input(arena), engine.output(arena))))
+        Ok(see(&Bytes::new(model.plan(), engine.input(arena), engine.output(arena))))
     };
     inputs.par_iter().map(one).collect()
 }
@@ -336,7 +335,7 @@ pub fn observed(experiment: &Experiment, graph: &Graph) -> Result<Graph> {
 }
 
 /// [`observed`], and where the detector looks at a model's last output, the part up to what says most in the least: an
-/// autoencoder's bottleneck, or what a classifier's last dense layer reads.
+/// autoencoder's bottleneck, or what a classifier's last layer with weights reads.
 ///
 /// # Errors
 /// As [`observed`].

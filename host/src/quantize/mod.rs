@@ -228,7 +228,7 @@ impl<'a> Quantizer<'a> {
         })
     }
 
-    fn run(mut self, hop: Option<u16>) -> Result<(AlignedBytes, Summary)> {
+    fn run(self, hop: Option<u16>) -> Result<(AlignedBytes, Summary)> {
         let classes = self.data.classes.join("\n");
         let bare = self.assemble(&self.edges)?;
         let experiment = self.experiment;
@@ -277,7 +277,6 @@ impl<'a> Quantizer<'a> {
             auroc_quantized,
             auroc_likelihood: self.auroc_likelihood(accepted(&judging)?)?,
         };
-        self.normal.clear();
         Ok((bytes, summary))
     }
 
@@ -358,13 +357,16 @@ impl<'a> Quantizer<'a> {
         assemble(&self.lowered, Memory::Streaming { hop: hop.into() }, &edges)
     }
 
-    /// AUROC of the float graph and the blob on the test part; none where it has not both kinds.
+    /// Which test samples are abnormal; none where there are not both kinds.
+    fn abnormal(&self) -> Option<Vec<bool>> {
+        let abnormal: Vec<bool> = self.data.test.iter().map(|sample| sample.label > 0).collect();
+        (abnormal.contains(&true) && abnormal.contains(&false)).then_some(abnormal)
+    }
+
+    /// AUROC of the float graph and the blob on the test part.
     fn auroc(&self, model: Model<'_>) -> Result<(Option<f64>, Option<f64>)> {
         let test = &self.data.test;
-        let abnormal: Vec<bool> = test.iter().map(|sample| sample.label > 0).collect();
-        if abnormal.iter().all(|&a| a) || abnormal.iter().all(|&a| !a) {
-            return Ok((None, None));
-        }
+        let Some(abnormal) = self.abnormal() else { return Ok((None, None)) };
         let quantized: Vec<f64> = scores::quantized(model, test)?.iter().map(|row| row.score).collect();
         let float = scores::float(model, self.graph, test)?;
         Ok((Some(auroc(&float, &abnormal)?), Some(auroc(&quantized, &abnormal)?)))
@@ -372,12 +374,8 @@ impl<'a> Quantizer<'a> {
 
     /// AUROC of the float graph's whole negative log-likelihood on the test part, of a variational autoencoder.
     fn auroc_likelihood(&self, model: Model<'_>) -> Result<Option<f64>> {
-        let test = &self.data.test;
-        let abnormal: Vec<bool> = test.iter().map(|sample| sample.label > 0).collect();
-        if !self.experiment.model.variational || abnormal.iter().all(|&a| a) || abnormal.iter().all(|&a| !a) {
-            return Ok(None);
-        }
-        let costs = scores::likelihood(model, self.graph, self.experiment.log_variance(), test)?;
+        let Some(abnormal) = self.abnormal().filter(|_| self.experiment.model.variational) else { return Ok(None) };
+        let costs = scores::likelihood(model, self.graph, self.experiment.log_variance(), &self.data.test)?;
         Ok(Some(auroc(&costs, &abnormal)?))
     }
 }
