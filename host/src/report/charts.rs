@@ -2,6 +2,7 @@
 
 use anyhow::anyhow;
 use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 
 const SIZE: (u32, u32) = (460, 320);
@@ -43,24 +44,7 @@ pub fn lines(title: &str, labels: (&str, &str), series: &[Series], unit: bool) -
         false => (range(finite().map(|point| point.0)), range(finite().map(|point| point.1).chain([0.0]))),
     };
     draw(|area| {
-        let mut chart = ChartBuilder::on(area)
-            .caption(title, ("sans-serif", 16))
-            .margin(8)
-            .margin_right(20)
-            .x_label_area_size(38)
-            .y_label_area_size(52)
-            .build_cartesian_2d(x.0..x.1, y.0..y.1)
-            .map_err(|error| anyhow!("{error}"))?;
-        chart
-            .configure_mesh()
-            .disable_mesh()
-            .x_desc(labels.0)
-            .y_desc(labels.1)
-            .x_label_formatter(&|value| figure(*value, x.1 - x.0))
-            .y_label_formatter(&|value| figure(*value, y.1 - y.0))
-            .label_style(("sans-serif", 12))
-            .draw()
-            .map_err(|error| anyhow!("{error}"))?;
+        let mut chart = axes(area, title, labels, (x, x.1), y)?;
         for (index, line) in series.iter().enumerate() {
             let style = colour(index).stroke_width(2);
             let points = line.points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite());
@@ -94,25 +78,8 @@ pub fn scatter(title: &str, labels: (&str, &str), series: &[Series]) -> anyhow::
     let x = wide(range(all.iter().map(|point| point.0)));
     let y = wide(range(all.iter().map(|point| point.1)));
     draw_on(LARGE, |area| {
-        let mut chart = ChartBuilder::on(area)
-            .caption(title, ("sans-serif", 16))
-            .margin(8)
-            .margin_right(20)
-            .x_label_area_size(38)
-            .y_label_area_size(52)
-            // Beyond the last point the names have room.
-            .build_cartesian_2d(x.0..x.1 + 0.4 * (x.1 - x.0), y.0..y.1)
-            .map_err(|error| anyhow!("{error}"))?;
-        chart
-            .configure_mesh()
-            .disable_mesh()
-            .x_desc(labels.0)
-            .y_desc(labels.1)
-            .x_label_formatter(&|value| figure(*value, x.1 - x.0))
-            .y_label_formatter(&|value| figure(*value, y.1 - y.0))
-            .label_style(("sans-serif", 12))
-            .draw()
-            .map_err(|error| anyhow!("{error}"))?;
+        // Beyond the last point the names have room.
+        let mut chart = axes(area, title, labels, (x, x.1 + 0.4 * (x.1 - x.0)), y)?;
         for (index, line) in series.iter().enumerate() {
             let (size, style) = match index {
                 0 => (2, GREY.mix(0.6).filled()),
@@ -189,6 +156,35 @@ fn range(values: impl Iterator<Item = f64>) -> (f64, f64) {
         false if low == high => (low - 0.5, high + 0.5),
         false => (0.0, 1.0),
     }
+}
+
+/// A chart with named axes; `x` is the range that is labelled and where the axis ends.
+fn axes<'a, 'b>(
+    area: &'a DrawingArea<SVGBackend<'b>, Shift>,
+    title: &str,
+    labels: (&str, &str),
+    (x, end): ((f64, f64), f64),
+    y: (f64, f64),
+) -> anyhow::Result<ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>> {
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, ("sans-serif", 16))
+        .margin(8)
+        .margin_right(20)
+        .x_label_area_size(38)
+        .y_label_area_size(52)
+        .build_cartesian_2d(x.0..end, y.0..y.1)
+        .map_err(|error| anyhow!("{error}"))?;
+    chart
+        .configure_mesh()
+        .disable_mesh()
+        .x_desc(labels.0)
+        .y_desc(labels.1)
+        .x_label_formatter(&|value| figure(*value, x.1 - x.0))
+        .y_label_formatter(&|value| figure(*value, y.1 - y.0))
+        .label_style(("sans-serif", 12))
+        .draw()
+        .map_err(|error| anyhow!("{error}"))?;
+    Ok(chart)
 }
 
 fn draw(paint: impl FnOnce(&DrawingArea<SVGBackend<'_>, Shift>) -> anyhow::Result<()>) -> anyhow::Result<String> {
