@@ -11,7 +11,7 @@ use crate::step::step;
 use crate::{no_panic, setup, size};
 
 /// The crates that run on devices.
-const DEVICE: [&str; 6] = ["-p", "neji-format", "-p", "neji-engine", "-p", "neji-app"];
+const DEVICE: [&str; 8] = ["-p", "neji-format", "-p", "neji-link", "-p", "neji-engine", "-p", "neji-app"];
 
 /// Runs every check.
 ///

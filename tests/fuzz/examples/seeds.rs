@@ -1,4 +1,5 @@
-//! Writes seeds to the committed corpus: golden blobs, blobs that the oracle draws, tiny `.tflite` files, frames.
+//! Writes seeds to the committed corpus: golden blobs, blobs that the oracle draws, tiny `.tflite` files, frames of reports and
+//! of the live link.
 //!
 //! `cargo run --example seeds` in this folder; then `cargo fuzz cmin TARGET` keeps those that reach something of their own.
 
@@ -84,5 +85,36 @@ fn main() -> io::Result<()> {
         write("frames", &format!("frame_{index}"), frame)?;
         write("frames", &format!("body_{index}"), &postcard::to_allocvec(report).map_err(io::Error::other)?)?;
     }
-    write("frames", "line", &line)
+    write("frames", "line", &line)?;
+    link()
+}
+
+/// The live link's golden frames, by themselves and as one line.
+fn link() -> io::Result<()> {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/link/tests/golden/v1.txt");
+    let mut line = Vec::new();
+    for (index, text) in fs::read_to_string(golden)?.lines().enumerate() {
+        let (_, hex) = text.split_once(": ").unwrap_or_default();
+        let frame = hex.split(' ').map(|byte| u8::from_str_radix(byte, 16)).collect::<Result<Vec<_>, _>>();
+        let frame = frame.map_err(io::Error::other)?;
+        line.extend_from_slice(&frame);
+        write("link", &format!("frame_{index}"), &frame)?;
+        // Behind stuffing, version and number; without checksum and zero.
+        let message = cobs(&frame);
+        write("link", &format!("body_{index}"), message.get(3..message.len().saturating_sub(4)).unwrap_or(&[]))?;
+    }
+    write("link", "line", &line)
+}
+
+/// What a frame is made of.
+fn cobs(frame: &[u8]) -> Vec<u8> {
+    let (mut rest, mut message) = (frame, Vec::new());
+    while let Some((&code, after)) = rest.split_first().filter(|(code, _)| **code > 0) {
+        let (run, next) = after.split_at(after.len().min(usize::from(code) - 1));
+        message.extend_from_slice(run);
+        message.push(0);
+        rest = next;
+    }
+    message.pop();
+    message
 }
