@@ -13,6 +13,7 @@ use core::panic::PanicInfo;
 
 use embedded_hal::digital::{ErrorType, OutputPin};
 use neji_app::frontend::log_mel::{LogMel, LogMelStream};
+use neji_app::link::{About, LinkStation, Memory, Refusal};
 use neji_app::{AlarmPin, Monitor, MonitorError, Pace, PacedSensor, Report, ReportWriter, Ring, Sensor, Station};
 use neji_engine::Engine;
 use neji_format::{DecodeError, Model};
@@ -111,6 +112,18 @@ impl embedded_io::Write for Unknown {
     }
 }
 
+impl embedded_io::Read for Unknown {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
+        Ok(black_box(black_box(buffer).len()))
+    }
+}
+
+impl embedded_io::ReadReady for Unknown {
+    fn read_ready(&mut self) -> Result<bool, Infallible> {
+        Ok(black_box(true))
+    }
+}
+
 /// What a device holds, in any state.
 struct Device {
     flash: &'static [u8],
@@ -127,6 +140,10 @@ struct Device {
     work: &'static mut [u32],
     stream: Option<LogMelStream<'static>>,
     paced: Option<PacedSensor<'static, Unknown, Unknown>>,
+    about: About<'static>,
+    link_memory: Option<Memory<'static>>,
+    linked: Option<&'static mut Monitor<'static, Isa>>,
+    link: Option<LinkStation<'static, 'static, Isa>>,
 }
 
 /// Where the linker begins: all stages.
@@ -144,6 +161,8 @@ fn _start(device: &mut Device) {
     wait(device);
     prepare_to_listen(device);
     listen(device);
+    connect(device);
+    talk(device);
 }
 
 #[inline(never)]
@@ -254,4 +273,27 @@ fn listen(device: &mut Device) {
         stream.input(device.arena);
         stream.restart();
     }
+}
+
+#[inline(never)]
+fn connect(device: &mut Device) {
+    let Some(memory) = device.link_memory.take() else { return };
+    device.link = Some(match device.linked.take() {
+        Some(monitor) => LinkStation::new(device.about, monitor, memory),
+        None => {
+            let refusal = device.model.err().and_then(|error| Refusal::of(device.flash, error));
+            LinkStation::without_model(device.about, refusal, memory)
+        }
+    });
+}
+
+#[inline(never)]
+fn talk(device: &mut Device) {
+    let Some(link) = &mut device.link else { return };
+    black_box(link.push(&mut device.samples));
+    black_box((link.gap(black_box(1)), link.end_of_frame(), link.alarm(), link.is_restart_due()));
+    link.receive(device.samples);
+    link.log(neji_link::LogLevel::Info, black_box(3));
+    black_box(link.transmit(black_box(&mut [0; 8])));
+    black_box(link.serve(&mut Unknown, black_box(100)).is_ok());
 }

@@ -44,6 +44,16 @@ impl Decider {
         (self.state, self.history, self.alarm) = (None, 0, false);
     }
 
+    /// Goes on with other levels; mean, history and alarm stay.
+    pub fn set_levels(&mut self, threshold: i32, release: i32) {
+        (self.threshold, self.release) = (threshold, release);
+    }
+
+    /// Threshold and release level.
+    pub fn levels(&self) -> (i32, i32) {
+        (self.threshold, self.release)
+    }
+
     /// Takes mean and history of a decider like this one; false, and all is as it was, where they can't be of one.
     pub(crate) fn restore(&mut self, state: Option<i64>, history: u32) -> bool {
         let means = i64::from(i32::MIN) << STATE_BITS..=i64::from(i32::MAX) << STATE_BITS;
@@ -114,6 +124,15 @@ mod tests {
         for score in [i32::MIN, i32::MAX, i32::MIN, i32::MAX] {
             assert_eq!(decider.push(score).smoothed, score);
         }
+    }
+
+    #[test]
+    fn other_levels_hold_from_the_next_score_on() {
+        let mut decider = decider(1 << 15, 1, 1);
+        assert!(decider.push(200).alarm);
+        decider.set_levels(300, 250);
+        assert!(decider.alarm() && decider.levels() == (300, 250));
+        assert_eq!([260, 240, 260, 301].map(|score| decider.push(score).alarm), [true, false, false, true]);
     }
 
     #[test]

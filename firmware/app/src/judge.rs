@@ -90,6 +90,16 @@ impl Judge {
         self.reset();
     }
 
+    /// Puts the threshold at `threshold`, and the release level as far below it as it was; with `None` where blob and calibration
+    /// have them. Scores, history and alarm stay. It holds until the next [`Judge::reset`] or the end of a calibration.
+    pub fn set_threshold(&mut self, threshold: Option<i32>) {
+        let own = self.levels();
+        let threshold = threshold.unwrap_or(own.threshold);
+        let below = i64::from(own.threshold) - i64::from(own.release);
+        let release = (i64::from(threshold) - below).clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+        self.decider.set_levels(threshold, release);
+    }
+
     /// The blob's decision with this machine's levels.
     pub fn levels(&self) -> Decision {
         match (self.decision.normal, self.calibration) {
@@ -180,6 +190,22 @@ mod tests {
         assert_eq!(judge.levels().threshold, 1060);
         judge.reset();
         assert_eq!(judge.trend(), Trend::Steady);
+    }
+
+    #[test]
+    fn a_threshold_is_set_with_its_release_level_and_goes_with_a_reset() {
+        let mut judge = Judge::new(Decision { release: 120, ..DECISION });
+        let abnormal = |outcome| matches!(outcome, Outcome::Scored { abnormal: true, .. });
+        judge.set_threshold(Some(200));
+        assert_eq!(judge.decider.levels(), (200, 190));
+        assert!(!abnormal(push(&mut judge, 200)) && abnormal(push(&mut judge, 201)) && abnormal(push(&mut judge, 191)));
+        judge.set_threshold(Some(i32::MIN));
+        assert_eq!(judge.decider.levels(), (i32::MIN, i32::MIN));
+        judge.set_threshold(None);
+        assert_eq!(judge.decider.levels(), (130, 120));
+        judge.set_threshold(Some(200));
+        judge.reset();
+        assert_eq!(judge.decider.levels(), (130, 120));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! floating point unit, gives the same bits.
 //!
 //! [`Monitor`] does no I/O: it takes samples and gives verdicts. [`Station`] is the blocking loop around it: a [`Sensor`],
-//! a [`ReportWriter`] and an [`AlarmPin`].
+//! a [`ReportWriter`] and an [`AlarmPin`]. [`link::LinkStation`] has a live link to a PC around it instead, in both directions.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -20,6 +20,7 @@ pub mod drift;
 pub mod error;
 pub mod frontend;
 pub mod judge;
+pub mod link;
 pub mod monitor;
 pub mod paced;
 pub mod queue;
@@ -36,6 +37,7 @@ pub use decide::{Decided, Decider};
 pub use drift::Trend;
 pub use error::{Error, MonitorError, Rejection, SensorFault, SetupError};
 pub use judge::{Calibration, Judge};
+pub use link::LinkStation;
 pub use monitor::{Monitor, Outcome, Verdict};
 pub use paced::{Pace, PacedSensor};
 pub use queue::QueueSensor;

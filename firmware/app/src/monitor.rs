@@ -269,6 +269,17 @@ impl<'a, I: Isa> Monitor<'a, I> {
         self.judge.set(Calibration::Blob);
     }
 
+    /// Puts the threshold elsewhere, and the release level as far below it as it was; with `None` back. Scores and alarm stay. It
+    /// holds until the next [`Monitor::reset`], [`Monitor::import`] or beginning or end of a calibration.
+    pub fn set_threshold(&mut self, threshold: Option<i32>) {
+        self.judge.set_threshold(threshold);
+    }
+
+    /// Threshold and release level that the next score is compared with.
+    pub fn levels(&self) -> (i32, i32) {
+        self.judge.decider.levels()
+    }
+
     /// What is known of this machine.
     pub fn calibration(&self) -> Calibration {
         self.judge.calibration()

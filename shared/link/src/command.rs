@@ -18,8 +18,8 @@ pub enum Command {
     },
     /// Go back to the blob's threshold, whatever was learned or set, and forget all scores.
     Uncalibrate,
-    /// Put threshold and release level here, in the units of [`crate::Score`], or with `None` back to what blob and calibration
-    /// say. Smoothing, history and alarm go on. A calibration that begins later takes its place.
+    /// Put the threshold here, in the units of [`crate::Score`], and the release level as far below it as it was; or with `None` both
+    /// back to what blob and calibration say. Smoothing, history and alarm go on. It holds until the next calibration.
     SetThreshold {
         /// The level above which a smoothed score is abnormal.
         threshold: Option<i32>,

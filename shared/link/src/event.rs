@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 /// Longest text of a field in bytes, whatever it says; longer ones are cut with [`crate::cut`]. An [`Identity`] with four of them
 /// fits a frame.
 pub const TEXT_BYTES_MAX: usize = 40;
+/// Longest reason of [`ModelIdentity::Refused`] in bytes.
+pub const REASON_BYTES_MAX: usize = 96;
 /// Most bytes of a piece of a map, a spectrum or a recording, and of a log's text.
 pub const PIECE_BYTES_MAX: usize = 208;
 
@@ -114,7 +116,7 @@ pub enum ModelIdentity<'a> {
         crc32: u32,
         /// The length in its header.
         total_bytes: u32,
-        /// For people.
+        /// For people; at most [`REASON_BYTES_MAX`] bytes.
         reason: &'a str,
     },
     /// It runs.
@@ -166,7 +168,7 @@ pub enum Sensor {
         stride: u32,
         /// Samples of an axis in a window.
         window: u32,
-        /// The first frame is centred on the first sample, with half a frame of zeros before it: this many samples.
+        /// Samples of an axis before a window that what is heard in it depends on; before the first window they count as zeros.
         lead: u32,
     },
 }
@@ -355,8 +357,10 @@ pub enum LogLevel {
 /// Samples that the board keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recording {
-    /// Its name: the number of the verdict that it ends with.
+    /// Its name: counts recordings from 0 since the start.
     pub id: u32,
+    /// The last verdict before its end.
+    pub verdict: u32,
     /// Why it was kept.
     pub cause: Cause,
     /// Bytes of samples since the start that were before it; it begins where a frame or a step of a window does.

@@ -36,9 +36,9 @@ pub use command::{COMMAND_FRAME_BYTES_MAX, Command, Which};
 pub use decoder::{Decoder, Frame, FrameError};
 pub use encoder::{EncodeError, Encoder};
 pub use event::{
-    Cause, Event, Identity, Levels, Log, LogLevel, Map, ModelIdentity, Outcome, PIECE_BYTES_MAX, Reason, Recording,
-    RecordingPiece, ResetCause, Running, Score, Sensor, SensorFault, Spectrum, State, TEXT_BYTES_MAX, Trend,
-    capability,
+    Cause, Event, Identity, Levels, Log, LogLevel, Map, ModelIdentity, Outcome, PIECE_BYTES_MAX, REASON_BYTES_MAX,
+    Reason, Recording, RecordingPiece, ResetCause, Running, Score, Sensor, SensorFault, Spectrum, State,
+    TEXT_BYTES_MAX, Trend, capability,
 };
 pub use text::{Text, cut};
 

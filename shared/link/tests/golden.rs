@@ -8,6 +8,7 @@ mod samples;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use neji_link::*;
 
@@ -34,14 +35,22 @@ fn lines() -> String {
     lines
 }
 
+/// The committed lines.
+fn golden() -> &'static str {
+    static GOLDEN: OnceLock<String> = OnceLock::new();
+    GOLDEN.get_or_init(|| {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1.txt");
+        if std::env::var_os("NEJI_BLESS").is_some_and(|bless| bless == "1") {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, lines()).unwrap();
+        }
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    })
+}
+
 #[test]
 fn messages_are_the_bytes_they_ever_were() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1.txt");
-    if std::env::var_os("NEJI_BLESS").is_some_and(|bless| bless == "1") {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, lines()).unwrap();
-    }
-    let golden = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let golden = golden();
     for (ours, golden) in lines().lines().zip(golden.lines()) {
         assert_eq!(ours, golden);
     }
@@ -50,10 +59,8 @@ fn messages_are_the_bytes_they_ever_were() {
 
 #[test]
 fn golden_bytes_are_the_messages_they_ever_were() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1.txt");
-    let golden = fs::read_to_string(&path).unwrap();
     let mut decoder = Decoder::<FRAME_BYTES_MAX>::new();
-    let frames: Vec<_> = golden.lines().map(|line| bytes(line.split_once(": ").unwrap().1)).collect();
+    let frames: Vec<_> = golden().lines().map(|line| bytes(line.split_once(": ").unwrap().1)).collect();
     let events = samples::events();
     for ((name, event), frame) in events.iter().zip(&frames) {
         let (last, before) = frame.split_last().unwrap();

@@ -122,10 +122,13 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[test]
 fn the_longest_messages_fit() {
     let text = "x".repeat(TEXT_BYTES_MAX);
+    let reason = "z".repeat(REASON_BYTES_MAX);
+    let refused = ModelIdentity::Refused { crc32: u32::MAX, total_bytes: u32::MAX, reason: &reason };
     let piece = [0; PIECE_BYTES_MAX];
     let log = "y".repeat(PIECE_BYTES_MAX);
     let events = [
         Event::Identity(samples::longest_identity(&text)),
+        Event::Identity(Identity { model: refused, ..samples::longest_identity(&text) }),
         Event::Map(Map {
             verdict: u32::MAX,
             width: u16::MAX,

@@ -109,8 +109,11 @@ pub(crate) fn events() -> Vec<(&'static str, Event<'static>)> {
         ),
         ("spectrum", Event::Spectrum(Spectrum { verdict: 9, total: 64, offset: 62, features: &[0, 0x80, 0xff, 0x7f] })),
         ("log", Event::Log(Log { level: LogLevel::Warning, text: "the queue was full: 3 events" })),
-        ("recording", Event::Recording(Recording { id: 300, cause: Cause::Alarm, begin: 1 << 33, bytes: 65_536 })),
-        ("recording-asked", Event::Recording(Recording { id: 0, cause: Cause::Asked, begin: 0, bytes: 1 })),
+        (
+            "recording",
+            Event::Recording(Recording { id: 3, verdict: 300, cause: Cause::Alarm, begin: 1 << 33, bytes: 65_536 }),
+        ),
+        ("recording-asked", Event::Recording(Recording { id: 0, verdict: 0, cause: Cause::Asked, begin: 0, bytes: 1 })),
         ("recording-piece", Event::RecordingPiece(RecordingPiece { id: 300, offset: 208, bytes: &[0, 255, 0, 1] })),
         ("ack", Event::Ack { command: 65_535 }),
         ("refused-unsupported", Event::Refused { command: 0, reason: Reason::Unsupported }),
