@@ -18,7 +18,7 @@ fn a_loop_of_known_length_is_counted_exactly_and_counts_repeat_to_the_instructio
         let path = root().join("shared/tests/golden").join(name).with_extension("neji");
         AlignedBytes::new(&fs::read(path).expect("a golden blob"))
     });
-    let boards = Board::all(&root()).expect("the boards");
+    let boards = Board::emulated(&root()).expect("the boards");
     std::thread::scope(|scope| {
         for board in &boards {
             let blobs = &blobs;
@@ -48,7 +48,7 @@ fn a_loop_of_known_length_is_counted_exactly_and_counts_repeat_to_the_instructio
 
 #[test]
 fn a_model_that_does_not_run_is_no_count() {
-    let board = Board::find(&root(), "qemu-microbit").expect("the board");
+    let board = Board::find_emulated(&root(), "qemu-microbit").expect("the board");
     let elf = board.build().expect("firmware");
     let int16 = fs::read(root().join("shared/tests/golden/v5_int16.neji")).expect("a golden blob");
     let count =

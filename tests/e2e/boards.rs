@@ -15,7 +15,7 @@ use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::TestRunner;
 
 pub(crate) fn boards() -> Vec<Board> {
-    let boards = Board::all(&root()).expect("the boards");
+    let boards = Board::emulated(&root()).expect("the boards");
     assert_eq!(boards.len(), 6, "a board was added or lost: name it in the README and here");
     boards
 }
@@ -37,9 +37,10 @@ pub(crate) fn same_everywhere(bytes: &AlignedBytes, frames: &[Frame], boards: &[
     let alarms: Vec<u32> = expected.iter().map(|verdict| u32::from(verdict.alarm)).collect();
     for board in boards {
         let run = on_board(board, &model, frames, Options::default()).expect("runs on the board");
+        let emulator = board.emulator().expect("an emulated board");
         assert_eq!(run.verdicts, expected, "{}", board.package);
-        assert_eq!(rises(&run.pin_writes, board.settings.alarm_mask), rises(&alarms, 1), "{}: the pin", board.package);
-        assert_eq!(rises(&run.pin_writes, board.settings.fault_mask), 0, "{}: the fault line", board.package);
+        assert_eq!(rises(&run.pin_writes, emulator.alarm_mask), rises(&alarms, 1), "{}: the pin", board.package);
+        assert_eq!(rises(&run.pin_writes, emulator.fault_mask), 0, "{}: the fault line", board.package);
     }
     alarms.iter().filter(|&&alarm| alarm == 1).count()
 }
@@ -222,6 +223,7 @@ fn a_broken_blob_is_refused_with_its_reason_and_the_fault_line() {
     let cases: [&[u8]; 3] = [&flipped, &good[..40], b"NOT A MODEL AT ALL, BUT LONG ENOUGH TO BE READ"];
     for board in boards().iter().filter(|board| board.package.contains("an386") || board.package.contains("microbit")) {
         let elf = board.build().expect("firmware");
+        let fault = board.emulator().expect("an emulated board").fault_mask;
         for bytes in cases {
             let run = board.run(&elf, bytes, &[], Options::default()).expect("runs");
             let reason = run.refused().expect("a reason").to_owned();
@@ -231,7 +233,7 @@ fn a_broken_blob_is_refused_with_its_reason_and_the_fault_line() {
             let expected = Model::parse(AlignedBytes::new(&region).as_slice()).expect_err("refused").to_string();
             assert!(expected.starts_with(&reason), "{}: {reason} against {expected}", board.package);
             assert_eq!(run.exit, Some(1));
-            assert_eq!(rises(&run.pin_writes, board.settings.fault_mask), 1, "{}: the fault line", board.package);
+            assert_eq!(rises(&run.pin_writes, fault), 1, "{}: the fault line", board.package);
             assert!(run.verdicts.is_empty());
         }
     }

@@ -34,7 +34,7 @@ fn imported_models_give_the_bytes_of_tensorflow_lite() {
     if cases.is_empty() {
         return;
     }
-    let boards = Board::all(&root()).expect("the boards");
+    let boards = Board::emulated(&root()).expect("the boards");
     std::thread::scope(|scope| {
         for board in &boards {
             let cases = cases.iter().step_by(BOARDS_GET_EVERY).filter(|case| case.fits(board));

@@ -16,7 +16,7 @@ fn two_ways_of_counting_agree_to_the_instruction() {
     let model = Model::parse(blob.as_slice()).expect("a model");
     let plan = model.plan();
     let input = vec![7; plan.element.bytes_of(&plan.input)];
-    let board = Board::find(&root(), "qemu-mps2-an386").expect("the board");
+    let board = Board::find_emulated(&root(), "qemu-mps2-an386").expect("the board");
     let elf = board.build().expect("firmware");
     let counts = board.count(&elf, model.bytes(), &input, TIMEOUT).expect("counted");
     let profile = board.profile(&elf, model.bytes(), &input, TIMEOUT).expect("profiled");

@@ -28,7 +28,7 @@ fn played(board: &str, clock_hz: u64, buffer: Option<u32>) -> Played {
     let bytes = fs::read(root().join(LISTENER)).expect("a golden blob");
     let blob = AlignedBytes::new(&bytes);
     let model = Model::parse(blob.as_slice()).expect("a model");
-    let board = Board::find(&root(), board).expect("the board");
+    let board = Board::find_emulated(&root(), board).expect("the board");
     let scenario = Scenario::parse(STORY, Path::new("story.toml")).expect("a scenario");
     let stage = Stage { board: &board, clock_hz, buffer, timeout: Duration::from_secs(600) };
     play("story.toml", model, scenario, Some(stage), &AtomicBool::new(false)).expect("plays")

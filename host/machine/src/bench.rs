@@ -59,7 +59,7 @@ impl Board {
             (far.join(), fine)
         });
         let far = far.map_err(|_| anyhow::anyhow!("a run has panicked"))??;
-        counts(&far, &fine?, self.settings.systick_hz).with_context(|| format!("counting on {}", self.package))
+        counts(&far, &fine?, self.emulator()?.systick_hz).with_context(|| format!("counting on {}", self.package))
     }
 }
 

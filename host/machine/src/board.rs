@@ -18,17 +18,24 @@ pub enum Core {
 
 /// The `[package.metadata.neji]` table of a board.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Table")]
 pub struct Settings {
     /// What people call it.
     pub name: String,
     /// The compiler's target.
     pub target: String,
-    /// QEMU's `-machine`.
-    pub machine: String,
-    /// More arguments for QEMU.
-    #[serde(default)]
-    pub args: Vec<String>,
+    /// QEMU's machine; a board of which there is none is real, and has a [`Settings::chip`].
+    pub emulator: Option<Emulator>,
+    /// What probe-rs calls its chip.
+    pub chip: Option<String>,
+    /// The board in QEMU that is of the same family and runs the same logic.
+    pub twin: Option<String>,
+    /// The family of UF2 files that its boot loader takes.
+    pub uf2_family: Option<u32>,
+    /// What it listens to or looks with, for people; the firmware takes the one that the model's front end asks for.
+    pub sensors: Vec<String>,
+    /// The core's clock.
+    pub clock_hz: Option<u64>,
     /// Where the blob lies.
     pub model_address: u64,
     /// Size of the blob's region.
@@ -42,14 +49,20 @@ pub struct Settings {
     /// What is left of it for the stack, at least: the firmware never needs more.
     pub stack_bytes: u64,
     /// Whether its kernels run models of int16 activations.
-    #[serde(default = "yes")]
     pub int16: bool,
     /// Whether its kernels read weights in pairs of rows.
-    #[serde(default)]
     pub pairs: bool,
     /// The core, where what its instructions cost is known.
-    #[serde(default)]
     pub core: Option<Core>,
+}
+
+/// How QEMU runs a board, and how what it does there is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Emulator {
+    /// QEMU's `-machine`.
+    pub machine: String,
+    /// More arguments for QEMU.
+    pub args: Vec<String>,
     /// Clock of SysTick.
     pub systick_hz: u64,
     /// QEMU's trace event for writes to the register of the pins.
@@ -58,6 +71,77 @@ pub struct Settings {
     pub alarm_mask: u32,
     /// The fault line's bit in it.
     pub fault_mask: u32,
+}
+
+/// The table as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    name: String,
+    target: String,
+    chip: Option<String>,
+    twin: Option<String>,
+    uf2_family: Option<u32>,
+    #[serde(default)]
+    sensors: Vec<String>,
+    clock_hz: Option<u64>,
+    model_address: u64,
+    model_bytes: u64,
+    flash_bytes: u64,
+    ram_bytes: u64,
+    memory_bytes: u64,
+    stack_bytes: u64,
+    #[serde(default = "yes")]
+    int16: bool,
+    #[serde(default)]
+    pairs: bool,
+    core: Option<Core>,
+    machine: Option<String>,
+    #[serde(default)]
+    args: Vec<String>,
+    systick_hz: Option<u64>,
+    pin_trace: Option<String>,
+    alarm_mask: Option<u32>,
+    fault_mask: Option<u32>,
+}
+
+impl TryFrom<Table> for Settings {
+    type Error = String;
+
+    fn try_from(table: Table) -> Result<Self, String> {
+        let missing = |name: &str| format!("a board with a `machine` says `{name}` too");
+        let emulator = match table.machine {
+            None if table.chip.is_none() => return Err("neither `machine` (in QEMU) nor `chip` (real)".into()),
+            None => None,
+            Some(machine) => Some(Emulator {
+                machine,
+                args: table.args,
+                systick_hz: table.systick_hz.ok_or_else(|| missing("systick_hz"))?,
+                pin_trace: table.pin_trace.ok_or_else(|| missing("pin_trace"))?,
+                alarm_mask: table.alarm_mask.ok_or_else(|| missing("alarm_mask"))?,
+                fault_mask: table.fault_mask.ok_or_else(|| missing("fault_mask"))?,
+            }),
+        };
+        Ok(Self {
+            name: table.name,
+            target: table.target,
+            emulator,
+            chip: table.chip,
+            twin: table.twin,
+            uf2_family: table.uf2_family,
+            sensors: table.sensors,
+            clock_hz: table.clock_hz,
+            model_address: table.model_address,
+            model_bytes: table.model_bytes,
+            flash_bytes: table.flash_bytes,
+            ram_bytes: table.ram_bytes,
+            memory_bytes: table.memory_bytes,
+            stack_bytes: table.stack_bytes,
+            int16: table.int16,
+            pairs: table.pairs,
+            core: table.core,
+        })
+    }
 }
 
 /// The package of the image without neji.
@@ -103,6 +187,15 @@ fn parse(json: &[u8], workspace: &Path) -> Result<Vec<Board>> {
     Ok(boards)
 }
 
+/// The board called `name` of those there are.
+fn pick(mut boards: Vec<Board>, name: &str, none: &str) -> Result<Board> {
+    let Some(index) = boards.iter().position(|board| board.package == name) else {
+        let names: Vec<&str> = boards.iter().map(|board| board.package.as_str()).collect();
+        bail!("{none} {name}; there are: {}", names.join(", "));
+    };
+    Ok(boards.swap_remove(index))
+}
+
 impl Board {
     /// All boards of the repository at `root`, by name.
     ///
@@ -121,17 +214,37 @@ impl Board {
         parse(&out.stdout, &workspace)
     }
 
-    /// The board called `name`.
+    /// The boards that QEMU runs, by name.
+    ///
+    /// # Errors
+    /// As [`Board::all`].
+    pub fn emulated(root: &Path) -> Result<Vec<Self>> {
+        Ok(Self::all(root)?.into_iter().filter(|board| board.settings.emulator.is_some()).collect())
+    }
+
+    /// The board called `name`, real or not.
     ///
     /// # Errors
     /// There is none; the message lists those there are.
     pub fn find(root: &Path, name: &str) -> Result<Self> {
-        let mut boards = Self::all(root)?;
-        let Some(index) = boards.iter().position(|board| board.package == name) else {
-            let names: Vec<&str> = boards.iter().map(|board| board.package.as_str()).collect();
-            bail!("no board {name}; there are: {}", names.join(", "));
-        };
-        Ok(boards.swap_remove(index))
+        pick(Self::all(root)?, name, "no board")
+    }
+
+    /// The board called `name` that QEMU runs.
+    ///
+    /// # Errors
+    /// There is none, or it is a real one; the message lists those there are.
+    pub fn find_emulated(root: &Path, name: &str) -> Result<Self> {
+        pick(Self::emulated(root)?, name, "QEMU runs no board")
+    }
+
+    /// How QEMU runs it.
+    ///
+    /// # Errors
+    /// It does not: the board is real.
+    pub fn emulator(&self) -> Result<&Emulator> {
+        let emulator = self.settings.emulator.as_ref();
+        emulator.with_context(|| format!("{} is a real board, which QEMU does not run", self.package))
     }
 
     /// Where [`Board::build`] puts the firmware.
@@ -209,5 +322,19 @@ mod tests {
     fn a_wrong_table_names_its_board() {
         let error = parse(TABLE.replace("\"machine\"", "\"machin\"").as_bytes(), Path::new("/w")).unwrap_err();
         assert!(format!("{error:#}").contains("of b: "), "{error:#}");
+    }
+
+    #[test]
+    fn a_board_without_a_machine_is_real_and_names_its_chip() {
+        let without = TABLE.replace(r#""machine":"microbit","#, "");
+        let error = format!("{:#}", parse(without.as_bytes(), Path::new("/w")).unwrap_err());
+        assert!(error.contains("neither `machine`"), "{error}");
+        let real = TABLE.replace(r#""machine":"microbit""#, r#""chip":"nRF52833_xxAA","sensors":["microphone"]"#);
+        let boards = parse(real.as_bytes(), Path::new("/w")).unwrap();
+        assert_eq!((&boards[0].settings.emulator, boards[0].settings.sensors.len()), (&None, 1));
+        assert_eq!(boards[0].emulator().unwrap_err().to_string(), "b is a real board, which QEMU does not run");
+        assert_eq!(pick(boards, "c", "no board").unwrap_err().to_string(), "no board c; there are: b");
+        let half = TABLE.replace(r#""pin_trace":"x","#, "");
+        assert!(format!("{:#}", parse(half.as_bytes(), Path::new("/w")).unwrap_err()).contains("says `pin_trace` too"));
     }
 }

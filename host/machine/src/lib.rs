@@ -17,7 +17,7 @@ mod thumb;
 pub mod toolchain;
 
 pub use bench::Counts;
-pub use board::{Board, Core, Settings};
+pub use board::{Board, Core, Emulator, Settings};
 pub use mix::{Cycles, Kind};
 pub use profile::{Profile, Tally};
 pub use qemu::{Emulation, Options, emulate};

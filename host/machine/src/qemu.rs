@@ -76,20 +76,23 @@ impl Emulation {
 /// QEMU's arguments for `board`, whose firmware is `elf`; paths other than `elf` are relative to the run's folder.
 ///
 /// With `shift` an instruction takes 2^`shift` nanoseconds of virtual time.
-pub fn arguments(board: &Board, elf: &Path, shift: Option<u32>) -> Vec<OsString> {
-    let settings = &board.settings;
-    let mut arguments: Vec<OsString> = ["-machine", &settings.machine].map(OsString::from).to_vec();
+///
+/// # Errors
+/// The board is real.
+pub fn arguments(board: &Board, elf: &Path, shift: Option<u32>) -> Result<Vec<OsString>> {
+    let (settings, emulator) = (&board.settings, board.emulator()?);
+    let mut arguments: Vec<OsString> = ["-machine", &emulator.machine].map(OsString::from).to_vec();
     arguments.extend(["-display", "none", "-monitor", "none", "-serial", "none"].map(OsString::from));
     arguments.extend(["-semihosting-config", "enable=on,target=native"].map(OsString::from));
-    arguments.extend(settings.args.iter().map(OsString::from));
+    arguments.extend(emulator.args.iter().map(OsString::from));
     if let Some(shift) = shift {
         arguments.extend(["-icount".into(), format!("shift={shift}").into()]);
     }
     let loader = format!("loader,file={MODEL},addr={:#x},force-raw=on", settings.model_address);
     arguments.extend(["-device".into(), loader.into()]);
-    arguments.extend(["-trace".into(), settings.pin_trace.clone().into(), "-D".into(), TRACE.into()]);
+    arguments.extend(["-trace".into(), emulator.pin_trace.clone().into(), "-D".into(), TRACE.into()]);
     arguments.extend(["-kernel".into(), elf.into()]);
-    arguments
+    Ok(arguments)
 }
 
 /// The written values in QEMU's trace, lines such as `mps2_fpgaio_write MPS2 FPGAIO write: offset 0x0 data 0x1 size 4`
@@ -175,7 +178,7 @@ pub(crate) fn start(
 
     let mut command = Command::new(QEMU);
     let shift = if let Count::Time(shift) = count { Some(shift) } else { None };
-    command.args(arguments(board, elf, shift)).current_dir(folder.path());
+    command.args(arguments(board, elf, shift)?).current_dir(folder.path());
     if let Count::Plugin(plugin) = count {
         command.arg("-plugin").arg(plugin);
     }
@@ -226,14 +229,25 @@ pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::Settings;
+    use crate::board::{Emulator, Settings};
 
     fn board() -> Board {
         let settings = Settings {
             name: "B".into(),
             target: "thumbv7m-none-eabi".into(),
-            machine: "mps2-an385".into(),
-            args: vec!["-x".into()],
+            emulator: Some(Emulator {
+                machine: "mps2-an385".into(),
+                args: vec!["-x".into()],
+                systick_hz: 25_000_000,
+                pin_trace: "mps2_fpgaio_write".into(),
+                alarm_mask: 1,
+                fault_mask: 2,
+            }),
+            chip: None,
+            twin: None,
+            uf2_family: None,
+            sensors: Vec::new(),
+            clock_hz: None,
             model_address: 0x10_0000,
             model_bytes: 4,
             flash_bytes: 8,
@@ -243,10 +257,6 @@ mod tests {
             int16: true,
             stack_bytes: 4,
             core: None,
-            systick_hz: 25_000_000,
-            pin_trace: "mps2_fpgaio_write".into(),
-            alarm_mask: 1,
-            fault_mask: 2,
         };
         Board { package: "b".into(), settings, workspace: "/w".into() }
     }
@@ -254,7 +264,7 @@ mod tests {
     #[test]
     fn the_blob_is_loaded_at_the_boards_address_and_counting_is_asked_for() {
         let line = |shift| {
-            let words = arguments(&board(), Path::new("/f.elf"), shift);
+            let words = arguments(&board(), Path::new("/f.elf"), shift).unwrap();
             words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         let plain = line(None);

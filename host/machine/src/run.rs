@@ -147,7 +147,7 @@ impl Board {
     pub fn listen(&self, elf: &Path, model: &[u8], stream: &Stream<'_>, options: Options) -> Result<Run> {
         let gaps: Vec<u8> = stream.gaps.iter().flat_map(|gap| gap.to_le_bytes()).collect();
         let mut files = vec![(SAMPLES, Content::File(stream.samples)), (GAPS, Content::Bytes(&gaps))];
-        let words = stream.pace.map(|pace| pace.words(self.settings.systick_hz)).transpose()?;
+        let words = stream.pace.map(|pace| pace.words(self.emulator()?.systick_hz)).transpose()?;
         let pace: Vec<u8> = words.iter().flatten().flat_map(|word| word.to_le_bytes()).collect();
         if !pace.is_empty() {
             files.push((PACE, Content::Bytes(&pace)));

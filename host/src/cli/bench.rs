@@ -43,7 +43,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let root = args.root.map_or_else(toolchain::root, Ok)?;
     let mut places = Vec::new();
     for name in &args.on {
-        let boards = if name == "all" { Board::all(&root)? } else { vec![Board::find(&root, name)?] };
+        let boards = if name == "all" { Board::emulated(&root)? } else { vec![Board::find_emulated(&root, name)?] };
         for board in boards {
             places.push(Place::build(board)?);
         }

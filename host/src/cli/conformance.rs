@@ -49,7 +49,7 @@ fn places(on: &str) -> anyhow::Result<Vec<Place>> {
         return Ok(vec![Place(None)]);
     }
     let root = toolchain::root()?;
-    let boards = if on == "all" { Board::all(&root)? } else { vec![Board::find(&root, on)?] };
+    let boards = if on == "all" { Board::emulated(&root)? } else { vec![Board::find_emulated(&root, on)?] };
     let mut places = if on == "all" { vec![Place(None)] } else { vec![] };
     for board in boards {
         let elf = board.build()?;

@@ -47,7 +47,7 @@ fn clock(text: &str) -> Result<f64, String> {
 /// # Errors
 /// A model that can't be read or imported, no such board, a board that fails or has no room, or counts that do not agree.
 pub fn run(args: Args) -> anyhow::Result<()> {
-    let board = Board::find(&args.root.map_or_else(toolchain::root, Ok)?, &args.on)?;
+    let board = Board::find_emulated(&args.root.map_or_else(toolchain::root, Ok)?, &args.on)?;
     let source = Source::read(&args.model)?.on(&board)?;
     let model = source.model()?;
     let timeout = Duration::from_secs(args.timeout);

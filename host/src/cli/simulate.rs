@@ -98,7 +98,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let board = match on_host {
         true => None,
         false => {
-            let board = Board::find(&args.root.clone().map_or_else(toolchain::root, Ok)?, &args.on)?;
+            let board = Board::find_emulated(&args.root.clone().map_or_else(toolchain::root, Ok)?, &args.on)?;
             source = source.on(&board)?;
             Some(board)
         }
@@ -131,7 +131,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
             if verdicts.len() == run.verdicts.len() { same } else { 0 }
         });
         let of = host.map_or_else(|| (0..frames.len()).collect(), |(of, _)| of);
-        let alarm_rises = Some(rises(&run.pin_writes, board.settings.alarm_mask));
+        let alarm_rises = Some(rises(&run.pin_writes, board.emulator()?.alarm_mask));
         Found { verdicts: run.verdicts, of, identical, alarm_rises, instructions: run.instructions }
     } else {
         let (of, verdicts) = host()?;
@@ -163,12 +163,16 @@ fn run_scenario(path: &Path, args: &Args, board: Option<&Board>, model: Model<'_
     let stop = super::stop_on_interrupt()?;
     // QEMU takes a minute for a few of sound, and may have to share the PC.
     let seconds = scenario.sensors.iter().map(|sensor| sensor.length / u64::from(scenario.rate)).max().unwrap_or(0);
-    let stage = board.map(|board| Stage {
-        board,
-        clock_hz: args.playing.clock_mhz.map_or(board.settings.systick_hz, |clock| (clock * 1e6).round() as u64),
-        buffer: args.playing.paced.then_some(args.playing.buffer),
-        timeout: Duration::from_secs(600 + 20 * seconds),
-    });
+    let stage = |board| -> anyhow::Result<Stage<'_>> {
+        let ticks = Board::emulator(board)?.systick_hz;
+        Ok(Stage {
+            board,
+            clock_hz: args.playing.clock_mhz.map_or(ticks, |clock| (clock * 1e6).round() as u64),
+            buffer: args.playing.paced.then_some(args.playing.buffer),
+            timeout: Duration::from_secs(600 + 20 * seconds),
+        })
+    };
+    let stage = board.map(stage).transpose()?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let played = play(&name, model, scenario, stage, &stop)?;
     if let Some(out) = &args.playing.out {

@@ -53,8 +53,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         None => (0..4096u32).map(|index| (index * 37 % 251) as u8).collect(),
     };
     let boards = match &args.board {
-        Some(name) => vec![Board::find(&root, name)?],
-        None => Board::all(&root)?,
+        Some(name) => vec![Board::find_emulated(&root, name)?],
+        None => Board::emulated(&root)?,
     };
     println!("bytes. Stack: bounds of Engine::run, of Monitor::push and of all, what runs used, what is promised.");
     println!(

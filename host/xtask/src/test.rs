@@ -48,7 +48,7 @@ pub(crate) fn run() -> Result<()> {
         step(&format!("lints of the device crates for {target}"), build("clippy")?.args(["--", "-D", "warnings"]))?;
     }
 
-    for board in Board::all(&root)? {
+    for board in Board::emulated(&root)? {
         let target = &board.settings.target;
         let arguments = ["clippy", "--locked", "--release", "-p", &board.package, "-p", "neji-qemu", "-p", "empty"];
         let mut lints = firmware(target, &arguments)?;

@@ -81,7 +81,7 @@ impl Neji {
         simulated: &Value,
         counted: &Value,
     ) -> Result<String> {
-        let board = Board::find(&self.root, model.board)?;
+        let board = Board::find_emulated(&self.root, model.board)?;
         let mut table = Table::new(&format!("{} on {}", model.config, board.settings.name));
         table.figures(metrics);
         let frames = simulated["frames"].as_array().map_or(0, Vec::len);

@@ -62,7 +62,7 @@ fn clips(machine: &Path, kind: &str) -> Result<Vec<String>> {
 }
 
 fn table(neji: &Neji, metrics: &Value, inspection: &Value, simulated: &Value) -> Result<String> {
-    let board = Board::find(&neji.root, BOARD)?;
+    let board = Board::find_emulated(&neji.root, BOARD)?;
     let mut table = Table::new(&format!("{CONFIG} on {}", board.settings.name));
     table.figures(metrics);
     let windows = simulated["frames"].as_array().map_or(&[][..], Vec::as_slice);
