@@ -36,6 +36,8 @@ pub struct Settings {
     pub sensors: Vec<String>,
     /// The core's clock.
     pub clock_hz: Option<u64>,
+    /// Where the image lies: below the blob, unless said otherwise.
+    pub image_address: u64,
     /// Where the blob lies.
     pub model_address: u64,
     /// Size of the blob's region.
@@ -85,6 +87,7 @@ struct Table {
     #[serde(default)]
     sensors: Vec<String>,
     clock_hz: Option<u64>,
+    image_address: Option<u64>,
     model_address: u64,
     model_bytes: u64,
     flash_bytes: u64,
@@ -122,6 +125,9 @@ impl TryFrom<Table> for Settings {
                 fault_mask: table.fault_mask.ok_or_else(|| missing("fault_mask"))?,
             }),
         };
+        let below = table.model_address.checked_sub(table.flash_bytes);
+        let image_address =
+            table.image_address.or(below).ok_or("no room for the image below the model: say `image_address`")?;
         Ok(Self {
             name: table.name,
             target: table.target,
@@ -131,6 +137,7 @@ impl TryFrom<Table> for Settings {
             uf2_family: table.uf2_family,
             sensors: table.sensors,
             clock_hz: table.clock_hz,
+            image_address,
             model_address: table.model_address,
             model_bytes: table.model_bytes,
             flash_bytes: table.flash_bytes,

@@ -248,6 +248,7 @@ mod tests {
             uf2_family: None,
             sensors: Vec::new(),
             clock_hz: None,
+            image_address: 0,
             model_address: 0x10_0000,
             model_bytes: 4,
             flash_bytes: 8,
