@@ -1,0 +1,108 @@
+//! What a board can do with its flash, whatever the way there: a debug probe, QEMU, a test.
+
+use std::ops::Range;
+use std::time::Duration;
+
+use neji_app::{FrameDecoder, Report};
+
+use crate::error::{Error, Result};
+use crate::image::Digest;
+
+/// What flash is erased by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Sector {
+    /// Of its first byte.
+    pub address: u64,
+    /// Its length.
+    pub bytes: u64,
+}
+
+impl Sector {
+    /// The address behind it.
+    pub fn end(self) -> u64 {
+        self.address + self.bytes
+    }
+}
+
+/// What a byte of erased flash is.
+pub const ERASED: u8 = 0xff;
+
+/// A chip with flash, halted or running. Every operation ends, with an error where the chip does not answer.
+pub trait Target {
+    /// The chip's name, for people.
+    fn chip(&self) -> String;
+
+    /// The sectors that hold any byte of `range`, in order. They need not cover all of it: a gap has no flash.
+    fn sectors(&self, range: Range<u64>) -> Vec<Sector>;
+
+    /// What is programmed at once in a sector of [`Target::sectors`]: it divides the sector.
+    fn page_bytes(&self, sector: Sector) -> u64;
+
+    /// Stops what runs, so that nothing reads flash while it is written.
+    ///
+    /// # Errors
+    /// The chip does not answer.
+    fn halt(&mut self) -> Result<()>;
+
+    /// Fills `buffer` with what lies at `address`.
+    ///
+    /// # Errors
+    /// The chip does not answer.
+    fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<()>;
+
+    /// Erases `sectors`, of [`Target::sectors`], in order: all their bytes are [`ERASED`] then.
+    ///
+    /// # Errors
+    /// The chip does not answer or refuses. A sector may then be half erased.
+    fn erase(&mut self, sectors: &[Sector]) -> Result<()>;
+
+    /// Writes bytes at addresses, in order, into pages that were erased and not written since.
+    ///
+    /// # Errors
+    /// The chip does not answer or refuses. Some of it may then be written.
+    fn program(&mut self, chunks: &[(u64, &[u8])]) -> Result<()>;
+
+    /// Starts the firmware from its reset.
+    ///
+    /// # Errors
+    /// The chip does not answer.
+    fn start(&mut self) -> Result<()>;
+
+    /// Some more bytes of the firmware's reports, or none where there are no new ones. Does not wait long.
+    ///
+    /// # Errors
+    /// The line is cut, or the firmware has ended.
+    fn hear(&mut self) -> Result<Vec<u8>>;
+
+    /// Where [`Target::hear`] listens, for people.
+    fn line(&self) -> &'static str;
+}
+
+/// Waits for the device's own word for its model.
+///
+/// # Errors
+/// It says nothing for `timeout`, refuses the model, or the line is cut.
+pub fn greeting(target: &mut dyn Target, timeout: Duration) -> Result<Digest> {
+    let silent = Error::Silent { way: target.line(), after: timeout };
+    let begin = std::time::Instant::now();
+    let mut decoder = FrameDecoder::new();
+    loop {
+        let bytes = target.hear()?;
+        for &byte in &bytes {
+            // What came before the line was listened to may be cut: a broken frame is none.
+            match decoder.push(byte) {
+                Some(Ok(Report::Hello { model_crc32, model_bytes, .. })) => {
+                    return Ok(Digest { crc32: model_crc32, bytes: model_bytes });
+                }
+                Some(Ok(Report::Refused { reason })) => return Err(Error::Refused { reason: reason.as_str().into() }),
+                _ => {}
+            }
+        }
+        if begin.elapsed() > timeout {
+            return Err(silent);
+        }
+        if bytes.is_empty() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
