@@ -17,6 +17,7 @@
 
 pub mod error;
 pub mod gdb;
+pub mod greeting;
 pub mod guard;
 pub mod image;
 pub mod plan;
@@ -28,6 +29,7 @@ pub mod uf2;
 pub mod write;
 
 pub use error::{Error, Result};
+pub use greeting::{Listener, greeting};
 pub use guard::guarded;
 pub use image::{Digest, Part};
 pub use qemu::Emulated;

@@ -21,8 +21,6 @@ use crate::target::{Sector, Target};
 const CORE: usize = 0;
 /// The symbol of RTT's control block.
 const CONTROL_BLOCK: &str = "_SEGGER_RTT";
-/// What its first bytes are while nobody has set it up.
-const NO_CONTROL_BLOCK: [u8; 16] = [0; 16];
 
 /// Which probe, and how it is used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -180,7 +178,8 @@ fn known(registry: &Registry, chip: &str) -> Result<()> {
 /// A chip behind a probe.
 pub struct Probed {
     session: Session,
-    control_block: Option<u64>,
+    /// Where RTT's control block is.
+    block: ScanRegion,
     rtt: Option<Rtt>,
 }
 
@@ -213,14 +212,14 @@ impl Probed {
     fn attach_named(probe: Probe, chip: &str, erase_locked: bool) -> Result<Self> {
         let permissions = if erase_locked { Permissions::new().allow_erase_all() } else { Permissions::new() };
         let session = probe.attach(chip, permissions).map_err(|error| cause("attaching to the chip", &error))?;
-        Ok(Self { session, control_block: None, rtt: None })
+        Ok(Self { session, block: ScanRegion::Ram, rtt: None })
     }
 
-    /// Where the firmware of this image reports: without it, nothing is heard.
+    /// Where the firmware of this image reports. What runs without its image being known is looked for in all of RAM.
     pub fn listen_to(&mut self, image: &[u8]) {
         let file = object::File::parse(image).ok();
         let symbol = file.as_ref().and_then(|file| file.symbol_by_name(CONTROL_BLOCK));
-        self.control_block = symbol.map(|symbol| symbol.address());
+        self.block = symbol.map_or(ScanRegion::Ranges(Vec::new()), |symbol| ScanRegion::Exact(symbol.address()));
     }
 
     /// How flash is written around `region`.
@@ -314,17 +313,15 @@ impl Target for Probed {
     fn start(&mut self) -> Result<()> {
         let doing = "starting the firmware";
         self.rtt = None;
-        let block = self.control_block;
+        let block = self.block.clone();
         let mut core = self.core(doing)?;
         // RAM outlives a reset: what an earlier firmware left there must not be taken for this one's.
-        if let Some(address) = block {
-            core.write_8(address, &NO_CONTROL_BLOCK).map_err(|error| cause(doing, &error))?;
-        }
+        Rtt::clear_control_block(&mut core, &block)
+            .map_err(|error| Error::Device { doing, reason: reasons(&error) })?;
         core.reset().map_err(|error| cause(doing, &error))
     }
 
     fn hear(&mut self) -> Result<Vec<u8>> {
-        let Some(address) = self.control_block else { return Ok(vec![]) };
         let doing = "listening to the firmware";
         let mut core = self.session.core(CORE).map_err(|error| cause(doing, &error))?;
         let failed = |error: &rtt::Error| match error {
@@ -333,10 +330,14 @@ impl Target for Probed {
         };
         let rtt = match &mut self.rtt {
             Some(rtt) => rtt,
-            none => match Rtt::attach_region(&mut core, &ScanRegion::Exact(address)) {
+            none => match Rtt::attach_region(&mut core, &self.block) {
                 Ok(rtt) => none.insert(rtt),
                 // The firmware has not come to it yet.
-                Err(rtt::Error::ControlBlockNotFound | rtt::Error::ControlBlockCorrupted(_)) => return Ok(vec![]),
+                Err(
+                    rtt::Error::ControlBlockNotFound
+                    | rtt::Error::ControlBlockCorrupted(_)
+                    | rtt::Error::NoControlBlockLocation,
+                ) => return Ok(vec![]),
                 Err(error) => return Err(failed(&error)),
             },
         };
@@ -348,9 +349,9 @@ impl Target for Probed {
     }
 
     fn line(&self) -> &'static str {
-        match self.control_block {
-            Some(_) => "RTT",
-            None => "RTT (the firmware has no symbol _SEGGER_RTT)",
+        match &self.block {
+            ScanRegion::Ranges(_) => "RTT (the firmware has no symbol _SEGGER_RTT)",
+            _ => "RTT",
         }
     }
 }

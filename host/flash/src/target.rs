@@ -1,12 +1,8 @@
 //! What a board can do with its flash, whatever the way there: a debug probe, QEMU, a test.
 
 use std::ops::Range;
-use std::time::Duration;
 
-use neji_app::{FrameDecoder, Report};
-
-use crate::error::{Error, Result};
-use crate::image::Digest;
+use crate::error::Result;
 
 /// What flash is erased by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,33 +72,4 @@ pub trait Target {
 
     /// Where [`Target::hear`] listens, for people.
     fn line(&self) -> &'static str;
-}
-
-/// Waits for the device's own word for its model.
-///
-/// # Errors
-/// It says nothing for `timeout`, refuses the model, or the line is cut.
-pub fn greeting(target: &mut dyn Target, timeout: Duration) -> Result<Digest> {
-    let silent = Error::Silent { way: target.line(), after: timeout };
-    let begin = std::time::Instant::now();
-    let mut decoder = FrameDecoder::new();
-    loop {
-        let bytes = target.hear()?;
-        for &byte in &bytes {
-            // What came before the line was listened to may be cut: a broken frame is none.
-            match decoder.push(byte) {
-                Some(Ok(Report::Hello { model_crc32, model_bytes, .. })) => {
-                    return Ok(Digest { crc32: model_crc32, bytes: model_bytes });
-                }
-                Some(Ok(Report::Refused { reason })) => return Err(Error::Refused { reason: reason.as_str().into() }),
-                _ => {}
-            }
-        }
-        if begin.elapsed() > timeout {
-            return Err(silent);
-        }
-        if bytes.is_empty() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
 }

@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::greeting::greeting;
 use crate::image::{Digest, MODEL, Part};
 use crate::plan::{Layout, Wanted, compare, layouts};
-use crate::target::{Sector, Target, greeting};
+use crate::target::{Sector, Target};
 
 /// How to write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -180,6 +180,13 @@ struct Package {
     metadata: Option<serde_json::Value>,
 }
 
+/// What the boards of the repository say of themselves, as `cargo metadata` prints it: for a PC that has the command and no
+/// repository. A test keeps it as the boards are.
+const KNOWN: &str = include_str!("../boards.json");
+
+/// Where the repository is.
+const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
+
 /// The boards in what `cargo metadata` printed.
 fn parse(json: &[u8], workspace: &Path) -> Result<Vec<Board>> {
     let metadata: Metadata = serde_json::from_slice(json).context("reading cargo metadata")?;
@@ -219,6 +226,38 @@ impl Board {
             bail!("cargo metadata failed in {}", workspace.display());
         }
         parse(&out.stdout, &workspace)
+    }
+
+    /// The boards that this crate was made with. None of them can be built: [`Board::build`] needs the repository.
+    ///
+    /// # Panics
+    /// Never: a test reads what is built in.
+    pub fn known() -> Vec<Self> {
+        parse(KNOWN.as_bytes(), Path::new("")).expect("boards.json is made by a test")
+    }
+
+    /// The boards of the repository at `root`, or at the one around this folder; without one, those that are known.
+    ///
+    /// # Errors
+    /// As [`Board::all`].
+    pub fn here(root: Option<&Path>) -> Result<Vec<Self>> {
+        match root.map_or_else(toolchain::root, |root| Ok(root.to_owned())) {
+            Ok(root) => Self::all(&root),
+            Err(_) => Ok(Self::known()),
+        }
+    }
+
+    /// The board called `name` of [`Board::here`].
+    ///
+    /// # Errors
+    /// There is none; the message lists those there are.
+    pub fn find_here(root: Option<&Path>, name: &str) -> Result<Self> {
+        pick(Self::here(root)?, name, "no board")
+    }
+
+    /// Whether the repository is there to build its firmware from.
+    pub fn has_sources(&self) -> bool {
+        !self.workspace.as_os_str().is_empty()
     }
 
     /// The boards that QEMU runs, by name.
@@ -298,6 +337,12 @@ impl Board {
     }
 
     fn build_package(&self, package: &str, features: &[&str], folder: &Path) -> Result<PathBuf> {
+        if !self.has_sources() {
+            bail!(
+                "the firmware of {package} is built from neji's repository, which is not around this folder: \
+                 git clone {REPOSITORY} and type this in there, or give an image by --firmware ELF"
+            );
+        }
         let mut command = toolchain::firmware_cargo(&self.settings.target)?;
         command.current_dir(&self.workspace).args(["build", "--quiet", "--locked", "--release", "--package", package]);
         command.args(features).args(["--target", &self.settings.target]).arg("--target-dir").arg(folder);
@@ -343,5 +388,73 @@ mod tests {
         assert_eq!(pick(boards, "c", "no board").unwrap_err().to_string(), "no board c; there are: b");
         let half = TABLE.replace(r#""pin_trace":"x","#, "");
         assert!(format!("{:#}", parse(half.as_bytes(), Path::new("/w")).unwrap_err()).contains("says `pin_trace` too"));
+    }
+    /// The packages with a table, in the order of their names and a line each.
+    fn printed(json: &[u8]) -> String {
+        let metadata: serde_json::Value = serde_json::from_slice(json).unwrap();
+        let mut lines: Vec<String> = metadata["packages"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|package| package["metadata"]["neji"].is_object())
+            .map(|package| {
+                let neji = &package["metadata"]["neji"];
+                serde_json::json!({"name": package["name"], "metadata": {"neji": neji}}).to_string()
+            })
+            .collect();
+        lines.sort();
+        format!("{{\"packages\":[\n{}\n]}}\n", lines.join(",\n"))
+    }
+
+    #[test]
+    fn the_known_boards_are_those_of_the_repository() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../boards");
+        let mut command = toolchain::clean("cargo");
+        command.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(&workspace);
+        let found = printed(&command.output().unwrap().stdout);
+        if std::env::var_os("NEJI_BLESS").is_some() {
+            std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("boards.json"), &found).unwrap();
+            return;
+        }
+        assert!(found == KNOWN, "boards have changed; type: NEJI_BLESS=1 cargo test -p neji-machine known_boards");
+        let here = Board::here(None).unwrap();
+        assert!(here.iter().all(Board::has_sources));
+        let names = |boards: &[Board]| boards.iter().map(|board| board.package.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&Board::known()), names(&here));
+        let error = Board::known()[0].build().unwrap_err().to_string();
+        assert!(error.contains("git clone https://") && error.contains("--firmware"), "{error}");
+    }
+
+    #[test]
+    fn images_and_models_lie_where_memory_x_puts_them() {
+        for board in Board::here(None).unwrap() {
+            let folder = board.workspace.join(&board.package);
+            let text = std::fs::read_to_string(folder.join("memory.x")).unwrap();
+            let region = |name: &str| -> Option<(u64, u64)> {
+                let line = text.lines().find(|line| line.trim_start().starts_with(name))?;
+                let number = |word: &str| -> Option<u64> {
+                    let text = line.split_once(word)?.1.trim_start_matches([' ', '=']);
+                    let text = text.split([',', ' ', '/']).next()?;
+                    if let Some(digits) = text.strip_prefix("0x") {
+                        return u64::from_str_radix(digits, 16).ok();
+                    }
+                    let unit = text.trim_start_matches(|c: char| c.is_ascii_digit());
+                    let scale = match unit {
+                        "K" => 1024,
+                        "M" => 1024 * 1024,
+                        _ => 1,
+                    };
+                    Some(text.trim_end_matches(unit).parse::<u64>().ok()? * scale)
+                };
+                Some((number("ORIGIN")?, number("LENGTH")?))
+            };
+            let settings = &board.settings;
+            let model = region("MODEL").unwrap_or_else(|| panic!("{}: a line MODEL", board.package));
+            assert_eq!(model, (settings.model_address, settings.model_bytes), "{}", board.package);
+            let (origin, length) = region("FLASH").unwrap_or_else(|| panic!("{}: a line FLASH", board.package));
+            let image = settings.image_address..settings.image_address + settings.flash_bytes;
+            // What a boot loader reads may lie before the linker's region.
+            assert!(image.contains(&origin) && origin + length == image.end, "{}: {image:#x?}", board.package);
+        }
     }
 }
