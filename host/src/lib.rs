@@ -20,6 +20,7 @@ pub mod experiment;
 #[cfg(feature = "train")]
 pub mod export;
 pub mod files;
+pub mod fit;
 pub mod fold;
 pub mod frontend;
 pub mod graph;

@@ -201,6 +201,12 @@ pub enum Error {
          once more; or --uf2 FILE writes a file to copy by hand"
     )]
     NoDrive,
+    /// This build cannot do it.
+    #[error("{reason}")]
+    Unsupported {
+        /// What it lacks, and how to get it.
+        reason: String,
+    },
     /// A file or a process of the PC.
     #[error("{doing}: {source}")]
     Io {

@@ -1,9 +1,11 @@
 //! The command line: typed arguments, then plumbing.
 
 pub mod bench;
+pub mod boards;
 pub mod conformance;
 pub mod data;
 pub mod eval;
+pub mod flash;
 pub mod import;
 pub mod inspect;
 pub mod pack;
@@ -56,6 +58,10 @@ pub enum Command {
     Run(run::Args),
     /// Feed the firmware's monitor from files, on the host or on an emulated board.
     Simulate(simulate::Args),
+    /// List the boards that neji knows, and whether a model fits them.
+    Boards(boards::Args),
+    /// Write firmware and a model to a board.
+    Flash(flash::Args),
     /// Write the report of a run, or a comparison of several, as one HTML file.
     Report(report::Args),
 }
@@ -92,6 +98,8 @@ impl Cli {
             Command::Pack(args) => pack::run(args),
             Command::Run(args) => run::run(args),
             Command::Simulate(args) => simulate::run(args),
+            Command::Boards(args) => boards::run(args),
+            Command::Flash(args) => flash::run(args),
             Command::Report(args) => report::run(args),
         }
     }
