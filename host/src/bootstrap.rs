@@ -25,6 +25,8 @@ pub struct Interval {
     pub low: f64,
     /// The upper end.
     pub high: f64,
+    /// Standard deviation of the draws: the figure's standard error.
+    pub error: f64,
 }
 
 /// `statistic` of samples, given by their indices and whether they are abnormal, with its interval. Equal seeds give equal bits.
@@ -52,7 +54,9 @@ pub fn interval(
     let mut found = (0..RESAMPLES).into_par_iter().map(draw).collect::<Result<Vec<f64>, _>>()?;
     found.sort_by(f64::total_cmp);
     let quantile = |share: f64| found[(share * (RESAMPLES - 1) as f64).round() as usize];
-    Ok(Interval { value, low: quantile(TAIL), high: quantile(1.0 - TAIL) })
+    let mean = found.iter().sum::<f64>() / RESAMPLES as f64;
+    let error = (found.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / (RESAMPLES - 1) as f64).sqrt();
+    Ok(Interval { value, low: quantile(TAIL), high: quantile(1.0 - TAIL), error })
 }
 
 /// [`interval`] of a figure of scores, such as the AUROC.
@@ -119,6 +123,7 @@ mod tests {
         let (q1, q2) = (a / (2.0 - a), 2.0 * a * a / (1.0 + a));
         let error = ((a * (1.0 - a) + 29.0 * (q1 - a * a) + 29.0 * (q2 - a * a)) / 900.0).sqrt();
         assert!((wide / (2.0 * 1.96 * error) - 1.0).abs() < 0.3, "{wide} {error}");
+        assert!((found.error / error - 1.0).abs() < 0.3, "{} {error}", found.error);
     }
 
     #[test]

@@ -201,8 +201,38 @@ pub struct TrainSettings {
     /// A cnn learns to tell the machines or sections apart that the names of normal training samples say; its layers then feed a
     /// detector of distances.
     pub sections: bool,
+    /// Epochs after those, in which values and weights are rounded as the device rounds them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quantization_aware: Option<AwareSettings>,
     /// Augmentation.
     pub augment: Augment,
+}
+
+/// `[train.quantization_aware]`: the trained model, batch normalisation folded, goes on learning with rounded weights and activations, whose
+/// ranges it learns as well.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AwareSettings {
+    /// Passes over the training data.
+    pub epochs: usize,
+    /// Learning rate at the beginning; absent, a tenth of the training's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub learning_rate: Option<f64>,
+}
+
+impl Default for AwareSettings {
+    fn default() -> Self {
+        Self { epochs: 10, learning_rate: None }
+    }
+}
+
+impl TrainSettings {
+    /// The settings of the epochs with rounding; none where there are none.
+    pub fn aware(&self) -> Option<Self> {
+        let AwareSettings { epochs, learning_rate } = self.quantization_aware?;
+        let learning_rate = learning_rate.unwrap_or(0.1 * self.learning_rate);
+        Some(Self { epochs, learning_rate, quantization_aware: None, ..self.clone() })
+    }
 }
 
 impl Default for TrainSettings {
@@ -219,6 +249,7 @@ impl Default for TrainSettings {
             validation: 0.15,
             synthetic: 0,
             sections: false,
+            quantization_aware: None,
             augment: Augment::default(),
         }
     }
@@ -487,13 +518,24 @@ pub enum ActivationsName {
     Int8,
     /// 16 bits, for detectors whose reconstruction error drowns in 8.
     Int16,
+    /// 8 bits, unless 16 tell held-out normal samples better from defects made of them and fit.
+    Auto,
 }
 
 impl ActivationsName {
-    /// The blob's word for it.
+    /// Its name, as in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::Int16 => "int16",
+            Self::Auto => "auto",
+        }
+    }
+
+    /// The blob's word for it; of what is not chosen yet, that of the first choice.
     pub fn element(self) -> Element {
         match self {
-            Self::Int8 => Element::I8,
+            Self::Int8 | Self::Auto => Element::I8,
             Self::Int16 => Element::I16,
         }
     }
@@ -699,6 +741,18 @@ impl Experiment {
             "train.weight_decay is {}; 0 or more",
             train.weight_decay
         );
+        if let Some(AwareSettings { epochs, learning_rate }) = train.quantization_aware {
+            ensure!(epochs >= 1, "train.quantization_aware.epochs is 0; at least 1");
+            ensure!(
+                learning_rate.is_none_or(|rate| rate.is_finite() && rate > 0.0),
+                "train.quantization_aware.learning_rate is {}; a positive number",
+                learning_rate.unwrap_or_default()
+            );
+            ensure!(
+                self.task == Task::Cnn || (self.task == Task::Autoencoder && model.kind != AutoencoderKind::Pca),
+                "train.quantization_aware is for models that are trained by epochs; take it out, or change task or model.kind"
+            );
+        }
         ensure!((0.0..1.0).contains(&train.validation), "train.validation is {}; from 0 to below 1", train.validation);
         train.augment.check(self.front_end.sound.is_some())?;
         ensure!(
@@ -824,6 +878,9 @@ mod tests {
         assert!(message("name = \"a\"\n[train]\nepoch = 9", &[]).contains("epoch"));
         assert!(message("name = \"a\"", &["train.learning_rate=-1"]).contains("train.learning_rate"));
         assert!(message("name = \"a\"", &["train.speed=1"]).contains("speed"));
+        assert!(message("name = \"a\"", &["train.quantization_aware.epochs=0"]).contains("quantization_aware.epochs"));
+        let outright = ["train.quantization_aware={}", "model.kind=pca"];
+        assert!(message("name = \"a\"", &outright).contains("train.quantization_aware is for models"));
         assert!(message("name = \"a\"", &["train"]).contains("key.path=value"));
         let augmented = "name = \"a\"\n[front_end.sound]\nmoments = true\n[train.augment.sound]\ngain_db = 3.0";
         assert!(message(augmented, &[]).contains("train.augment.sound"));

@@ -46,3 +46,4 @@ pub mod tflite;
 pub mod threshold;
 #[cfg(feature = "train")]
 pub mod train;
+pub mod trial;

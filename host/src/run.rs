@@ -6,8 +6,11 @@
 //! | `checkpoint.neji-checkpoint` | train | everything that `--resume` needs |
 //! | `losses.csv` | train | a row an epoch |
 //! | `trained.json` | train, at its end | [`Trained`] |
+//! | `aware.neji-checkpoint` | train, where `train.quantization_aware` is | the same of those epochs |
 //! | `graph.neji-graph` | train, at its end | the float model |
+//! | `ranges.json` | train, where `train.quantization_aware` is | [`LearnedRanges`] |
 //! | `model.neji`, `quantize.json` | quantize | the blob; what quantization cost each layer |
+//! | `other.neji` | quantize, with both kinds of activations | the blob with the other kind |
 //! | `metrics.json`, `scores.csv` | eval | figures; a row an image |
 //! | `report.html` | report | all of it for people |
 
@@ -24,6 +27,7 @@ use crate::experiment::{Experiment, Task};
 use crate::files::write_whole;
 use crate::frontend::Fitted;
 use crate::graph::Graph;
+use crate::quantize::learned::LearnedRanges;
 
 /// What training found out beside the weights.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -80,6 +84,11 @@ impl Run {
         self.file("checkpoint.neji-checkpoint")
     }
 
+    /// The checkpoint of the epochs that know of rounding.
+    pub fn aware_checkpoint(&self) -> PathBuf {
+        self.file("aware.neji-checkpoint")
+    }
+
     /// The float model.
     pub fn graph(&self) -> PathBuf {
         self.file("graph.neji-graph")
@@ -88,6 +97,11 @@ impl Run {
     /// The blob.
     pub fn blob(&self) -> PathBuf {
         self.file("model.neji")
+    }
+
+    /// The blob with the other kind of activations.
+    pub fn other_blob(&self) -> PathBuf {
+        self.file("other.neji")
     }
 
     /// Makes the folder and takes its lock, which the system frees even if the process dies.
@@ -147,6 +161,30 @@ impl Run {
         detect::observed(&self.experiment()?, &Graph::load(self.graph())?)
     }
 
+    /// Ranges of activations that were learned; none where the training knew nothing of rounding.
+    ///
+    /// # Errors
+    /// The file can't be understood.
+    pub fn learned_ranges(&self) -> Result<Option<LearnedRanges>> {
+        let path = self.file("ranges.json");
+        if !path.is_file() {
+            return Ok(None);
+        }
+        let damaged = || format!("{} is damaged; train again", path.display());
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        let found: LearnedRanges = serde_json::from_str(&text).with_context(damaged)?;
+        found.check().with_context(damaged)?;
+        Ok(Some(found))
+    }
+
+    /// Writes the learned ranges.
+    ///
+    /// # Errors
+    /// The file can't be written.
+    pub fn write_ranges(&self, ranges: &LearnedRanges) -> Result<()> {
+        write_whole(&self.file("ranges.json"), (serde_json::to_string_pretty(ranges)? + "\n").as_bytes())
+    }
+
     /// Writes the end of training: the graph first, since `trained.json` says that all is there.
     ///
     /// # Errors
@@ -161,7 +199,9 @@ impl Run {
         let names = [
             "losses.csv",
             "trained.json",
+            "ranges.json",
             "model.neji",
+            "other.neji",
             "quantize.json",
             "metrics.json",
             "scores.csv",
@@ -169,7 +209,7 @@ impl Run {
             "report.html",
         ];
         let files = names.map(|name| self.file(name)).into_iter();
-        files.chain([self.checkpoint(), self.graph()])
+        files.chain([self.checkpoint(), self.aware_checkpoint(), self.graph()])
     }
 
     /// All files of the run that there are.

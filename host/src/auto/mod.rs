@@ -14,14 +14,14 @@ use neji_engine::Host;
 use serde::{Deserialize, Serialize};
 
 use crate::closed;
-use crate::dataset::{Dataset, Sample};
+use crate::dataset::Dataset;
 use crate::evaluate::auroc;
 use crate::experiment::Experiment;
 use crate::files::write_whole;
-use crate::quantize::{self, assemble::accepted};
+use crate::quantize::{self, TestPart, assemble::accepted};
 use crate::report::scores;
-use crate::run::{Run, split};
-use crate::synthetic;
+use crate::run::Run;
+use crate::trial::Trial;
 
 pub use candidates::{Candidate, candidates};
 
@@ -74,23 +74,13 @@ pub struct Measured {
 /// # Errors
 /// No candidate that can be trained and fits, too few samples to hold any out, or a file that can't be written.
 pub fn choose(base: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<Choice> {
-    ensure!(
-        base.train.validation > 0.0,
-        "train.validation is 0: candidates are judged on samples held out of training; say 0.15 or so"
-    );
-    let (_, held_out) = split(base, data)?;
-    let normals: Vec<&Sample> = held_out.into_iter().filter(|sample| sample.label == 0).collect();
-    let copies = DEFECTS_MIN.div_ceil(normals.len().max(1)) as u64;
-    let mut judged: Vec<Sample> = normals.iter().map(|&sample| sample.clone()).collect();
-    for copy in 0..copies {
-        judged.extend(synthetic::defective(&normals, base.seed.wrapping_add(copy))?);
-    }
+    let trial = Trial::new(base, data, DEFECTS_MIN)?;
     let mut tried = Vec::new();
     let all = candidates(base, data);
     for (index, candidate) in all.iter().enumerate() {
         ensure!(!stop.load(Ordering::Relaxed), "interrupted; nothing was chosen yet");
         eprintln!("candidate {} of {}, {}: {}", index + 1, all.len(), candidate.name, candidate.what);
-        let (measured, out) = match attempt(base, candidate, data, run, &judged, normals.len(), stop) {
+        let (measured, out) = match attempt(base, candidate, data, run, &trial, stop) {
             Ok(measured) => {
                 let over = |key: &str, limit: Option<usize>, needed: usize| {
                     let limit = limit.filter(|&limit| needed > limit)?;
@@ -106,14 +96,13 @@ pub fn choose(base: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -
         tried.push(Tried { name, what, measured, out });
     }
     let (chosen, reason) = best(&tried)?;
-    let choice = Choice {
-        chosen: tried[chosen].name.clone(),
-        reason,
-        normals: normals.len(),
-        defects: judged.len() - normals.len(),
-        tried,
-    };
+    let choice =
+        Choice { chosen: tried[chosen].name.clone(), reason, normals: trial.normals, defects: trial.defects(), tried };
     let winner = folder(run, &choice.chosen);
+    // Now that it is chosen, its figures of the test part may be known.
+    let seen = winner.experiment()?.seen(data)?;
+    let (bytes, summary) = quantize::quantize_on(&winner, &seen, TestPart::Scored)?;
+    quantize::write(&winner, &winner.blob(), &bytes, &summary)?;
     for file in winner.all_files() {
         let name = file.file_name().context("a file has a name")?;
         let bytes = std::fs::read(&file).with_context(|| format!("reading {}", file.display()))?;
@@ -127,14 +116,13 @@ fn folder(run: &Run, name: &str) -> Run {
     Run::new(run.folder().join("candidates").join(name))
 }
 
-/// Trains, quantizes and judges one candidate; the first `normals` samples of `judged` are normal.
+/// Trains, quantizes and judges one candidate.
 fn attempt(
     base: &Experiment,
     candidate: &Candidate,
     data: &Dataset,
     run: &Run,
-    judged: &[Sample],
-    normals: usize,
+    trial: &Trial,
     stop: &AtomicBool,
 ) -> Result<Measured> {
     let experiment = base.as_candidate(&candidate.settings)?;
@@ -144,14 +132,12 @@ fn attempt(
     write_whole(&own.config(), experiment.to_toml().as_bytes())?;
     let seen = experiment.seen(data)?;
     fit(&experiment, &seen, &own, stop)?;
-    let (bytes, summary) = quantize::quantize_on(&own, &seen)?;
+    let (bytes, summary) = quantize::quantize_on(&own, &seen, TestPart::Unseen)?;
     quantize::write(&own, &own.blob(), &bytes, &summary)?;
     let model = accepted(&bytes)?;
-    let rows = scores::quantized(model, judged)?;
-    let found: Vec<f64> = rows.iter().map(|row| row.score).collect();
-    let abnormal: Vec<bool> = (0..found.len()).map(|index| index >= normals).collect();
-    let auroc = auroc(&found, &abnormal)?;
-    let error = standard_error(auroc, normals, found.len() - normals);
+    let found: Vec<f64> = scores::quantized(model, &trial.samples)?.into_iter().map(|row| row.score).collect();
+    let auroc = auroc(&found, &trial.abnormal())?;
+    let error = standard_error(auroc, trial.normals, trial.defects());
     Ok(Measured { auroc, error, flash: summary.blob_bytes, ram: Monitor::<Host>::memory_bytes(&model) })
 }
 

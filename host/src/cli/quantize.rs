@@ -6,7 +6,8 @@ use clap::Args as ClapArgs;
 use sha2::{Digest, Sha256};
 
 use crate::experiment::ActivationsName;
-use crate::quantize::{self, Request, Summary};
+use crate::quantize::sensitivity::{Alone, Sensitivity};
+use crate::quantize::{self, Quantized, Request, Summary};
 use crate::run::{Run, hex};
 
 /// Quantize a trained run into one blob.
@@ -29,6 +30,12 @@ pub struct Args {
     #[arg(long, value_name = "HOP", num_args = 0..=1, default_missing_value = "1", require_equals = true,
         value_parser = clap::value_parser!(u16).range(1..), conflicts_with = "ram_budget")]
     pub streaming: Option<u16>,
+    /// Quantize with the other kind of activations as well, into other.neji, so that the report compares the two.
+    #[arg(long)]
+    pub both: bool,
+    /// Try each layer's rounding by itself, on held-out normal samples and defects made of them.
+    #[arg(long)]
+    pub sensitivity: bool,
     /// Print quantize.json instead of a table.
     #[arg(long)]
     pub json: bool,
@@ -42,9 +49,16 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let run = Run::new(&args.run);
     run.experiment()?;
     let _lock = run.lock()?;
-    let request = Request { activations: args.activations, ram_budget: args.ram_budget, hop: args.streaming };
-    let (bytes, summary) = quantize::quantize_as(&run, &request)?;
+    let request = Request {
+        activations: args.activations,
+        ram_budget: args.ram_budget,
+        hop: args.streaming,
+        both: args.both,
+        sensitivity: args.sensitivity,
+    };
+    let Quantized { bytes, summary, other } = quantize::quantize_all(&run, &request)?;
     let out = args.output.unwrap_or_else(|| run.blob());
+    quantize::write_other(&run, other.as_ref())?;
     quantize::write(&run, &out, &bytes, &summary)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&summary)?);
@@ -68,10 +82,19 @@ fn print(summary: &Summary) {
             row.name, row.operator, row.shape, row.macs, row.constant_bytes
         );
     }
+    if let Some(found) = &summary.sensitivity {
+        print_sensitivity(found);
+    }
     println!(
         "\nblob {} bytes, arena {} bytes (no plan needs less than {})",
         summary.blob_bytes, summary.arena_bytes, summary.arena_lower_bound
     );
+    if summary.learned_ranges {
+        println!("ranges of activations were learned in training");
+    }
+    if let Some(choice) = &summary.choice {
+        println!("{}: {}", choice.chosen.name(), choice.reason);
+    }
     println!("threshold {:.4}, {}", summary.threshold, summary.threshold_basis);
     match summary.drift_run_length {
         Some(length) => println!("drift is watched; normal scores are taken for one once in {length}"),
@@ -85,5 +108,23 @@ fn print(summary: &Summary) {
     }
     if let Some(likelihood) = summary.auroc_likelihood {
         println!("AUROC of the whole negative log-likelihood, float: {likelihood:.4}");
+    }
+}
+
+fn print_sensitivity(found: &Sensitivity) {
+    println!(
+        "\neach layer alone rounded: noise at the model's output, and what it does to the AUROC of {} made defects of {} held-out \
+         normal samples, {:.4} in floats",
+        found.defects, found.normals, found.auroc_float
+    );
+    println!("  {:<24} {:>10} {:>10} {:>10} {:>9} {:>8}", "layer", "weights dB", "values dB", "both dB", "AUROC", "+-");
+    let db = |value: Option<f64>| value.map_or("-".to_owned(), |db| format!("{db:.1}"));
+    for Alone { name, weights_db, values_db, both_db, auroc_change, error } in found.layers.iter().chain([&found.all]) {
+        println!(
+            "  {name:<24} {:>10} {:>10} {:>10} {auroc_change:>+9.4} {error:>8.4}",
+            db(*weights_db),
+            db(*values_db),
+            db(*both_db)
+        );
     }
 }

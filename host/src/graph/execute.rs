@@ -27,7 +27,8 @@ impl Graph {
         values
     }
 
-    fn run_node(&self, index: usize, values: &[Vec<f32>]) -> Vec<f32> {
+    /// The values of node `index`, above 0, from those of the nodes before it.
+    pub(crate) fn run_node(&self, index: usize, values: &[Vec<f32>]) -> Vec<f32> {
         let node = &self.nodes[index];
         let x = values[node.inputs[0]].as_slice();
         let from = self.nodes[node.inputs[0]].shape;

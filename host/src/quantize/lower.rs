@@ -9,6 +9,7 @@ use neji_format::{
     Pool2d, PoolKind, Requantization, Reshape, ResizeNearest, Tensor, TransposeConv2d, push_constant,
 };
 
+use super::rounding::{Rounding, roundings};
 use super::scheme::{Scheme, multiplier};
 use crate::calibrate::Range;
 use crate::graph::{Activation, Graph, Node, Op};
@@ -27,7 +28,7 @@ pub fn lower(graph: &Graph, ranges: &[Range], means: &[Vec<f64>], element: Eleme
         graph,
         ranges,
         means,
-        readers: readers(graph),
+        roundings: roundings(graph, element),
         tensor_of: vec![usize::MAX; graph.nodes.len()],
         lowered: Lowered { element, ..Lowered::default() },
     };
@@ -40,17 +41,11 @@ pub fn lower(graph: &Graph, ranges: &[Range], means: &[Vec<f64>], element: Eleme
     Ok(lowered)
 }
 
-fn readers(graph: &Graph) -> Vec<usize> {
-    let mut readers = vec![0; graph.nodes.len()];
-    graph.nodes.iter().flat_map(|node| &node.inputs).for_each(|&input| readers[input] += 1);
-    readers
-}
-
 struct Lowering<'a> {
     graph: &'a Graph,
     ranges: &'a [Range],
     means: &'a [Vec<f64>],
-    readers: Vec<usize>,
+    roundings: Vec<Rounding>,
     /// The tensor of each node that has one.
     tensor_of: Vec<usize>,
     lowered: Lowered,
@@ -91,29 +86,13 @@ impl Lowering<'_> {
         push_constant(&mut self.lowered.constants, &sources.flatten().collect::<Vec<u8>>())
     }
 
-    /// Whether node `index` can take a fused activation.
-    fn takes_activation(&self, index: usize) -> bool {
-        let op = &self.graph.nodes[index].op;
-        self.readers[index] == 1
-            && matches!(
-                op,
-                Op::Conv2d { .. }
-                    | Op::DepthwiseConv2d { .. }
-                    | Op::TransposeConv2d { .. }
-                    | Op::FullyConnected { .. }
-                    | Op::Add
-            )
-    }
-
-    /// The activation that reads node `index` and can be fused into it: its own node and which it is.
-    fn following(&self, index: usize) -> Option<(usize, Fused)> {
-        let reader = self.graph.nodes.iter().position(|node| node.inputs.contains(&index))?;
-        let fused = match self.graph.nodes[reader].op {
-            Op::Activation(Activation::Relu) => Fused::Relu,
-            Op::Activation(Activation::Relu6) => Fused::Relu6,
-            _ => return None,
-        };
-        self.takes_activation(index).then_some((reader, fused))
+    /// The node whose values the operator of node `index` gives, and what is fused into it.
+    fn result(&self, index: usize) -> (usize, Fused) {
+        let Rounding::Fused(by) = self.roundings[index] else { return (index, Fused::None) };
+        match self.graph.nodes[by].op {
+            Op::Activation(Activation::Relu6) => (by, Fused::Relu6),
+            _ => (by, Fused::Relu),
+        }
     }
 
     fn node(&mut self, index: usize) -> Result<()> {
@@ -121,21 +100,13 @@ impl Lowering<'_> {
             return Ok(()); // an activation that was fused
         }
         let node = &self.graph.nodes[index];
-        let (result, fused) = self.following(index).unwrap_or((index, Fused::None));
+        let (result, fused) = self.result(index);
         let inputs: Vec<usize> = node.inputs.iter().map(|&input| self.tensor_of[input]).collect();
         let first = inputs[0];
-        let scheme = match &node.op {
-            Op::Reshape
-            | Op::Pad { .. }
-            | Op::ResizeNearest { .. }
-            | Op::MaxPool2d { .. }
-            | Op::AveragePool2d { .. } => self.scheme(first),
-            Op::Activation(Activation::Logistic | Activation::Tanh) if self.lowered.element == Element::I16 => {
-                Scheme::WIDE_UNIT
-            }
-            Op::Softmax | Op::Activation(Activation::Logistic) => Scheme::UNIT,
-            Op::Activation(Activation::Tanh) => Scheme::SIGNED_UNIT,
-            _ => Scheme::of(self.lowered.element, self.ranges[result]),
+        let scheme = match self.roundings[result] {
+            Rounding::Input => self.scheme(first),
+            Rounding::Fixed(scheme) => scheme,
+            Rounding::Own | Rounding::Fused(_) => Scheme::of(self.lowered.element, self.ranges[result]),
         };
         let output = self.tensor(result, scheme);
         self.tensor_of[index] = output;
@@ -145,8 +116,7 @@ impl Lowering<'_> {
             Op::Input => bail!("a second input"),
             Op::BatchNorm { .. } => bail!("a batch normalisation that was not folded"),
             Op::Conv2d { weights, bias, window } => {
-                let seen = self.seen(node, 1, 1.0);
-                let (weights, requantization) = self.weights(weights, bias, &seen, false, first, output, fused)?;
+                let (weights, requantization) = self.weights(node, weights, bias, first, output, fused)?;
                 Operator::Conv2d(Conv2d {
                     input,
                     output: out,
@@ -157,10 +127,7 @@ impl Lowering<'_> {
                 })
             }
             Op::TransposeConv2d { weights, bias, window } => {
-                // Each input pixel meets all of the kernel, an output pixel one in stride by stride of it.
-                let share = 1.0 / f64::from(u32::from(window.stride_height) * u32::from(window.stride_width));
-                let seen = self.seen(node, 1, share);
-                let (weights, requantization) = self.weights(weights, bias, &seen, false, first, output, fused)?;
+                let (weights, requantization) = self.weights(node, weights, bias, first, output, fused)?;
                 Operator::TransposeConv2d(TransposeConv2d {
                     input,
                     output: out,
@@ -170,8 +137,7 @@ impl Lowering<'_> {
                 })
             }
             Op::DepthwiseConv2d { weights, bias, window } => {
-                let seen = self.seen(node, bias.len(), 1.0);
-                let (weights, requantization) = self.weights(weights, bias, &seen, true, first, output, fused)?;
+                let (weights, requantization) = self.weights(node, weights, bias, first, output, fused)?;
                 Operator::DepthwiseConv2d(DepthwiseConv2d {
                     input,
                     output: out,
@@ -181,8 +147,7 @@ impl Lowering<'_> {
                 })
             }
             Op::FullyConnected { weights, bias } => {
-                let seen = self.means.get(node.inputs[0]).cloned().unwrap_or_default();
-                let (weights, requantization) = self.weights(weights, bias, &seen, false, first, output, fused)?;
+                let (weights, requantization) = self.weights(node, weights, bias, first, output, fused)?;
                 Operator::FullyConnected(FullyConnected {
                     input,
                     output: out,
@@ -291,48 +256,27 @@ impl Lowering<'_> {
         self.lowered.push_concat(name, &parts, output, axis);
     }
 
-    /// The mean of what the weights of a convolution meet, times `share`: of each input channel. With more than one of
-    /// `channels_out`, the convolution is depthwise, and it is that of each output channel.
-    fn seen(&self, node: &Node, channels_out: usize, share: f64) -> Vec<f64> {
-        let Some(mean) = self.means.get(node.inputs[0]) else { return Vec::new() };
-        let channels = self.graph.nodes[node.inputs[0]].shape.channels as usize;
-        let pixels = (mean.len() / channels) as f64;
-        let of = |channel: usize| mean.iter().skip(channel).step_by(channels).sum::<f64>() * share / pixels;
-        match channels_out {
-            1 => (0..channels).map(of).collect(),
-            _ => (0..channels_out).map(|channel| of(channel / (channels_out / channels).max(1))).collect(),
-        }
-    }
-
-    /// Quantizes the weights of each output channel and what belongs to them. `seen` is the mean of what each weight of a channel
-    /// meets, from the beginning again where there are more weights; of depthwise ones what each channel meets.
-    #[expect(clippy::too_many_arguments, reason = "a layer has so many parts")]
+    /// Quantizes the weights of each output channel and what belongs to them.
     fn weights(
         &mut self,
+        node: &Node,
         weights: &[f32],
         bias: &[f32],
-        seen: &[f64],
-        channel_last: bool,
         input: usize,
         output: usize,
         fused: Fused,
     ) -> Result<(Constant, Requantization)> {
+        let seen = seen(self.graph, self.means, node);
         let (input, output) = (self.scheme(input), self.scheme(output));
-        let channels = bias.len();
-        let each = weights.len() / channels;
-        let place = |channel: usize, i: usize| if channel_last { i * channels + channel } else { channel * each + i };
+        let rows = Rows::of(&node.op, bias.len(), weights.len());
         let mut quantized = vec![0_i8; weights.len()];
         let (mut biases, mut multipliers, mut shifts) = (Vec::new(), Vec::new(), Vec::new());
         for (channel, &bias) in bias.iter().enumerate() {
-            let own: Vec<f32> = (0..each).map(|i| weights[place(channel, i)]).collect();
-            let meets: Vec<f64> = match (seen, channel_last) {
-                ([], _) => Vec::new(),
-                (seen, true) => vec![seen[channel]; each],
-                (seen, false) => seen.iter().copied().cycle().take(each).collect(),
-            };
+            let own: Vec<f32> = (0..rows.each).map(|i| weights[rows.place(channel, i)]).collect();
+            let meets = rows.meets(&seen, channel);
             let found = quantize_channel(self.lowered.element, &own, bias, &meets, input, output)
                 .with_context(|| format!("output channel {channel}"))?;
-            found.weights.iter().enumerate().for_each(|(i, &q)| quantized[place(channel, i)] = q);
+            found.weights.iter().enumerate().for_each(|(i, &q)| quantized[rows.place(channel, i)] = q);
             match self.lowered.element {
                 Element::I8 => biases.extend((found.bias as i32).to_le_bytes()),
                 Element::I16 => biases.extend(found.bias.to_le_bytes()),
@@ -353,6 +297,116 @@ impl Lowering<'_> {
         };
         Ok((weights, requantization))
     }
+}
+
+/// Where the weights of an output channel are.
+#[derive(Debug, Clone, Copy)]
+struct Rows {
+    channels: usize,
+    /// Weights of a channel.
+    each: usize,
+    /// The channel is the last axis, as of a depthwise convolution.
+    last: bool,
+}
+
+impl Rows {
+    fn of(op: &Op, channels: usize, weights: usize) -> Self {
+        Self { channels, each: weights / channels, last: matches!(op, Op::DepthwiseConv2d { .. }) }
+    }
+
+    /// Index of weight `i` of `channel`.
+    fn place(&self, channel: usize, i: usize) -> usize {
+        if self.last { i * self.channels + channel } else { channel * self.each + i }
+    }
+
+    /// What each weight of `channel` meets, from what [`seen`] says; nothing where that is not known.
+    fn meets(&self, seen: &[f64], channel: usize) -> Vec<f64> {
+        match (seen, self.last) {
+            ([], _) => Vec::new(),
+            (seen, true) => vec![seen[channel]; self.each],
+            (seen, false) => seen.iter().copied().cycle().take(self.each).collect(),
+        }
+    }
+}
+
+/// The mean of what each weight of a channel of `node` meets, from the beginning again where there are more weights; of depthwise ones
+/// what each channel meets. Nothing where means are not known, or of a node without weights.
+fn seen(graph: &Graph, means: &[Vec<f64>], node: &Node) -> Vec<f64> {
+    let Some(mean) = node.inputs.first().and_then(|&input| means.get(input)) else { return Vec::new() };
+    let channels = graph.nodes[node.inputs[0]].shape.channels as usize;
+    let pixels = (mean.len() / channels) as f64;
+    let of = |channel: usize, share: f64| mean.iter().skip(channel).step_by(channels).sum::<f64>() * share / pixels;
+    match &node.op {
+        Op::FullyConnected { .. } => mean.clone(),
+        Op::Conv2d { .. } => (0..channels).map(|channel| of(channel, 1.0)).collect(),
+        Op::TransposeConv2d { window, .. } => {
+            // Each input pixel meets all of the kernel, an output pixel one in stride by stride of it.
+            let share = 1.0 / f64::from(u32::from(window.stride_height) * u32::from(window.stride_width));
+            (0..channels).map(|channel| of(channel, share)).collect()
+        }
+        Op::DepthwiseConv2d { bias, .. } => {
+            let multiplier = (bias.len() / channels).max(1);
+            (0..bias.len()).map(|channel| of(channel / multiplier, 1.0)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// A layer's weights and biases.
+fn parameters(op: &mut Op) -> Option<(&mut Vec<f32>, &mut Vec<f32>)> {
+    match op {
+        Op::Conv2d { weights, bias, .. }
+        | Op::DepthwiseConv2d { weights, bias, .. }
+        | Op::TransposeConv2d { weights, bias, .. }
+        | Op::FullyConnected { weights, bias } => Some((weights, bias)),
+        _ => None,
+    }
+}
+
+/// A layer whose weights are what their int8 stand for, its biases corrected by what they meet: `node` of `graph` as [`lower`] has it.
+pub fn rounded(graph: &Graph, means: &[Vec<f64>], node: &Node) -> Op {
+    let seen = seen(graph, means, node);
+    let mut op = node.op.clone();
+    let Some((weights, bias)) = parameters(&mut op) else { return op };
+    let rows = Rows::of(&node.op, bias.len(), weights.len());
+    for (channel, bias) in bias.iter_mut().enumerate() {
+        let own: Vec<f32> = (0..rows.each).map(|i| weights[rows.place(channel, i)]).collect();
+        let scale = weight_scale(&own);
+        let quantized = in_steps(&own, scale);
+        *bias = (f64::from(*bias) + moved(&own, &quantized, scale, &rows.meets(&seen, channel))) as f32;
+        for (i, q) in quantized.into_iter().enumerate() {
+            weights[rows.place(channel, i)] = (scale * f64::from(q)) as f32;
+        }
+    }
+    op
+}
+
+/// `graph` with the biases that [`lower`] gives it for these `means`, and its own weights.
+pub fn with_corrected_biases(graph: &Graph, means: &[Vec<f64>]) -> Graph {
+    let mut out = graph.clone();
+    for (node, of) in out.nodes.iter_mut().zip(&graph.nodes) {
+        let mut corrected = rounded(graph, means, of);
+        if let (Some((_, bias)), Some((_, from))) = (parameters(&mut node.op), parameters(&mut corrected)) {
+            bias.clone_from(from);
+        }
+    }
+    out
+}
+
+/// The real size of a step of a channel's weights: the largest is 127.
+fn weight_scale(weights: &[f32]) -> f64 {
+    let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
+    f64::from(if largest > 0.0 { largest / 127.0 } else { 1.0 })
+}
+
+fn in_steps(weights: &[f32], scale: f64) -> Vec<i8> {
+    weights.iter().map(|&w| (f64::from(w) / scale).round().clamp(-127.0, 127.0) as i8).collect()
+}
+
+/// How far rounding the weights moves a channel's mean output, to be added again.
+fn moved(weights: &[f32], quantized: &[i8], scale: f64, meets: &[f64]) -> f64 {
+    let errors = weights.iter().zip(quantized).map(|(&w, &q)| f64::from(w) - scale * f64::from(q));
+    errors.zip(meets).map(|(error, mean)| error * mean).sum()
 }
 
 /// One output channel in integers.
@@ -380,18 +434,14 @@ fn quantize_channel(
     input: Scheme,
     output: Scheme,
 ) -> Result<Channel> {
-    let largest = weights.iter().fold(0.0_f32, |largest, w| largest.max(w.abs()));
-    let mut scale = f64::from(if largest > 0.0 { largest / 127.0 } else { 1.0 });
+    let mut scale = weight_scale(weights);
     let (lowest, highest) = element.range();
     let zero_point = i32::from(input.zero_point);
     let reach = (zero_point - i32::from(lowest)).max(i32::from(highest) - zero_point);
     for _ in 0..64 {
-        let quantized: Vec<i8> =
-            weights.iter().map(|&w| (f64::from(w) / scale).round().clamp(-127.0, 127.0) as i8).collect();
+        let quantized = in_steps(weights, scale);
         let step = f64::from(input.scale) * scale;
-        let errors = weights.iter().zip(&quantized).map(|(&w, &q)| f64::from(w) - scale * f64::from(q));
-        let moved: f64 = errors.zip(meets).map(|(error, mean)| error * mean).sum();
-        let bias = ((f64::from(bias) + moved) / step).round();
+        let bias = ((f64::from(bias) + moved(weights, &quantized, scale, meets)) / step).round();
         let magnitude: f64 = quantized.iter().map(|&q| f64::from(q).abs()).sum();
         let factor = step / f64::from(output.scale);
         ensure!(factor < f64::from(1 << 30), "its weights are too large for its output's range");

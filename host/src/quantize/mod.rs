@@ -4,17 +4,21 @@
 //! integers can tell: each residual's deviation on normal images, and from the scores of held-out normal images the threshold.
 
 pub mod assemble;
+pub mod choice;
 pub mod cost;
 pub mod judge;
+pub mod learned;
 pub mod lower;
+pub mod rounding;
 pub mod scheme;
+pub mod sensitivity;
 
 use anyhow::{Context, Result, bail, ensure};
 use neji_app::Rejection;
 use neji_format::{AlignedBytes, Metrics, Model, Provenance};
 use serde::{Deserialize, Serialize};
 
-use crate::calibrate::{calibrate, means};
+use crate::calibrate::{Range, calibrate, means};
 use crate::dataset::{Dataset, Sample};
 use crate::detect;
 use crate::element;
@@ -29,17 +33,23 @@ use crate::plan::bands;
 use crate::report::scores;
 use crate::run::{Run, Trained, hex, split};
 use crate::threshold::{self, Evidence};
+use crate::trial::Trial;
 use assemble::{Edges, Memory, accepted, assemble};
+use choice::Choice;
 use cost::{LayerCost, costs};
 use judge::{Levels, decision};
+use learned::LearnedRanges;
 use lower::lower;
+use sensitivity::Sensitivity;
 
 /// Most training inputs that ranges are calibrated on, evenly spread.
-const CALIBRATION_INPUTS: usize = 256;
+pub(crate) const CALIBRATION_INPUTS: usize = 256;
 /// Parts that training samples are split into where detectors are fitted to all but one of them.
 const FOLDS: usize = 5;
 /// Images that float and integers are compared on, layer by layer.
 const COST_IMAGES: usize = 32;
+/// Made defects that layers are tried on one by one.
+const SENSITIVITY_DEFECTS: usize = 100;
 
 /// `quantize.json`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -51,6 +61,15 @@ pub struct Summary {
     /// What activations are.
     #[serde(default)]
     pub activations: ActivationsName,
+    /// How int8 or int16 was chosen; none where one was asked for.
+    #[serde(default)]
+    pub choice: Option<Choice>,
+    /// What each layer's rounding does by itself, where that was asked for.
+    #[serde(default)]
+    pub sensitivity: Option<Sensitivity>,
+    /// Ranges were learned with the weights.
+    #[serde(default)]
+    pub learned_ranges: bool,
     /// Images that ranges were calibrated on.
     pub calibration_images: usize,
     /// Length of the blob.
@@ -75,6 +94,17 @@ pub struct Summary {
     pub auroc_likelihood: Option<f64>,
 }
 
+/// What quantization gives.
+#[derive(Debug, Clone)]
+pub struct Quantized {
+    /// The blob.
+    pub bytes: AlignedBytes,
+    /// What there is to say of it.
+    pub summary: Summary,
+    /// The blob with the other kind of activations, where both were asked for and the model can be computed with it.
+    pub other: Option<AlignedBytes>,
+}
+
 /// Quantizes `run` into a blob.
 ///
 /// # Errors
@@ -92,6 +122,19 @@ pub struct Request {
     pub ram_budget: Option<usize>,
     /// New frames a run of a window of sound, which keeps the others.
     pub hop: Option<u16>,
+    /// Quantize with the other kind of activations as well.
+    pub both: bool,
+    /// Try each layer's rounding by itself.
+    pub sensitivity: bool,
+}
+
+/// Whether the test part is scored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TestPart {
+    /// Its figures stand in blob and summary.
+    Scored,
+    /// Nothing of it is looked at: for models among which one is still to be chosen.
+    Unseen,
 }
 
 /// [`quantize`] other than the experiment says.
@@ -99,24 +142,108 @@ pub struct Request {
 /// # Errors
 /// As [`quantize`].
 pub fn quantize_as(run: &Run, request: &Request) -> Result<(AlignedBytes, Summary)> {
+    quantize_all(run, request).map(|found| (found.bytes, found.summary))
+}
+
+/// [`quantize_as`] with all that was made.
+///
+/// # Errors
+/// As [`quantize`].
+pub fn quantize_all(run: &Run, request: &Request) -> Result<Quantized> {
     let mut experiment = run.experiment()?;
     experiment.quantize.activations = request.activations.unwrap_or(experiment.quantize.activations);
     experiment.quantize.ram_budget = request.ram_budget.or(experiment.quantize.ram_budget);
     let trained = run.trained()?;
-    let graph = run.observed_graph()?;
     let root = std::path::Path::new(&experiment.data);
     let data = Dataset::load(root, experiment.data_options()).context("the data that the run was trained on")?;
     ensure!(hex(&data.hash()) == trained.data_hash, "{} has changed since the training; train again", root.display());
     let seen = experiment.seen(&data)?;
-    Quantizer::new(&experiment, &trained, &seen, &graph)?.run(request.hop)
+    Source::of(run, trained)?.quantize(&experiment, &seen, request, TestPart::Scored)
 }
 
 /// [`quantize`] with `data` at hand, as the run's experiment has them seen.
 ///
 /// # Errors
 /// As [`quantize`].
-pub fn quantize_on(run: &Run, data: &Dataset) -> Result<(AlignedBytes, Summary)> {
-    Quantizer::new(&run.experiment()?, &run.trained()?, data, &run.observed_graph()?)?.run(None)
+pub fn quantize_on(run: &Run, data: &Dataset, test: TestPart) -> Result<(AlignedBytes, Summary)> {
+    let found = Source::of(run, run.trained()?)?.quantize(&run.experiment()?, data, &Request::default(), test)?;
+    Ok((found.bytes, found.summary))
+}
+
+/// What a run has for quantization.
+struct Source {
+    trained: Trained,
+    graph: Graph,
+    learned: Option<LearnedRanges>,
+}
+
+impl Source {
+    fn of(run: &Run, trained: Trained) -> Result<Self> {
+        Ok(Self { trained, graph: run.observed_graph()?, learned: run.learned_ranges()? })
+    }
+
+    fn quantize(
+        &self,
+        experiment: &Experiment,
+        data: &Dataset,
+        request: &Request,
+        test: TestPart,
+    ) -> Result<Quantized> {
+        let chosen = experiment.quantize.activations;
+        if chosen == ActivationsName::Auto {
+            return self.choose(experiment, data, request, test);
+        }
+        let (bytes, summary) = Quantizer::new(experiment, self, data)?.run(request, test)?;
+        let other = match (request.both, chosen) {
+            (false, _) => None,
+            (true, ActivationsName::Int16) => Some(ActivationsName::Int8),
+            (true, _) => Some(ActivationsName::Int16),
+        };
+        let other = match other {
+            Some(other) => {
+                let experiment = with(experiment, other);
+                let request = Request { sensitivity: false, ..*request };
+                Some(Quantizer::new(&experiment, self, data)?.run(&request, TestPart::Unseen)?.0)
+            }
+            None => None,
+        };
+        Ok(Quantized { bytes, summary, other })
+    }
+
+    /// Quantizes with either kind of activations and keeps one, by what they do to made defects and held-out normal samples.
+    fn choose(&self, experiment: &Experiment, data: &Dataset, request: &Request, test: TestPart) -> Result<Quantized> {
+        let trial = Trial::new(experiment, data, choice::DEFECTS_MIN)?;
+        let attempt = |activations| {
+            let experiment = with(experiment, activations);
+            let made = Quantizer::new(&experiment, self, data)?.run(request, test)?;
+            let rows = scores::quantized(accepted(&made.0)?, &trial.samples)?;
+            let scores: Vec<f64> = rows.into_iter().map(|row| row.score).collect();
+            Ok::<_, anyhow::Error>((made, scores))
+        };
+        let (int8, int16) = (attempt(ActivationsName::Int8), attempt(ActivationsName::Int16));
+        let made = |attempt: &Result<((AlignedBytes, Summary), Vec<f64>)>| match attempt {
+            Ok(((bytes, _), scores)) => {
+                Ok(choice::Made { model: accepted(bytes)?, scores }.figures(&experiment.auto, &trial)?)
+            }
+            Err(error) => Ok::<_, anyhow::Error>(choice::Tried::failed(error)),
+        };
+        let scores = int8.as_ref().ok().zip(int16.as_ref().ok()).map(|(a, b)| [&a.1[..], &b.1[..]]);
+        let choice = choice::decide([made(&int8)?, made(&int16)?], scores, &trial)?;
+        let (taken, left) = match choice.chosen {
+            ActivationsName::Int16 => (int16, int8),
+            _ => (int8, int16),
+        };
+        let ((bytes, summary), _) = taken?;
+        let summary = Summary { choice: Some(choice), ..summary };
+        Ok(Quantized { bytes, summary, other: left.ok().map(|((bytes, _), _)| bytes) })
+    }
+}
+
+/// The experiment with these activations.
+fn with(experiment: &Experiment, activations: ActivationsName) -> Experiment {
+    let mut experiment = experiment.clone();
+    experiment.quantize.activations = activations;
+    experiment
 }
 
 /// Writes the blob and `quantize.json`.
@@ -126,6 +253,19 @@ pub fn quantize_on(run: &Run, data: &Dataset) -> Result<(AlignedBytes, Summary)>
 pub fn write(run: &Run, out: &std::path::Path, bytes: &AlignedBytes, summary: &Summary) -> Result<()> {
     write_whole(out, bytes.as_slice())?;
     write_whole(&run.file("quantize.json"), (serde_json::to_string_pretty(summary)? + "\n").as_bytes())
+}
+
+/// Writes the blob with the other kind of activations, or removes an earlier one.
+///
+/// # Errors
+/// The file can't be written or removed.
+pub fn write_other(run: &Run, other: Option<&AlignedBytes>) -> Result<()> {
+    let path = run.other_blob();
+    match other {
+        Some(bytes) => write_whole(&path, bytes.as_slice()),
+        None if path.exists() => std::fs::remove_file(&path).with_context(|| format!("removing {}", path.display())),
+        None => Ok(()),
+    }
 }
 
 /// Windows of half of the recordings or more, at most what an aggregate can have; 1 of images.
@@ -141,6 +281,11 @@ struct Quantizer<'a> {
     /// The float model as the trainer left it: what the quantized one is compared with.
     graph: &'a Graph,
     folded: Graph,
+    /// Ranges of its nodes.
+    ranges: Vec<Range>,
+    /// Mean outputs of its nodes, where biases are corrected.
+    means: Vec<Vec<f64>>,
+    learned: bool,
     lowered: Lowered,
     /// `lowered` within the memory there is.
     banded: Lowered,
@@ -160,7 +305,8 @@ struct Quantizer<'a> {
 }
 
 impl<'a> Quantizer<'a> {
-    fn new(experiment: &'a Experiment, trained: &'a Trained, data: &'a Dataset, graph: &'a Graph) -> Result<Self> {
+    fn new(experiment: &'a Experiment, source: &'a Source, data: &'a Dataset) -> Result<Self> {
+        let Source { trained, graph, learned } = source;
         let (train, validation) = split(experiment, data)?;
         let front_end = &trained.front_end;
         let element = experiment.quantize.activations.element();
@@ -182,8 +328,14 @@ impl<'a> Quantizer<'a> {
         let folded = fold(graph);
         let unfitted =
             detect::Fitted::unfitted(&experiment.detector, experiment.detector(), experiment.model.variational);
-        let ranges = calibrate(&folded, &inputs, experiment.quantize.calibration);
-        let means = if experiment.quantize.bias_correction { means(&folded, &inputs) } else { Vec::new() };
+        let mut ranges = calibrate(&folded, &inputs, experiment.quantize.calibration);
+        let learned_as = learned.as_ref().filter(|learned| learned.activations.element() == element);
+        if let Some(learned) = learned_as {
+            learned.put(&folded, &mut ranges);
+        }
+        // Weights that were trained rounded need no correction for being so.
+        let corrects = experiment.quantize.bias_correction && learned.is_none();
+        let means = if corrects { means(&folded, &inputs) } else { Vec::new() };
         let lowered = lower(&folded, &ranges, &means, element, input)?;
         let keep_input = unfitted.keeps_input();
         let banded = bands::within(lowered.clone(), experiment.quantize.ram_budget, keep_input)?;
@@ -216,6 +368,9 @@ impl<'a> Quantizer<'a> {
             data,
             graph,
             folded,
+            ranges,
+            means,
+            learned: learned_as.is_some(),
             lowered,
             banded,
             inputs,
@@ -228,7 +383,7 @@ impl<'a> Quantizer<'a> {
         })
     }
 
-    fn run(self, hop: Option<u16>) -> Result<(AlignedBytes, Summary)> {
+    fn run(self, request: &Request, test: TestPart) -> Result<(AlignedBytes, Summary)> {
         let classes = self.data.classes.join("\n");
         let bare = self.assemble(&self.edges)?;
         let experiment = self.experiment;
@@ -253,10 +408,15 @@ impl<'a> Quantizer<'a> {
         let evidence = self.evidence(fitted)?;
         edges.decision = threshold::decide(fitted.plan(), experiment, &evidence)?;
         let judging = self.assemble(&edges)?;
-        let (auroc_float, auroc_quantized) = self.auroc(accepted(&judging)?)?;
+        let judged = accepted(&judging)?;
+        let (auroc_float, auroc_quantized, auroc_likelihood) = match test {
+            TestPart::Scored => self.auroc(judged)?,
+            TestPart::Unseen => (None, None, None),
+        };
+        let sensitivity = request.sensitivity.then(|| self.sensitivity(judged)).transpose()?;
         let value = |auroc: Option<f64>| auroc.map_or(f32::NAN, |auroc| auroc as f32);
         edges.provenance.metrics = Metrics { auroc_float: value(auroc_float), auroc_quantized: value(auroc_quantized) };
-        let bytes = match hop {
+        let bytes = match request.hop {
             None => self.assemble(&edges)?,
             Some(hop) => self.streaming(&edges, hop)?,
         };
@@ -266,6 +426,9 @@ impl<'a> Quantizer<'a> {
             layers,
             calibration: self.experiment.quantize.calibration,
             activations: self.experiment.quantize.activations,
+            choice: None,
+            sensitivity,
+            learned_ranges: self.learned,
             calibration_images: self.inputs.len(),
             blob_bytes: blob.bytes().len(),
             arena_bytes: blob.arena_bytes(),
@@ -275,7 +438,7 @@ impl<'a> Quantizer<'a> {
             drift_run_length: edges.decision.drift.map(|_| self.experiment.drift.average_run_length),
             auroc_float,
             auroc_quantized,
-            auroc_likelihood: self.auroc_likelihood(accepted(&judging)?)?,
+            auroc_likelihood,
         };
         Ok((bytes, summary))
     }
@@ -363,19 +526,32 @@ impl<'a> Quantizer<'a> {
         (abnormal.contains(&true) && abnormal.contains(&false)).then_some(abnormal)
     }
 
-    /// AUROC of the float graph and the blob on the test part.
-    fn auroc(&self, model: Model<'_>) -> Result<(Option<f64>, Option<f64>)> {
+    /// AUROC of the float graph and the blob on the test part, and of a variational autoencoder's likelihood.
+    fn auroc(&self, model: Model<'_>) -> Result<(Option<f64>, Option<f64>, Option<f64>)> {
         let test = &self.data.test;
-        let Some(abnormal) = self.abnormal() else { return Ok((None, None)) };
+        let Some(abnormal) = self.abnormal() else { return Ok((None, None, None)) };
         let quantized: Vec<f64> = scores::quantized(model, test)?.iter().map(|row| row.score).collect();
         let float = scores::float(model, self.graph, test)?;
-        Ok((Some(auroc(&float, &abnormal)?), Some(auroc(&quantized, &abnormal)?)))
+        Ok((
+            Some(auroc(&float, &abnormal)?),
+            Some(auroc(&quantized, &abnormal)?),
+            self.auroc_likelihood(model, &abnormal)?,
+        ))
+    }
+
+    /// What each layer's rounding does by itself.
+    fn sensitivity(&self, model: Model<'_>) -> Result<Sensitivity> {
+        let trial = Trial::new(self.experiment, self.data, SENSITIVITY_DEFECTS)?;
+        let layers = sensitivity::Layers::new(&self.folded, &self.ranges, &self.means, model.plan());
+        sensitivity::measure(model, &layers, &trial)
     }
 
     /// AUROC of the float graph's whole negative log-likelihood on the test part, of a variational autoencoder.
-    fn auroc_likelihood(&self, model: Model<'_>) -> Result<Option<f64>> {
-        let Some(abnormal) = self.abnormal().filter(|_| self.experiment.model.variational) else { return Ok(None) };
+    fn auroc_likelihood(&self, model: Model<'_>, abnormal: &[bool]) -> Result<Option<f64>> {
+        if !self.experiment.model.variational {
+            return Ok(None);
+        }
         let costs = scores::likelihood(model, self.graph, self.experiment.log_variance(), &self.data.test)?;
-        Ok(Some(auroc(&costs, &abnormal)?))
+        Ok(Some(auroc(&costs, abnormal)?))
     }
 }

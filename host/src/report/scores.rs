@@ -154,8 +154,42 @@ pub fn likelihood(
     Ok(costs.into_iter().map(mean).collect())
 }
 
-/// What `judge` says of the float graph's runs on each sample's windows, none of a sample without any: it is given the input in steps
-/// less its zero point and in real values, and the output.
+/// Scores each sample with each of `count` variants of the float model, `run` of an input gives their outputs and one more thing each,
+/// which is joined over all inputs: scores by variant and sample, and those by variant.
+///
+/// # Errors
+/// A model without a detector, or a sample that it does not take.
+pub fn of_variants<E: Copy + Default + Send>(
+    model: Model<'_>,
+    samples: &[Sample],
+    count: usize,
+    run: impl Fn(&[f32]) -> (Vec<Vec<f32>>, Vec<E>) + Sync,
+    join: impl Fn(E, E) -> E,
+) -> anyhow::Result<(Vec<Vec<f64>>, Vec<E>)> {
+    let plan = model.plan();
+    ensure!(plan.detector != Detector::None, "the model has no detector, so there is no score");
+    let unit = f64::from(plan.decision.score_unit);
+    let judged = by_inputs(model, samples, |steps, real| {
+        let (outputs, others) = run(real);
+        let score = |output: &Vec<f32>| {
+            score::score(&model, &Floats { plan, steps, output }, &mut vec![0; score::map_words(plan)]).0
+        };
+        (outputs.iter().map(score).collect::<Vec<i32>>(), others)
+    })?;
+    let whole = |scores: Vec<i32>| stands_for(plan, &scores).map_or(f64::INFINITY, |score| f64::from(score) * unit);
+    let of = |variant: usize| {
+        let windows =
+            |windows: &Vec<(Vec<i32>, Vec<E>)>| whole(windows.iter().map(|(scores, _)| scores[variant]).collect());
+        judged.iter().map(windows).collect()
+    };
+    let mut joined = vec![E::default(); count];
+    for (_, others) in judged.iter().flatten() {
+        joined.iter_mut().zip(others).for_each(|(sum, &other)| *sum = join(*sum, other));
+    }
+    Ok(((0..count).map(of).collect(), joined))
+}
+
+/// [`by_inputs`] with the float graph's output beside.
 fn by_graph<T: Send>(
     model: Model<'_>,
     graph: &Graph,
@@ -167,6 +201,17 @@ fn by_graph<T: Send>(
     let (first, last) = (shape(graph.nodes.first()), shape(graph.nodes.last()));
     let fits = (first, last) == (Some(plan.input.shape.len()), Some(plan.output.shape.len()));
     ensure!(fits, "graph {} is not the blob's: run `neji quantize` again", graph.name);
+    by_inputs(model, samples, |steps, real| judge(steps, real, &graph.run(real)))
+}
+
+/// What `judge` says of each sample's windows, none of a sample without any: it is given the input in steps less its zero point and
+/// in real values.
+fn by_inputs<T: Send>(
+    model: Model<'_>,
+    samples: &[Sample],
+    judge: impl Fn(&[i32], &[f32]) -> T + Sync,
+) -> anyhow::Result<Vec<Vec<T>>> {
+    let plan = model.plan();
     let extractor = Extractor::of(&model);
     let zero_point = i32::from(plan.input.zero_point);
     let one = |sample: &Sample| -> anyhow::Result<Vec<T>> {
@@ -174,7 +219,7 @@ fn by_graph<T: Send>(
         let judged = inputs.iter().map(|input| {
             let steps: Vec<i32> = element::values(plan.element, input).into_iter().map(|q| q - zero_point).collect();
             let real: Vec<f32> = steps.iter().map(|&step| step as f32 * plan.input.scale).collect();
-            judge(&steps, &real, &graph.run(&real))
+            judge(&steps, &real)
         });
         Ok(judged.collect())
     };
