@@ -4,6 +4,7 @@
 
 pub mod autoencoder;
 pub mod cnn;
+pub mod rounded;
 pub mod vae;
 
 use anyhow::{bail, ensure};

@@ -44,6 +44,19 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Of no epochs.
+    pub fn empty(config_hash: [u8; 32], data_hash: [u8; 32]) -> Self {
+        Self {
+            config_hash,
+            data_hash,
+            epochs: Vec::new(),
+            best_epoch: 0,
+            model: Vec::new(),
+            optimizer: Vec::new(),
+            best: Vec::new(),
+        }
+    }
+
     /// The best epoch's figures.
     pub fn best(&self) -> Option<&Epoch> {
         self.epochs.iter().find(|epoch| epoch.epoch == self.best_epoch)
