@@ -46,6 +46,7 @@ fn names_that_look_like_markup_stay_text() {
         score,
         verdict: name(3),
         float: Some(score),
+        other: None,
     };
     let both = Figures { auroc: 1.0, partial_auroc: 1.0, average_precision: 1.0 };
     let chance = Separation { auroc: 0.5, folded: 0.5, partial_auroc: 0.5 };
@@ -91,8 +92,14 @@ fn a_comparison_asks_for_nothing_either() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden/v5_autoencoder.neji");
     let name =
         |n: usize| format!("</title></style></table></svg><script>throw {n}</script><img src=http://{n}.invalid>");
-    let row =
-        |n: usize, label: String, score| ScoreRow { file: name(n), label, score, verdict: name(3), float: Some(score) };
+    let row = |n: usize, label: String, score| ScoreRow {
+        file: name(n),
+        label,
+        score,
+        verdict: name(3),
+        float: Some(score),
+        other: None,
+    };
     let folder = |n: usize, better: f64| RunFolder {
         name: name(n),
         scores: vec![row(1, "good".into(), 1.0), row(2, name(4), 1.0 + better), row(5, name(4), 3.0)],

@@ -85,6 +85,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     for (row, score) in rows.iter_mut().zip(float.iter().flatten()) {
         row.float = Some(*score);
     }
+    if let Some(other) = run.map(|run| Run::new(run).other_blob()).filter(|path| path.is_file()) {
+        let bytes = simulate::read_blob(&other)?;
+        let scored = scores::quantized(simulate::model(&other, &bytes)?, &data.test)?;
+        rows.iter_mut().zip(scored).for_each(|(row, other)| row.other = Some(other.score));
+    }
     let json = serde_json::to_string_pretty(&metrics)?;
     if let Some(out) = args.out.as_deref().or(run) {
         write(out, &json, &rows)?;

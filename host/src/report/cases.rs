@@ -104,6 +104,7 @@ mod tests {
             score,
             verdict: "x".into(),
             float: None,
+            other: None,
         };
         let scores = [row("good", 1.0), row("good", 5.0), row("dent", 3.0), row("dent", f64::INFINITY)];
         let found = chosen(&scores);

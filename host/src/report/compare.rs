@@ -268,6 +268,7 @@ mod tests {
             score,
             verdict: "good".into(),
             float: Some(score + 1.0),
+            other: None,
         };
         let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/tests/golden/v5_autoencoder.neji");
         RunFolder {

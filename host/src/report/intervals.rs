@@ -69,23 +69,6 @@ pub fn defects(folder: &RunFolder) -> String {
     section("Each defect against the good ones", &format!("<p class=\"note\">{NOTE}</p>{table}"))
 }
 
-/// What quantization cost in detection; empty without scores of the float graph.
-pub fn quantization(folder: &RunFolder) -> String {
-    let rows = &folder.scores;
-    let (Some(before), Some(after), Some(float)) = (of_float(rows), quantized(rows), float(rows)) else {
-        return String::new();
-    };
-    let (scores, abnormal) = truth(rows);
-    let Ok(difference) = bootstrap::auroc_difference(&scores, &float, &abnormal, SEED) else { return String::new() };
-    let signed = format!("{:+.4} [{:+.4}, {:+.4}]", difference.value, difference.low, difference.high);
-    let rows = [
-        vec!["float".to_owned(), words(&before)],
-        vec!["quantized".to_owned(), words(&after)],
-        vec!["quantized less float, each draw the same samples of both".to_owned(), signed],
-    ];
-    section("What quantization cost in detection", &table(&["", "AUROC"], &rows))
-}
-
 /// How well maps show where; empty where that was not measured.
 pub fn places(folder: &RunFolder) -> String {
     let Some(found) = folder.metrics.as_ref().and_then(|metrics| metrics.localization) else { return String::new() };

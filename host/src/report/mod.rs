@@ -16,6 +16,7 @@ pub mod intervals;
 pub mod latent;
 pub mod look;
 pub mod metrics;
+pub mod quantization;
 pub mod run;
 pub mod scores;
 pub mod sections;
@@ -55,7 +56,7 @@ pub fn render(folder: &RunFolder) -> anyhow::Result<String> {
     body.push_str(&sections::heading(folder));
     body.push_str(&sections::figures(folder));
     body.push_str(&choice::choice(folder));
-    body.push_str(&intervals::quantization(folder));
+    body.push_str(&quantization::cost(folder));
     body.push_str(&intervals::defects(folder));
     body.push_str(&intervals::places(folder));
     body.push_str(&sections::losses(folder)?);
@@ -64,6 +65,7 @@ pub fn render(folder: &RunFolder) -> anyhow::Result<String> {
     body.push_str(&cases::cases(folder, data.as_ref())?);
     body.push_str(&latent::latent(folder, data.as_ref())?);
     body.push_str(&examples::examples(folder, data.as_ref())?);
+    body.push_str(&quantization::sensitivity(folder));
     body.push_str(&sections::layers(folder));
     body.push_str(&sections::provenance(folder));
     Ok(html::page(&format!("neji: {}", folder.name), &body))

@@ -37,6 +37,9 @@ pub struct ScoreRow {
     /// Score of the float graph, where there was one.
     #[serde(default)]
     pub float: Option<f64>,
+    /// Score of the blob with the other kind of activations, where there was one.
+    #[serde(default)]
+    pub other: Option<f64>,
 }
 
 /// What could be read of a run.

@@ -93,6 +93,7 @@ fn row(plan: &Plan<'_>, sample: &Sample, outcomes: &[Outcome]) -> anyhow::Result
         score,
         verdict: verdict.to_owned(),
         float: None,
+        other: None,
     };
     Ok(Scored { row, windows: scores })
 }

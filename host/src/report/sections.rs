@@ -239,6 +239,7 @@ mod tests {
             score,
             verdict: "normal".into(),
             float: None,
+            other: None,
         };
         let light = Separation { auroc: 0.0, folded: 1.0, partial_auroc: 1.0 };
         let dim = Separation { auroc: 0.432, folded: 0.568, partial_auroc: 0.5 };

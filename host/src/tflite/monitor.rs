@@ -237,6 +237,7 @@ fn raw_scores(model: Model<'_>, frames: &[Frame]) -> Result<Vec<Scored>> {
                 score: real,
                 verdict: word(&plan, &outcome).to_owned(),
                 float: None,
+                other: None,
             };
             scores.push(Scored { row, windows: vec![score] });
         }
