@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicBool;
 
+use neji::experiment::ActivationsName;
+use neji::quantize::{self, Request};
 use neji::render::Layout;
 use neji::run::Run;
 use neji::train::Ended;
@@ -45,7 +47,7 @@ fn resumes(model: &str, data: &Path) {
     // Stopped at once, and gone on with from a checkpoint of two epochs that the whole run would have written.
     let stopped = train_into(&parts, &toml(4), data, &AtomicBool::new(true)).expect("stopped");
     assert_eq!(stopped, Ended::Interrupted(0));
-    interrupt_after(2, &parts, &toml(4), data);
+    interrupt_after(2, &parts, &toml(4), data, Run::checkpoint);
     train_into(&parts, &toml(4), data, &never).expect("resumed");
     let graph = |run: &Path| fs::read(Run::new(run).graph()).expect("a graph");
     assert!(graph(&whole) == graph(&parts), "the resumed weights differ");
@@ -53,12 +55,79 @@ fn resumes(model: &str, data: &Path) {
     assert!(format!("{other:#}").contains("settings were others"), "{other:#}");
 }
 
+#[test]
+fn a_training_with_rounding_resumes_and_its_ranges_reach_the_blob() {
+    let screws = data(Layout::Mvtec);
+    let toml = format!("{}\n[train.quantization_aware]\nepochs = 3", models::CONV);
+    let folder = tempfile::tempdir().expect("a folder");
+    let (whole, parts) = (folder.path().join("whole"), folder.path().join("parts"));
+    let never = AtomicBool::new(false);
+    train_into(&whole, &toml, &screws, &never).expect("trained");
+    interrupt_after(1, &parts, &toml, &screws, Run::aware_checkpoint);
+    train_into(&parts, &toml, &screws, &never).expect("resumed");
+    for name in ["graph.neji-graph", "ranges.json", "losses.csv"] {
+        let read = |run: &Path| fs::read(run.join(name)).expect("a file");
+        assert!(read(&whole) == read(&parts), "{name} differs");
+    }
+    let losses = fs::read_to_string(whole.join("losses.csv")).expect("losses");
+    assert!(losses.lines().count() == 8 && losses.lines().last().is_some_and(|row| row.starts_with("7,")), "{losses}");
+
+    let run = Run::new(&whole);
+    let learned = run.learned_ranges().expect("whole").expect("ranges");
+    let (bytes, summary) = quantize::quantize(&run).expect("a blob");
+    assert!(summary.learned_ranges);
+    // Every tensor's steps are those of its learned range.
+    let model = neji_format::Model::parse(bytes.as_slice()).expect("a model");
+    let output = model.plan().output;
+    let last = learned.ranges.last().expect("the output has a range");
+    assert!((output.scale - (last.high - last.low) / 255.0).abs() < 1e-6 * output.scale, "{output:?} {last:?}");
+    // Another kind of activations has other steps, which were not learned.
+    let request = Request { activations: Some(ActivationsName::Int16), ..Request::default() };
+    assert!(!quantize::quantize_as(&run, &request).expect("a blob").1.learned_ranges);
+}
+
+#[test]
+fn int8_or_int16_is_chosen_by_what_it_does_to_made_defects() {
+    let screws = data(Layout::Mvtec);
+    let toml = format!("{}\n[quantize]\nactivations = \"auto\"", models::CONV);
+    let folder = tempfile::tempdir().expect("a folder");
+    train_into(folder.path(), &toml, &screws, &AtomicBool::new(false)).expect("trained");
+    let run = Run::new(folder.path());
+    let request = Request { sensitivity: true, ..Request::default() };
+    let found = quantize::quantize_all(&run, &request).expect("a blob");
+    let choice = found.summary.choice.as_ref().expect("a choice");
+    assert_eq!(choice.chosen, found.summary.activations);
+    assert!(choice.normals > 0 && choice.defects >= 200, "{choice:?}");
+    let better = choice.difference.zip(choice.error).is_some_and(|(by, error)| by > error);
+    assert_eq!(choice.chosen == ActivationsName::Int16, better, "{choice:?}");
+    let element = |bytes: &neji_format::AlignedBytes| {
+        neji_format::Model::parse(bytes.as_slice()).expect("a model").plan().element
+    };
+    assert_ne!(element(&found.bytes), element(found.other.as_ref().expect("the other blob")));
+
+    // Rounding everything is noisier than rounding any layer alone.
+    let sensitivity = found.summary.sensitivity.expect("asked for");
+    let all = sensitivity.all.both_db.expect("noise");
+    assert!(!sensitivity.layers.is_empty());
+    for layer in &sensitivity.layers {
+        assert!(layer.both_db.is_none_or(|db| db > all - 1.0), "{layer:?} of {all}");
+    }
+    // No more memory than the larger kind takes, and the smaller is left where that is too little.
+    let mut experiment = run.experiment().expect("an experiment");
+    experiment.auto.ram = choice.int16.ram.map(|ram| ram - 1);
+    fs::write(run.config(), experiment.to_toml()).expect("written");
+    let found = quantize::quantize_all(&run, &Request::default()).expect("a blob");
+    let choice = found.summary.choice.expect("a choice");
+    assert_eq!(choice.chosen, ActivationsName::Int8);
+    assert!(choice.reason.contains("auto.ram"), "{choice:?}");
+}
+
 /// Trains until the checkpoint holds `epochs` epochs, then stops.
-fn interrupt_after(epochs: usize, run: &Path, toml: &str, data: &Path) {
+fn interrupt_after(epochs: usize, run: &Path, toml: &str, data: &Path, checkpoint: impl Fn(&Run) -> PathBuf) {
     use neji::train::checkpoint::Checkpoint;
     use std::sync::atomic::Ordering;
     let stop = AtomicBool::new(false);
-    let checkpoint = Run::new(run).checkpoint();
+    let checkpoint = checkpoint(&Run::new(run));
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !Checkpoint::load(&checkpoint).is_ok_and(|found| found.epochs.len() >= epochs) {
@@ -142,7 +211,7 @@ fn take_tour(folder: &Path) {
         serde_json::from_str(&does(&["eval", &run, "--data", screws, "--json"])).expect("JSON");
     assert_eq!(metrics["images"], 20);
     let scores = fs::read_to_string(path("run/scores.csv")).expect("scores");
-    assert!(scores.starts_with("file,label,score,verdict,float\n") && scores.lines().count() == 21, "{scores}");
+    assert!(scores.starts_with("file,label,score,verdict,float,other\n") && scores.lines().count() == 21, "{scores}");
     assert!(does(&["inspect", &blob]).contains("FullyConnected"));
     let inspection: serde_json::Value = serde_json::from_str(&does(&["inspect", &blob, "--json"])).expect("JSON");
     assert_eq!(inspection["name"], "small");

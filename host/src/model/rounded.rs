@@ -415,3 +415,227 @@ fn order(each: usize, inputs: usize) -> Vec<usize> {
     let pixels = each / inputs;
     (0..inputs).flat_map(|input| (0..pixels).map(move |pixel| pixel * inputs + input)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use neji_engine::{Engine, Host};
+    use neji_format::{AlignedBytes, Decision, Metrics, Provenance};
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+    use crate::calibrate::calibrate;
+    use crate::element::ArenaBuffer;
+    use crate::experiment::{CalibrationName, Experiment};
+    use crate::export::export;
+    use crate::fold::fold;
+    use crate::graph::Node;
+    use crate::lowered::{Lowered, POINT};
+    use crate::model::{ImageSize, Network};
+    use crate::quantize::assemble::{Edges, Memory, accepted, assemble};
+    use crate::quantize::lower::lower;
+
+    const INPUT: Scheme = Scheme { scale: 1.0 / 255.0, zero_point: -128 };
+
+    fn blob(lowered: &Lowered) -> AlignedBytes {
+        let edges = Edges {
+            front_end: crate::frontend::Fitted::Raw,
+            detector: crate::detect::Fitted::None,
+            decision: Decision::EACH,
+            provenance: Provenance {
+                neji_version: "0",
+                name: "rounded",
+                classes: "",
+                data_hash: [0; 32],
+                config_hash: [0; 32],
+                seed: 0,
+                metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
+            },
+        };
+        assemble(lowered, Memory::Separate, &edges).expect("a model")
+    }
+
+    /// The graph of an untrained model whose weights and batch statistics are drawn by `seed`.
+    fn untrained(toml: &str, size: ImageSize, classes: usize, seed: u64) -> Graph {
+        let experiment = Experiment::from_toml(&format!("name = \"t\"\n{toml}"), &[]).expect("an experiment");
+        let network = Network::new(&experiment, size, classes, &Device::default().autodiff()).expect("a network");
+        let mut graph = export(&network, &experiment, size).expect("a graph");
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut draw = |values: &mut Vec<f32>, low: f32, high: f32| {
+            values
+                .iter_mut()
+                .filter(|value| **value != 0.0 || low > 0.0)
+                .for_each(|x| *x = rng.random_range(low..high));
+        };
+        for node in &mut graph.nodes {
+            match &mut node.op {
+                Op::Conv2d { weights, bias, .. }
+                | Op::TransposeConv2d { weights, bias, .. }
+                | Op::FullyConnected { weights, bias } => {
+                    let wide = 2.0 * (bias.len() as f32 / weights.len() as f32).sqrt();
+                    draw(weights, -wide, wide);
+                    draw(bias, -0.2, 0.2);
+                }
+                Op::BatchNorm { gamma, beta, mean, variance, .. } => {
+                    draw(gamma, 0.5, 1.5);
+                    draw(beta, -0.3, 0.3);
+                    draw(mean, -0.2, 0.2);
+                    draw(variance, 0.3, 2.0);
+                }
+                _ => {}
+            }
+        }
+        fold(&graph)
+    }
+
+    /// Compares what training computes of `graph` with what the engine does, on inputs that are drawn by `seed`: at the end all
+    /// within one step, and of everything before nearly all equal.
+    fn agrees(graph: &Graph, seed: u64) {
+        graph.check().expect("a sound graph");
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let shape = graph.input_shape();
+        let steps: Vec<Vec<i8>> = (0..6).map(|_| (0..shape.len()).map(|_| rng.random::<i8>()).collect()).collect();
+        let real = |steps: &Vec<i8>| steps.iter().map(|&q| INPUT.real(q) as f32).collect::<Vec<f32>>();
+        let inputs: Vec<Vec<f32>> = steps.iter().map(real).collect();
+        let ranges = calibrate(graph, &inputs, CalibrationName::Minmax);
+        let device = Device::default();
+        let (rounded, mut learned) =
+            RoundedGraph::new(graph, &ranges, ActivationsName::Int8, INPUT, &device).expect("trained");
+        // Ranges that were learned clip a little.
+        for range in &mut learned.ranges {
+            let moved = TensorData::new(vec![rng.random_range(-0.02..0.0f32), rng.random_range(-0.02..0.0f32)], [2]);
+            *range = Param::from_tensor(Tensor::from_data(moved, &device));
+        }
+        let (graph, found) = rounded.export(&learned, ActivationsName::Int8).expect("exported");
+        let mut ranges = calibrate(&graph, &inputs, CalibrationName::Minmax);
+        found.put(&graph, &mut ranges);
+        let lowered = lower(&graph, &ranges, &[], Element::I8, INPUT).expect("lowered");
+        let blob = blob(&lowered);
+        let model = accepted(&blob).expect("a model");
+        let [height, width] = [shape.height as usize, shape.width as usize];
+        let images = TensorData::new(inputs.concat(), [inputs.len(), 1, height, width]);
+        let values = rounded.values(&learned, Tensor::from_data(images, &device));
+        let values: Vec<Vec<f32>> = values.into_iter().map(|value| data(rows(value)).expect("floats")).collect();
+        let engine = Engine::<Host>::new(model);
+        let (mut same, mut all) = (0, 0);
+        for (index, input) in steps.iter().enumerate() {
+            let mut arena = ArenaBuffer::new(&model);
+            let arena = arena.bytes();
+            engine.input_mut(arena).copy_from_slice(input);
+            engine.run(arena).expect("it runs");
+            for (step, operator) in lowered.steps.iter().zip(model.operators()) {
+                let node = lowered.nodes[step.tensors.output];
+                let Some(float) = values.get(node) else { continue };
+                let out = operator.output();
+                let scheme = Scheme { scale: out.scale, zero_point: out.zero_point };
+                let len = out.shape.len();
+                if float.len() != len * steps.len() {
+                    continue; // a part of what is joined, brought to the joint's steps
+                }
+                let bytes = &arena[out.offset as usize..][..len];
+                for (&q, &x) in bytes.iter().zip(&float[index * len..]) {
+                    let apart = (i32::from(q) - i32::from(scheme.quantize(x.into()))).abs();
+                    assert!(node + 1 < values.len() || apart <= 1, "{}: {apart} steps apart", step.name);
+                    assert!(apart <= 2, "{}: {apart} steps apart", step.name);
+                    same += usize::from(apart == 0);
+                    all += 1;
+                }
+            }
+        }
+        assert!(same * 100 >= all * 98, "{same} of {all} values are the engine's");
+    }
+
+    #[test]
+    fn training_computes_what_the_engine_does() {
+        let (odd, even) = (ImageSize { height: 10, width: 16 }, ImageSize { height: 8, width: 16 });
+        for seed in 0..3 {
+            let model = |toml: &str, size, classes| agrees(&untrained(toml, size, classes, seed), seed);
+            model("[model]\nhidden = [20]\nbottleneck = 4", odd, 0);
+            model("[model]\nhidden = [20]\nbottleneck = 4\nactivation = \"tanh\"\nbatch_norm = false", odd, 0);
+            model("[model]\nhidden = []\nbottleneck = 4\n[train]\nloss = \"binary_cross_entropy\"", odd, 0);
+            model("[model]\nkind = \"conv\"\nchannels = [3, 4]\nbottleneck = 6", odd, 0);
+            model("[model]\nkind = \"conv\"\nchannels = [3, 4]\nbottleneck = 6\ndecoder = \"upsample\"", even, 0);
+            model("[model]\nvariational = true\nhidden = [9]\nbottleneck = 4", even, 0);
+            model("[model]\nvariational = true\nkind = \"conv\"\nchannels = [3, 4]\nbottleneck = 6", even, 0);
+            model("task = \"cnn\"\n[model]\nchannels = [3, 5]\ndense = [7]", odd, 3);
+            model("task = \"cnn\"\n[model]\nchannels = [3, 5]\nhead = \"map\"", odd, 2);
+        }
+    }
+
+    #[test]
+    fn layers_that_no_settings_make_are_trained_as_well() {
+        let mut rng = ChaCha8Rng::seed_from_u64(5);
+        let mut weights = |count: usize| (0..count).map(|_| rng.random_range(-0.5..0.5f32)).collect::<Vec<f32>>();
+        let window = Window {
+            kernel_height: 3,
+            kernel_width: 3,
+            padding_top: 1,
+            padding_left: 1,
+            padding_bottom: 1,
+            padding_right: 1,
+            ..POINT
+        };
+        let shape = Shape::new(6, 8, 4);
+        let node =
+            |name: &str, op, inputs: &[usize], shape| Node { name: name.into(), op, inputs: inputs.into(), shape };
+        let graph = Graph {
+            name: "g".into(),
+            nodes: vec![
+                node("input", Op::Input, &[], Shape::new(6, 8, 1)),
+                node("wide", Op::DepthwiseConv2d { weights: weights(36), bias: weights(4), window }, &[0], shape),
+                node("leaky", Op::Activation(Activation::LeakyRelu(0.1)), &[1], shape),
+                node("deep", Op::DepthwiseConv2d { weights: weights(36), bias: weights(4), window }, &[2], shape),
+                node("six", Op::Activation(Activation::Relu6), &[3], shape),
+                node("sum", Op::Add, &[2, 4], shape),
+                node("swish", Op::Activation(Activation::HardSwish), &[5], shape),
+                node("beside", Op::Concat { axis: 2 }, &[2, 6], Shape::new(6, 8, 8)),
+                node("mean", Op::Mean, &[7], Shape::new(1, 1, 8)),
+            ],
+        };
+        agrees(&graph, 1);
+    }
+
+    #[test]
+    fn gradients_by_hand() {
+        let device = Device::default().autodiff();
+        // Steps of 0.01 from -1 to 1.55.
+        let start = Range { low: -1.0, high: 1.55 };
+        let x = Param::from_tensor(Tensor::<4>::from_data(
+            TensorData::new(vec![-2.0_f32, 0.303, 0.618, 5.0], [1, 1, 1, 4]),
+            &device,
+        ));
+        let learned = Param::from_tensor(Tensor::<1>::from_data(TensorData::new(vec![0.0_f32; 2], [2]), &device));
+        let value = rounded_by(x.val(), Element::I8, start, learned.val());
+        let got = data(value.clone()).expect("floats");
+        for (got, want) in got.iter().zip([-1.0, 0.30, 0.62, 1.55]) {
+            assert!((got - want).abs() < 1e-5, "{got} {want}");
+        }
+        let gradients = value.sum().backward();
+        let own = data(x.val().grad(&gradients).expect("a gradient")).expect("floats");
+        assert_eq!(own, [0.0, 1.0, 1.0, 0.0]);
+        // A step more of the range is 1/255 of a step for each value inside, times how far rounding moved it: -0.3 and 0.2 steps.
+        let inside = (-0.3 + 0.2) / 255.0;
+        let ends = data(learned.val().grad(&gradients).expect("a gradient")).expect("floats");
+        let want = [-RANGE_SPEED * (1.0 - inside), 1.55 * RANGE_SPEED * (1.0 + inside)];
+        for (got, want) in ends.iter().zip(want) {
+            assert!((f64::from(*got) - want).abs() < 1e-2, "{got} {want}");
+        }
+    }
+
+    #[test]
+    fn what_is_all_zero_stays_so_and_weights_pass_their_gradients() {
+        let device = Device::default().autodiff();
+        let weights = TensorData::new(vec![0.5_f32, -0.123, 0.0, 0.0], [2, 2]);
+        let weights = Param::from_tensor(Tensor::<2>::from_data(weights, &device));
+        let bias = Param::from_tensor(Tensor::<1>::from_data(TensorData::new(vec![0.1_f32, 0.0], [2]), &device));
+        let (rounded, biases) = rounded_layer(weights.val(), bias.val());
+        let step = 0.5 / 127.0;
+        let got = data(rounded.clone()).expect("floats");
+        for (got, want) in got.iter().zip([0.5, (-0.123_f32 / step).round() * step, 0.0, 0.0]) {
+            assert!((got - want).abs() < 1e-6, "{got} {want}");
+        }
+        let gradients = (rounded.sum() + biases.sum()).backward();
+        assert_eq!(data(weights.val().grad(&gradients).expect("a gradient")).expect("floats"), [1.0, 1.0, 0.0, 0.0]);
+        assert_eq!(data(bias.val().grad(&gradients).expect("a gradient")).expect("floats"), [1.0, 0.0]);
+    }
+}
