@@ -1,0 +1,3 @@
+//! Parts over embedded-hal for which the registry has no driver that is kept.
+
+pub mod arducam;
