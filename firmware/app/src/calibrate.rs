@@ -26,10 +26,12 @@ pub enum CalibrationError {
     NoNormal,
     /// The alarm is on: this is not a normal machine.
     AlarmOn,
-    /// Not [`SCORES_MIN`] to [`SCORES_MAX`] scores.
+    /// Not `least` to [`SCORES_MAX`] scores.
     Scores {
         /// What was asked for.
         given: u16,
+        /// [`SCORES_MIN`], and twice as many where tables are learned as well.
+        least: u16,
     },
 }
 
@@ -40,7 +42,9 @@ impl core::fmt::Display for CalibrationError {
                 f.write_str("the model's threshold comes from no normal scores, there is nothing to calibrate")
             }
             Self::AlarmOn => f.write_str("the alarm is on: calibrate while the machine is normal"),
-            Self::Scores { given } => write!(f, "calibration with {given} scores; {SCORES_MIN} to {SCORES_MAX}"),
+            Self::Scores { given, least } => {
+                write!(f, "calibration with {given} scores; {least} to {SCORES_MAX}")
+            }
         }
     }
 }

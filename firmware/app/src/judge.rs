@@ -73,10 +73,15 @@ impl Judge {
             return Err(CalibrationError::AlarmOn);
         }
         if !(SCORES_MIN..=SCORES_MAX).contains(&scores) {
-            return Err(CalibrationError::Scores { given: scores });
+            return Err(CalibrationError::Scores { given: scores, least: SCORES_MIN });
         }
         self.set(Calibration::Learning(Calibrator::new(scores, blob.location)));
         Ok(())
+    }
+
+    /// Scores to come until a calibration ends.
+    pub(crate) fn left(&self) -> u16 {
+        if let Calibration::Learning(calibrator) = self.calibration { calibrator.left() } else { 0 }
     }
 
     /// Whether anything is known that a calibration can begin with.
@@ -214,7 +219,7 @@ mod tests {
         assert_eq!(judge.calibrate(16), Err(CalibrationError::NoNormal));
         let mut judge = Judge::new(DECISION);
         for given in [0, 15, 4097] {
-            assert_eq!(judge.calibrate(given), Err(CalibrationError::Scores { given }));
+            assert_eq!(judge.calibrate(given), Err(CalibrationError::Scores { given, least: SCORES_MIN }));
         }
         assert_eq!(judge.calibration(), Calibration::Blob);
     }

@@ -15,6 +15,8 @@ use crate::frontend::image::{self, Layout};
 use crate::frontend::log_mel::{LogMel, LogMelStream};
 use crate::frontend::resize::AreaResize;
 use crate::judge::{Calibration, Judge};
+use crate::learn::sealed::Tables as _;
+use crate::learn::{Fixed, Learner, Tables};
 use crate::score;
 use crate::state::{self, STATE_BYTES, StateError};
 
@@ -122,7 +124,9 @@ impl Regions {
 }
 
 /// Takes samples in any pieces and gives a verdict for each frame.
-pub struct Monitor<'a, I: Isa> {
+///
+/// Its third parameter says who knows what normal outputs are: [`Fixed`], the blob alone, or a [`Learner`].
+pub struct Monitor<'a, I: Isa, T: Tables = Fixed> {
     engine: Engine<'a, I>,
     /// The last scores.
     scores: &'a mut [i32],
@@ -135,23 +139,102 @@ pub struct Monitor<'a, I: Isa> {
     /// Runs of a streaming model since its window was empty; stops counting where that changes nothing.
     runs: u32,
     judge: Judge,
+    tables: T,
     sequence: u32,
     has_map: bool,
 }
 
 impl<'a, I: Isa> Monitor<'a, I> {
+    /// A monitor that has seen nothing.
+    ///
+    /// # Errors
+    /// Where the memory is smaller than [`Monitor::memory_bytes`] or the model's parts do not fit together.
+    pub fn new(model: Model<'a>, memory: &'a mut [u8]) -> Result<Self, MonitorError> {
+        Self::with(model, memory, Fixed)
+    }
+
+    /// Calibration, decision and drift, to be kept over a restart; see [`crate::state`].
+    pub fn export(&self) -> [u8; STATE_BYTES] {
+        state::export(&self.judge, self.engine.model().header())
+    }
+
+    /// Goes on from what [`Monitor::export`] gave, with the first frame.
+    ///
+    /// # Errors
+    /// See [`StateError`]; nothing has changed then.
+    pub fn import(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let judge = self.restored(state)?;
+        self.reset();
+        self.judge = judge;
+        Ok(())
+    }
+}
+
+impl<'a, 'r, I: Isa> Monitor<'a, I, Learner<'r>> {
+    /// A monitor that has seen nothing, and learns tables in `room` of [`Learner::memory_bytes`] when it is calibrated; where there
+    /// is no room at all, scores alone.
+    ///
+    /// # Errors
+    /// As [`Monitor::new`]; or the room is too small, but for none.
+    pub fn with_learner(model: Model<'a>, memory: &'a mut [u8], room: &'r mut [u8]) -> Result<Self, MonitorError> {
+        let tables = Learner::new(&model, room)?;
+        Self::with(model, memory, tables)
+    }
+
+    /// What was learned.
+    pub fn learner(&self) -> &Learner<'r> {
+        &self.tables
+    }
+
+    /// Bytes of [`Monitor::export_to`].
+    pub fn state_bytes(&self) -> usize {
+        STATE_BYTES.saturating_add(self.tables.state_bytes())
+    }
+
+    /// Writes calibration, decision, drift and tables, to be kept over a restart, to the front of `bytes`: [`crate::state`], then
+    /// what stands at [`crate::learn`]. Returns how many bytes that is.
+    ///
+    /// # Errors
+    /// Fewer bytes than [`Monitor::state_bytes`]; nothing is written then.
+    pub fn export_to(&self, bytes: &mut [u8]) -> Result<usize, StateError> {
+        let length = StateError::Length { given: bytes.len() };
+        let (first, rest) = bytes.split_first_chunk_mut::<STATE_BYTES>().ok_or(length)?;
+        let tables = rest.get_mut(..self.tables.state_bytes()).ok_or(length)?;
+        let header = self.engine.model().header();
+        *first = state::export(&self.judge, header);
+        self.tables.export(header, state::crc(first), tables);
+        Ok(self.state_bytes())
+    }
+
+    /// Goes on from what [`Monitor::export_to`] gave, with the first frame; or from a state without tables, where the blob's are
+    /// then measured by.
+    ///
+    /// # Errors
+    /// See [`StateError`]; nothing has changed then.
+    pub fn import_from(&mut self, state: &[u8]) -> Result<(), StateError> {
+        let (first, tables) =
+            state.split_first_chunk::<STATE_BYTES>().ok_or(StateError::Length { given: state.len() })?;
+        let judge = self.restored(first)?;
+        if !tables.is_empty() {
+            self.tables.check(self.engine.model(), state::crc(first), tables)?;
+        }
+        self.reset();
+        self.judge = judge;
+        self.tables.forget();
+        self.tables.import(tables);
+        Ok(())
+    }
+}
+
+impl<'a, I: Isa, T: Tables> Monitor<'a, I, T> {
     /// Memory that a model needs in bytes, with 3 to spare so that it may begin anywhere.
     pub fn memory_bytes(model: &Model<'_>) -> usize {
         Regions::of(model).words().saturating_mul(4).saturating_add(3)
     }
 
-    /// A monitor that has seen nothing.
-    ///
-    /// # Errors
-    /// Where the memory is smaller than [`Monitor::memory_bytes`] or the model's parts do not fit together.
     // A function of its own: what it copies of the plan is off the stack when the monitor runs.
     #[inline(never)]
-    pub fn new(model: Model<'a>, memory: &'a mut [u8]) -> Result<Self, MonitorError> {
+    fn with(model: Model<'a>, memory: &'a mut [u8], tables: T) -> Result<Self, MonitorError> {
         check(&model)?;
         let engine = Engine::new(model);
         engine.check().map_err(MonitorError::NotLinked)?;
@@ -178,6 +261,7 @@ impl<'a, I: Isa> Monitor<'a, I> {
             filled: 0,
             runs: 0,
             judge: Judge::new(plan.decision),
+            tables,
             sequence: 0,
             has_map: false,
         })
@@ -258,15 +342,27 @@ impl<'a, I: Isa> Monitor<'a, I> {
     /// what the threshold then promises stands at [`crate::calibrate`]. Meanwhile nothing is decided
     /// ([`Outcome::Calibrating`]); frames without a score, such as those of a sensor at fault, do not count.
     ///
+    /// With a [`Learner`] that has room, the first half of the frames (rounded down) teach it what normal outputs are: see
+    /// [`crate::learn`].
+    ///
     /// # Errors
     /// See [`CalibrationError`]; nothing has changed then.
     pub fn calibrate(&mut self, scores: u16) -> Result<(), CalibrationError> {
-        self.judge.calibrate(scores)
+        let first = self.tables.share(scores)?;
+        self.judge.calibrate(scores.saturating_sub(first))?;
+        self.tables.begin(first);
+        Ok(())
     }
 
-    /// Goes back to the blob's threshold and forgets all scores.
+    /// Goes back to the blob's threshold and tables, and forgets all scores.
     pub fn uncalibrate(&mut self) {
         self.judge.set(Calibration::Blob);
+        self.tables.forget();
+    }
+
+    /// The judge of a state that was exported.
+    fn restored(&self, state: &[u8]) -> Result<Judge, StateError> {
+        state::import(Judge::new(self.engine.model().plan().decision), self.engine.model().header(), state)
     }
 
     /// Puts the threshold elsewhere, and the release level as far below it as it was; with `None` back. Scores and alarm stay. It
@@ -283,23 +379,6 @@ impl<'a, I: Isa> Monitor<'a, I> {
     /// What is known of this machine.
     pub fn calibration(&self) -> Calibration {
         self.judge.calibration()
-    }
-
-    /// Calibration, decision and drift, to be kept over a restart; see [`crate::state`].
-    pub fn export(&self) -> [u8; STATE_BYTES] {
-        state::export(&self.judge, self.engine.model().header())
-    }
-
-    /// Goes on from what [`Monitor::export`] gave, with the first frame.
-    ///
-    /// # Errors
-    /// See [`StateError`]; nothing has changed then.
-    pub fn import(&mut self, state: &[u8]) -> Result<(), StateError> {
-        let judge =
-            state::import(Judge::new(self.engine.model().plan().decision), self.engine.model().header(), state)?;
-        self.reset();
-        self.judge = judge;
-        Ok(())
     }
 
     /// Drops a frame that was begun.
@@ -423,8 +502,11 @@ impl<'a, I: Isa> Monitor<'a, I> {
             }
         }
         let elements = score::Bytes::new(plan, self.engine.input(arena), self.engine.output(arena));
-        let (score, class) = score::score(self.engine.model(), &elements, map);
+        let (score, class) = self.tables.score(self.engine.model(), &elements, map);
         self.has_map = score::map_shape(plan).is_some();
+        if let Some(left) = self.tables.learn(self.engine.model(), &elements, map) {
+            return Outcome::Calibrating { score, left: left.saturating_add(self.judge.left()) };
+        }
         self.judge.push(score, class, self.scores)
     }
 }

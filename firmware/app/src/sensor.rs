@@ -6,6 +6,7 @@ use neji_engine::Isa;
 use crate::alarm::AlarmPin;
 use crate::drift::Trend;
 use crate::error::Error;
+use crate::learn::{Fixed, Tables};
 use crate::monitor::{Monitor, Verdict};
 use crate::report::{Report, ReportWriter};
 
@@ -29,9 +30,9 @@ pub trait Sensor {
 }
 
 /// A monitor with its surroundings.
-pub struct Station<'a, I: Isa, S, W, P> {
+pub struct Station<'a, I: Isa, S, W, P, T: Tables = Fixed> {
     /// The pipeline.
-    pub monitor: Monitor<'a, I>,
+    pub monitor: Monitor<'a, I, T>,
     /// Samples in.
     pub sensor: S,
     /// Reports out.
@@ -44,7 +45,7 @@ pub struct Station<'a, I: Isa, S, W, P> {
 type StationError<S, W, P> =
     Error<<S as Sensor>::Error, <W as embedded_io::ErrorType>::Error, <P as embedded_hal::digital::ErrorType>::Error>;
 
-impl<I: Isa, S: Sensor, W: embedded_io::Write, P: OutputPin> Station<'_, I, S, W, P> {
+impl<I: Isa, S: Sensor, W: embedded_io::Write, P: OutputPin, T: Tables> Station<'_, I, S, W, P, T> {
     /// Runs until the sensor has no more samples; a frame that was begun is then a dropped one, as it is where samples are
     /// missing. Returns the number of
     /// verdicts, which is also the last report.

@@ -192,6 +192,11 @@ pub(crate) fn import(fresh: Judge, header: &Header, bytes: &[u8]) -> Result<Judg
     Ok(judge)
 }
 
+/// The checksum that stands in a state.
+pub(crate) fn crc(state: &[u8; STATE_BYTES]) -> u32 {
+    state.get(CRC_OFFSET..).and_then(|rest| rest.first_chunk()).map_or(0, |&bytes| u32::from_le_bytes(bytes))
+}
+
 /// Whether a calibration that was begun can go on without its sums growing out of their types.
 fn is_sound(calibrator: &Calibrator) -> bool {
     let Calibrator { left, taken, sum, squares, .. } = *calibrator;

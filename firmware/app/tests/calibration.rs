@@ -100,7 +100,9 @@ fn a_loud_machine_is_an_alarm_until_it_is_learned() {
 
 #[test]
 fn what_cannot_be_learned_is_refused() {
-    with(DECISION, |monitor| assert_eq!(monitor.calibrate(5000), Err(CalibrationError::Scores { given: 5000 })));
+    with(DECISION, |monitor| {
+        assert_eq!(monitor.calibrate(5000), Err(CalibrationError::Scores { given: 5000, least: 16 }))
+    });
     with(Decision { normal: None, drift: None, ..DECISION }, |monitor| {
         assert_eq!(monitor.calibrate(16), Err(CalibrationError::NoNormal));
     });

@@ -6,13 +6,13 @@ use super::{Z_MAX, map};
 
 /// What a vector is measured against.
 #[derive(Debug, Clone, Copy)]
-struct Statistics<'a> {
+pub(crate) struct Statistics<'a> {
     /// Means.
-    means: &'a [i16],
+    pub(crate) means: &'a [i16],
     /// Reciprocals of deviations, Q`shift`.
-    weights: &'a [u16],
+    pub(crate) weights: &'a [u16],
     /// 0 to 30.
-    shift: u8,
+    pub(crate) shift: u8,
 }
 
 impl<'a> Statistics<'a> {
@@ -27,40 +27,65 @@ impl<'a> Statistics<'a> {
 
     /// Differences in 1/16 of a deviation, of as many elements as there are both.
     fn normalised(self, values: impl Iterator<Item = i32> + 'a) -> impl Iterator<Item = i16> + 'a {
-        let shift = u32::from(self.shift.min(30));
-        let half = (1i64 << shift) >> 1;
-        values.zip(self.means).zip(self.weights).map(move |((value, &mean), &weight)| {
-            let difference = i64::from(value) - i64::from(mean);
-            ((difference * i64::from(weight) + half) >> shift).clamp(-Z_MAX, Z_MAX) as i16
-        })
+        values
+            .zip(self.means)
+            .zip(self.weights)
+            .map(move |((value, &mean), &weight)| normalised(i64::from(value) - i64::from(mean), weight, self.shift))
     }
 }
 
-fn square(z: i16) -> u64 {
+/// A difference in 1/16 of a deviation.
+pub(crate) fn normalised(difference: i64, weight: u16, shift: u8) -> i16 {
+    let shift = u32::from(shift.min(30));
+    let half = (1i64 << shift) >> 1;
+    ((difference * i64::from(weight) + half) >> shift).clamp(-Z_MAX, Z_MAX) as i16
+}
+
+pub(crate) fn square(z: i16) -> u64 {
     u64::from(z.unsigned_abs()).pow(2)
+}
+
+/// The square of `z` along vector `rank` of a basis, in units of [`square`]; at most 2^46.
+pub(crate) fn square_along(basis: &[i16], stride: usize, rank: usize, z: &[i16]) -> u64 {
+    // As long as a projection on a unit vector of the longest vector that there may be; longer ones are of no unit vectors.
+    const PROJECTION_MAX: i64 = 1 << 27;
+    let vector = basis.get(rank.saturating_mul(stride)..).unwrap_or(&[]);
+    let product: i64 = vector.iter().zip(z).map(|(&v, &z)| i64::from(i32::from(v) * i32::from(z))).sum();
+    // 1/256 of a deviation: a difference of squares needs more places than what it is taken from.
+    let projection = ((product + (1 << 10)) >> 11).clamp(-PROJECTION_MAX, PROJECTION_MAX);
+    projection.unsigned_abs().pow(2) >> 8
 }
 
 /// What is taken off the squared length of `z`: its share along the basis.
 fn along(basis: &[i16], stride: usize, shares: &[u16], z: &[i16]) -> u64 {
-    // As long as a projection on a unit vector of the longest vector that there may be; longer ones are of no unit vectors.
-    const PROJECTION_MAX: i64 = 1 << 27;
     let mut sum = 0u64;
     for (rank, &share) in shares.iter().enumerate() {
-        let vector = basis.get(rank.saturating_mul(stride)..).unwrap_or(&[]);
-        let product: i64 = vector.iter().zip(z).map(|(&v, &z)| i64::from(i32::from(v) * i32::from(z))).sum();
-        // 1/256 of a deviation: a difference of squares needs more places than what it is taken from.
-        let projection = ((product + (1 << 10)) >> 11).clamp(-PROJECTION_MAX, PROJECTION_MAX);
-        sum = sum.saturating_add(((projection.unsigned_abs().pow(2) >> 8) * u64::from(share)) >> 16);
+        sum = sum.saturating_add((square_along(basis, stride, rank, z) * u64::from(share)) >> 16);
     }
     sum
 }
 
 /// The tables of [`Mahalanobis`].
 #[derive(Debug, Clone, Copy)]
-struct Covariance<'a> {
-    statistics: Statistics<'a>,
-    basis: &'a [i16],
-    shares: &'a [u16],
+pub(crate) struct Covariance<'a> {
+    pub(crate) statistics: Statistics<'a>,
+    pub(crate) basis: &'a [i16],
+    pub(crate) shares: &'a [u16],
+}
+
+impl<'a> Covariance<'a> {
+    /// The blob's.
+    pub(crate) fn of(model: &Model<'a>, params: &Mahalanobis) -> Self {
+        Self {
+            statistics: Statistics {
+                means: model.constant_i16(params.means),
+                weights: model.constant_u16(params.weights),
+                shift: params.shift,
+            },
+            basis: model.constant_i16(params.basis),
+            shares: model.constant_u16(params.shares),
+        }
+    }
 }
 
 /// Words of memory that [`score`] needs for `shape`.
@@ -80,34 +105,35 @@ pub(super) fn score(
     value: impl Fn(usize) -> i32,
     memory: &mut [u32],
 ) -> i32 {
-    let statistics = |means, weights, shift| Statistics {
-        means: model.constant_i16(means),
-        weights: model.constant_u16(weights),
-        shift,
-    };
     match distance {
-        Distance::Mahalanobis(params) => {
-            let covariance = Covariance {
-                statistics: statistics(params.means, params.weights, params.shift),
-                basis: model.constant_i16(params.basis),
-                shares: model.constant_u16(params.shares),
-            };
-            mahalanobis(params, shape, &covariance, value, memory)
-        }
-        Distance::Mixture(params) => {
-            let statistics = statistics(params.means, params.weights, params.shift);
-            mixture(params, shape, &statistics, model.constant_u32(params.biases), value, memory)
-        }
+        Distance::Mahalanobis(params) => mahalanobis(params, shape, &Covariance::of(model, params), value, memory),
+        Distance::Mixture(params) => mixture_of(model, params, shape, value, memory),
     }
 }
 
+/// The distance from the blob's mixture.
+pub(crate) fn mixture_of(
+    model: &Model<'_>,
+    params: &Mixture,
+    shape: Shape,
+    value: impl Fn(usize) -> i32,
+    memory: &mut [u32],
+) -> i32 {
+    let statistics = Statistics {
+        means: model.constant_i16(params.means),
+        weights: model.constant_u16(params.weights),
+        shift: params.shift,
+    };
+    mixture(params, shape, &statistics, model.constant_u32(params.biases), value, memory)
+}
+
 /// Words of memory behind the map that [`mahalanobis`] needs.
-fn work_len(shape: Shape, rank: usize) -> usize {
+pub(crate) fn work_len(shape: Shape, rank: usize) -> usize {
     if rank == 0 { 0 } else { (shape.channels as usize).div_ceil(2) }
 }
 
 /// The score; afterwards `memory` begins with the map of `shape`'s pixels. `memory` has [`work_len`] words beyond the map's.
-fn mahalanobis(
+pub(crate) fn mahalanobis(
     params: &Mahalanobis,
     shape: Shape,
     covariance: &Covariance<'_>,
@@ -150,22 +176,35 @@ fn mixture(
     memory: &mut [u32],
 ) -> i32 {
     let channels = shape.channels as usize;
-    let one_row = statistics.weights.len() == channels;
     let pixel = |pixel: usize| {
         let begin = pixel.saturating_mul(channels);
-        let mut nearest = u64::MAX;
-        for (component, &bias) in biases.iter().enumerate() {
-            let row = component.saturating_mul(channels);
-            let weights = if one_row { statistics.weights } else { statistics.from(row).weights };
-            let component = Statistics { weights, ..statistics.from(row) };
-            let z = component.normalised((begin..begin + channels).map(&value));
-            let mean = z.map(square).sum::<u64>() / channels.max(1) as u64;
-            nearest = nearest.min(mean + u64::from(bias));
-        }
+        let (_, distance) = nearest(statistics, biases, channels, |channel| value(begin.saturating_add(channel)));
         // A map's value stays below what a mean of squares can be.
-        nearest.min(Z_MAX.unsigned_abs().pow(2)) as u32
+        distance.min(Z_MAX.unsigned_abs().pow(2)) as u32
     };
     map::pool(params.pooling, shape, pixel, memory)
+}
+
+/// The first of the components that are nearest to a vector of `channels`, and how far that is.
+pub(crate) fn nearest(
+    statistics: &Statistics<'_>,
+    biases: &[u32],
+    channels: usize,
+    value: impl Fn(usize) -> i32,
+) -> (usize, u64) {
+    let one_row = statistics.weights.len() == channels;
+    let mut nearest = (0, u64::MAX);
+    for (component, &bias) in biases.iter().enumerate() {
+        let row = component.saturating_mul(channels);
+        let weights = if one_row { statistics.weights } else { statistics.from(row).weights };
+        let own = Statistics { weights, ..statistics.from(row) };
+        let z = own.normalised((0..channels).map(&value));
+        let distance = z.map(square).sum::<u64>() / channels.max(1) as u64 + u64::from(bias);
+        if distance < nearest.1 {
+            nearest = (component, distance);
+        }
+    }
+    nearest
 }
 
 #[cfg(test)]

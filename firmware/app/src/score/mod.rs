@@ -2,14 +2,14 @@
 //! numbers that are not negative, so they round down.
 
 mod classifier;
-mod distance;
+pub(crate) mod distance;
 mod map;
 mod reconstruction;
 
 pub use classifier::{Classification, classify};
 pub use map::TOP_K_MAX;
 
-use neji_format::{Detector, Element, Fusion, Model, Plan, Shape, Tensor, Weights};
+use neji_format::{Detector, Distance, Element, Fusion, Model, Plan, Shape, Tensor, Weights};
 
 use reconstruction::{Weighing, residual_i8, residual_i16};
 
@@ -119,9 +119,72 @@ pub fn map_words(plan: &Plan<'_>) -> usize {
     }
 }
 
+/// A distance, the pixels that it looks at, and the index of their first element.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Part {
+    pub(crate) distance: Distance,
+    pub(crate) shape: Shape,
+    pub(crate) begin: usize,
+}
+
+/// The distances that a score is made of; of most detectors none.
+pub(crate) fn distances(plan: &Plan<'_>) -> [Option<Part>; 2] {
+    match &plan.detector {
+        Detector::None | Detector::Classifier(_) | Detector::Reconstruction(_) => [None; 2],
+        Detector::Distance(distance) => [Some(Part { distance: *distance, shape: plan.output.shape, begin: 0 }), None],
+        Detector::Fusion(params) => {
+            let (first, second) = parts(params, plan.output.shape);
+            let a = Part { distance: params.first, shape: first, begin: 0 };
+            let b = Part { distance: params.second, shape: second, begin: first.len() };
+            [Some(a), Some(b)]
+        }
+    }
+}
+
+/// Who knows what normal outputs are.
+pub(crate) trait Known {
+    /// The distance of the pixels of a part of the output, 0 or 1; afterwards `memory` begins with their map.
+    fn distance(
+        &self,
+        model: &Model<'_>,
+        part: usize,
+        distance: &Distance,
+        shape: Shape,
+        value: impl Fn(usize) -> i32,
+        memory: &mut [u32],
+    ) -> i32;
+}
+
+/// What the blob says.
+pub(crate) struct Blob;
+
+impl Known for Blob {
+    fn distance(
+        &self,
+        model: &Model<'_>,
+        _: usize,
+        distance: &Distance,
+        shape: Shape,
+        value: impl Fn(usize) -> i32,
+        memory: &mut [u32],
+    ) -> i32 {
+        distance::score(model, distance, shape, value, memory)
+    }
+}
+
 /// The score of a run and, of a classifier, its class. Afterwards `memory`, which has [`map_words`], begins with the anomaly map,
 /// in rows of [`map_shape`].
 pub fn score(model: &Model<'_>, elements: &impl Elements, memory: &mut [u32]) -> (i32, Option<u16>) {
+    score_by(&Blob, model, elements, memory)
+}
+
+/// [`score`] by what `known` knows of normal outputs.
+pub(crate) fn score_by(
+    known: &impl Known,
+    model: &Model<'_>,
+    elements: &impl Elements,
+    memory: &mut [u32],
+) -> (i32, Option<u16>) {
     let plan = model.plan();
     let shape = plan.output.shape;
     let value = |index| elements.output(index, output_parts(plan.element));
@@ -141,14 +204,14 @@ pub fn score(model: &Model<'_>, elements: &impl Elements, memory: &mut [u32]) ->
             let found = classify(params, shape.len(), |index| elements.output(index, 256));
             return (found.score, Some(found.class));
         }
-        Detector::Distance(params) => distance::score(model, params, shape, value, memory),
+        Detector::Distance(params) => known.distance(model, 0, params, shape, value, memory),
         Detector::Fusion(params) => {
             let (first, second) = parts(params, shape);
             let words = distance::words(&params.first, first).min(memory.len());
             let (memory, rest) = memory.split_at_mut(words);
-            let a = distance::score(model, &params.first, first, value, memory);
+            let a = known.distance(model, 0, &params.first, first, value, memory);
             let behind = |index: usize| value(index.saturating_add(first.len()));
-            let b = distance::score(model, &params.second, second, behind, rest);
+            let b = known.distance(model, 1, &params.second, second, behind, rest);
             let [weight_a, weight_b] = params.weights.map(i64::from);
             ((i64::from(a) * weight_a + i64::from(b) * weight_b) >> 8).clamp(0, i32::MAX.into()) as i32
         }
