@@ -140,14 +140,33 @@ fn interrupt_after(epochs: usize, run: &Path, toml: &str, data: &Path, checkpoin
     });
 }
 
-fn neji(arguments: &[&str]) -> Output {
+fn command(arguments: &[&str]) -> Command {
     // The test binary lies in target/<profile>/deps; cargo built the command beside it.
     let mut binary = std::env::current_exe().expect("a path");
     binary.pop();
     binary.pop();
     let binary = binary.join("neji");
     assert!(binary.exists(), "{} is missing; type: cargo build --package neji", binary.display());
-    Command::new(binary).args(arguments).output().expect("neji starts")
+    let mut command = Command::new(binary);
+    command.args(arguments);
+    command
+}
+
+fn neji(arguments: &[&str]) -> Output {
+    command(arguments).output().expect("neji starts")
+}
+
+/// As `neji inspect … | true` has it.
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let golden = root().join("shared/tests/golden/v5_autoencoder.neji");
+    let golden = golden.to_str().expect("UTF-8");
+    for arguments in [&["inspect", golden][..], &["inspect", golden, "--json"]] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let out = command(arguments).stdout(writer).output().expect("neji starts");
+        assert_eq!((out.status.code(), text(&out.stderr).as_str()), (Some(141), ""), "{arguments:?}");
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

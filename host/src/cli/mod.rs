@@ -9,6 +9,7 @@ pub mod flash;
 pub mod import;
 pub mod inspect;
 pub mod pack;
+pub mod pipe;
 pub mod profile;
 pub mod quantize;
 pub mod report;
