@@ -6,6 +6,7 @@
 pub mod augment;
 pub mod auto;
 pub mod baselines;
+pub mod begin;
 pub mod bench;
 pub mod bootstrap;
 pub mod calibrate;

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use neji_app::{Monitor, Outcome, Report, SensorFault, Verdict};
+use neji_app::{Monitor, Outcome, Report, SensorFault, Tables, Verdict};
 use neji_engine::Host;
 use neji_format::{AlignedBytes, Blob, Detector, FrontEnd, LogMelFrontEnd, Model, PixelFormat, Plan};
 use neji_machine::{Board, Options, Run};
 
+use crate::begin::{self, Begin, LearningMonitor};
 use crate::dataset::{Sample, Signal, decode_wav, grey};
 use crate::frontend::{Extractor, sound};
 use crate::synthetic::SYNTHETIC;
@@ -232,26 +233,37 @@ pub fn on_host(
     alone: bool,
     look: impl FnMut(usize, Verdict, &Monitor<'_, Host>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    on_host_calibrated(model, frames, alone, None, look)
-}
-
-/// [`on_host`], where the monitor learns from the first `calibrate` scores.
-///
-/// # Errors
-/// As [`on_host`]; or the model can't be calibrated.
-pub fn on_host_calibrated(
-    model: Model<'_>,
-    frames: &[Frame],
-    alone: bool,
-    calibrate: Option<u16>,
-    mut look: impl FnMut(usize, Verdict, &Monitor<'_, Host>) -> anyhow::Result<()>,
-) -> anyhow::Result<()> {
     let mut memory = vec![0; Monitor::<Host>::memory_bytes(&model)];
     let mut monitor = Monitor::<Host>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    if let Some(scores) = calibrate {
-        monitor.calibrate(scores).map_err(|error| anyhow::anyhow!("--calibrate {scores}: {error}"))?;
-    }
-    let sound = matches!(model.plan().front_end, FrontEnd::LogMel(_));
+    feed(&mut monitor, frames, alone, look)
+}
+
+/// [`on_host`] with a monitor that begins as `begin` says; what it keeps over a restart.
+///
+/// # Errors
+/// As [`on_host`]; or the model can't be calibrated, or has another state.
+pub fn on_host_begun(
+    model: Model<'_>,
+    frames: &[Frame],
+    begin: &Begin,
+    look: impl FnMut(usize, Verdict, &LearningMonitor<'_>) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<u8>> {
+    let (mut memory, mut room) = (vec![0; Monitor::<Host>::memory_bytes(&model)], begin.room(&model)?);
+    let mut monitor =
+        LearningMonitor::with_learner(model, &mut memory, &mut room).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    begin.tell(&mut monitor)?;
+    feed(&mut monitor, frames, false, look)?;
+    Ok(begin::state(&monitor))
+}
+
+/// Feeds a monitor as [`on_host`] says.
+fn feed<'m, T: Tables>(
+    monitor: &mut Monitor<'m, Host, T>,
+    frames: &[Frame],
+    alone: bool,
+    mut look: impl FnMut(usize, Verdict, &Monitor<'m, Host, T>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let sound = matches!(monitor.model().plan().front_end, FrontEnd::LogMel(_));
     for (index, frame) in frames.iter().enumerate() {
         if alone {
             monitor.reset();
@@ -259,7 +271,7 @@ pub fn on_host_calibrated(
         let (mut samples, mut found) = (frame.samples.as_slice(), 0);
         while let Some(verdict) = monitor.push(&mut samples) {
             found += 1;
-            look(index, verdict, &monitor)?;
+            look(index, verdict, monitor)?;
         }
         // Files of sound make one stream, unless each is judged for itself.
         if sound && !alone {
@@ -267,7 +279,7 @@ pub fn on_host_calibrated(
         }
         if let Some(verdict) = monitor.end_of_frame() {
             found += 1;
-            look(index, verdict, &monitor)?;
+            look(index, verdict, monitor)?;
         }
         ensure!(found > 0, "{}: too short for a verdict", frame.path.display());
     }

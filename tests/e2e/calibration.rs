@@ -1,10 +1,12 @@
 //! What a device learns and watches is the same on the host and on every board.
 
-use neji::simulate::{Frame, on_board, on_host_calibrated};
-use neji_app::{Outcome, Report, Trend};
+use neji::begin::Begin;
+use neji::simulate::{Frame, on_board, on_host_begun};
+use neji_app::{Outcome, Report, Trend, Verdict};
 use neji_format::{
-    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Drift, Element, FrontEnd, Metrics, Model,
-    Normal, Operator, Plan, Provenance, Reshape, Shape, Tensor,
+    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Distance, Drift, Element, FrontEnd, Fusion,
+    Mahalanobis, Metrics, Mixture, Model, Normal, Operator, Plan, Pooling, Provenance, Reshape, Shape, Tensor,
+    push_constant,
 };
 use neji_machine::Options;
 
@@ -65,7 +67,7 @@ fn calibration_and_drift_are_the_same_on_all_boards() {
     let (bytes, frames) = (echo(), life());
     let model = Model::parse(bytes.as_slice()).expect("a model");
     let mut expected = Vec::new();
-    on_host_calibrated(model, &frames, false, Some(64), |_, verdict, _| {
+    on_host_begun(model, &frames, &Begin::calibrated(Some(64)), |_, verdict, _| {
         expected.push(verdict);
         Ok(())
     })
@@ -85,5 +87,86 @@ fn calibration_and_drift_are_the_same_on_all_boards() {
         assert_eq!(changes, turns, "{}", board.package);
         let refused = run(Some(3)).expect_err("too few scores").to_string();
         assert!(refused.contains("calibration with 3 scores"), "{refused}");
+    }
+}
+
+/// Hands on rows of three numbers: neighbours of the first two rows and the distance of Mahalanobis of the last, which has a basis.
+fn distances() -> AlignedBytes {
+    let mut constants = Vec::new();
+    let mut push = |words: &[i32], bytes: usize| {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()[..bytes].to_vec()).collect();
+        push_constant(&mut constants, &bytes)
+    };
+    let first = Distance::Mixture(Mixture {
+        means: push(&[0, 0, 0, 320, 320, 320], 2),
+        weights: push(&[8192; 3], 2),
+        shift: 14,
+        biases: push(&[0, 5], 4),
+        pooling: Pooling::MEAN,
+    });
+    let second = Distance::Mahalanobis(Mahalanobis {
+        shared: false,
+        means: push(&[0; 3], 2),
+        weights: push(&[8192, 60_000, 4096], 2),
+        shift: 14,
+        basis: push(&[18_919; 3], 2),
+        shares: push(&[49_152], 2),
+        pooling: Pooling::MEAN,
+    });
+    let model = echo();
+    let model = Model::parse(model.as_slice()).expect("a model");
+    let tensor = |offset| Tensor { offset, shape: Shape::new(3, 1, 3), scale: 1.0, zero_point: 0 };
+    let plan = Plan {
+        detector: Detector::Fusion(Fusion { rows: 2, first, second, weights: [200, 100] }),
+        input: tensor(0),
+        output: tensor(16),
+        ..*model.plan()
+    };
+    let operators = vec![Operator::Reshape(Reshape { input: tensor(0), output: tensor(16) })];
+    AlignedBytes::new(&Blob { plan, operators, constants, arena_bytes: 32 }.encode())
+}
+
+/// A machine far from where the blob has its outputs, then with a fault.
+fn elsewhere() -> Vec<Frame> {
+    let mut state = 7u32;
+    let mut noise = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 28) as i8
+    };
+    let mut frame = |fault: i8| {
+        let samples = (0..9).map(|i| (50 + 3 * i - 9 * (i % 3) + noise() + fault * (i % 2)).cast_unsigned());
+        Frame { path: "echo".into(), samples: samples.collect() }
+    };
+    (0..160).map(|i| frame(if i < 130 { 0 } else { 25 })).collect()
+}
+
+#[test]
+fn tables_are_learned_alike_on_all_boards() {
+    let (bytes, frames) = (distances(), elsewhere());
+    let model = Model::parse(bytes.as_slice()).expect("a model");
+    let begin = Begin { tables: true, ..Begin::calibrated(Some(90)) };
+    let mut expected = Vec::new();
+    let state = on_host_begun(model, &frames, &begin, |_, verdict, monitor| {
+        expected.push(verdict);
+        assert!(monitor.learner().has_learned() == (expected.len() >= 45));
+        Ok(())
+    })
+    .expect("runs on the host");
+    assert!(state.len() > neji_app::STATE_BYTES);
+    let score = |verdict: &Verdict| match verdict.outcome {
+        Outcome::Scored { score, .. } | Outcome::Calibrating { score, .. } => i64::from(score),
+        _ => 0,
+    };
+    let sum = |range: std::ops::Range<usize>| expected[range].iter().map(score).sum::<i64>();
+    assert!(sum(45..90) * 20 < sum(0..45), "{} and {}", sum(45..90), sum(0..45));
+    assert!(expected[..130].iter().all(|verdict| !verdict.alarm) && expected[159].alarm);
+    for board in boards() {
+        let found = on_board(&board, &model, &frames, begin.options(Options::default()));
+        if board.package == "qemu-microbit" {
+            // Its firmware has no room for the code.
+            assert!(found.is_err());
+            continue;
+        }
+        assert_eq!(found.expect("runs on the board").verdicts, expected, "{}", board.package);
     }
 }

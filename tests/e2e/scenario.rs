@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use neji::begin::Begin;
 use neji::scenario::Scenario;
 use neji::scenario::board::Stage;
 use neji::scenario::play::{Played, play};
@@ -30,8 +31,9 @@ fn played(board: &str, clock_hz: u64, buffer: Option<u32>) -> Played {
     let model = Model::parse(blob.as_slice()).expect("a model");
     let board = Board::find_emulated(&root(), board).expect("the board");
     let scenario = Scenario::parse(STORY, Path::new("story.toml")).expect("a scenario");
-    let stage = Stage { board: &board, clock_hz, buffer, timeout: Duration::from_secs(600) };
-    play("story.toml", model, scenario, Some(stage), &AtomicBool::new(false)).expect("plays")
+    let begin = Begin::default();
+    let stage = Stage { board: &board, begin: &begin, clock_hz, buffer, timeout: Duration::from_secs(600) };
+    play("story.toml", model, scenario, &begin, Some(stage), &AtomicBool::new(false)).expect("plays")
 }
 
 #[test]

@@ -14,7 +14,9 @@ use core::panic::PanicInfo;
 use embedded_hal::digital::{ErrorType, OutputPin};
 use neji_app::frontend::log_mel::{LogMel, LogMelStream};
 use neji_app::link::{About, LinkStation, Memory, Refusal};
-use neji_app::{AlarmPin, Monitor, MonitorError, Pace, PacedSensor, Report, ReportWriter, Ring, Sensor, Station};
+use neji_app::{
+    AlarmPin, Learner, Monitor, MonitorError, Pace, PacedSensor, Report, ReportWriter, Ring, Sensor, Station,
+};
 use neji_engine::Engine;
 use neji_format::{DecodeError, Model};
 
@@ -132,6 +134,9 @@ struct Device {
     memory: Option<&'static mut [u8]>,
     model: Result<Model<'static>, DecodeError>,
     monitor: Result<Monitor<'static, Isa>, MonitorError>,
+    learning: Option<Monitor<'static, Isa, Learner<'static>>>,
+    room: Option<&'static mut [u8]>,
+    state: &'static mut [u8],
     station: Station<'static, Isa, Unknown, Unknown, Unknown>,
     alarm: AlarmPin<Unknown>,
     reports: ReportWriter<Unknown>,
@@ -154,6 +159,7 @@ fn _start(device: &mut Device) {
     set_up(device);
     infer(device);
     learn(device);
+    learn_tables(device);
     push(device);
     look_back(device);
     report(device);
@@ -210,6 +216,21 @@ fn learn(device: &mut Device) {
         let Ok(()) = device.reports.write(&Report::refused(error));
     }
     black_box((monitor.export(), monitor.calibration(), monitor.drift()));
+    if black_box(false) {
+        monitor.uncalibrate();
+    }
+}
+
+#[inline(never)]
+fn learn_tables(device: &mut Device) {
+    if let (Ok(model), Some(memory), Some(room)) = (device.model, device.memory.take(), device.room.take()) {
+        black_box(Learner::memory_bytes(&model));
+        device.learning = Monitor::with_learner(model, memory, room).ok();
+    }
+    let Some(monitor) = &mut device.learning else { return };
+    black_box((monitor.calibrate(black_box(64)).is_ok(), monitor.push(&mut device.samples)));
+    black_box((monitor.state_bytes(), monitor.export_to(device.state).is_ok()));
+    black_box((monitor.import_from(device.samples).is_ok(), monitor.learner().has_learned()));
     if black_box(false) {
         monitor.uncalibrate();
     }

@@ -4,7 +4,7 @@
 
 use cortex_m_rt::entry;
 use neji_engine::{Int8Only, Portable};
-use neji_qemu::{Board, Pin, run};
+use neji_qemu::{Board, Fixed, Pin, run};
 
 /// The kernels of this core; its flash is too short for those of int16 activations.
 type Isa = Int8Only<Portable>;
@@ -21,5 +21,5 @@ fn main() -> ! {
     static mut MEMORY: [u8; MEMORY_BYTES] = [0; MEMORY_BYTES];
     let alarm = Pin::with_direction(DIRECTION, OUT, 1 << 3);
     let fault = Pin::with_direction(DIRECTION, OUT, 1 << 2);
-    run::<Isa, _, _>(Board { memory: MEMORY, ticks_per_second: 16_000_000, alarm, fault })
+    run::<Isa, Fixed, _, _>(Board { memory: MEMORY, ticks_per_second: 16_000_000, alarm, fault })
 }

@@ -4,7 +4,7 @@
 
 use cortex_m_rt::entry;
 use neji_engine::ArmDsp;
-use neji_qemu::{Board, Pin, run};
+use neji_qemu::{Board, Learner, Pin, run};
 
 /// The kernels of this core.
 type Isa = ArmDsp;
@@ -18,7 +18,7 @@ const LEDS: usize = 0x4002_8000;
 #[entry]
 fn main() -> ! {
     static mut MEMORY: [u8; MEMORY_BYTES] = [0; MEMORY_BYTES];
-    run::<Isa, _, _>(Board {
+    run::<Isa, Learner<'_>, _, _>(Board {
         memory: MEMORY,
         ticks_per_second: 25_000_000,
         alarm: Pin::new(LEDS, 1 << 0),

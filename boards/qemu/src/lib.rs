@@ -13,7 +13,8 @@ use core::panic::PanicInfo;
 use cortex_m_semihosting::{debug, hio};
 
 pub use pin::Pin;
-pub use run::{Board, run};
+pub use neji_app::{Fixed, Learner};
+pub use run::{Board, Knowledge, run};
 
 /// Ends QEMU: status 0 where all went well, 1 otherwise.
 pub fn exit(well: bool) -> ! {

@@ -8,7 +8,7 @@ use cortex_m_semihosting::hio;
 use embedded_hal::digital::OutputPin;
 use embedded_io::Write as _;
 use neji_app::{
-    AlarmPin, AlarmPolarity, Monitor, Pace, PacedSensor, Report, ReportWriter, Ring, Sensor, Trend, Verdict,
+    AlarmPin, AlarmPolarity, Fixed, Learner, Monitor, MonitorError, Pace, PacedSensor, Report, ReportWriter, Ring, Sensor, Tables, Trend, Verdict,
 };
 use neji_engine::Isa;
 use neji_format::header::FORMAT_VERSION;
@@ -100,11 +100,67 @@ impl Settings {
 }
 
 /// What the file `calibrate.bin` says, where there is one: how many scores the monitor learns from, a little-endian word of 16
-/// bits.
-fn calibration() -> Option<u16> {
-    let mut word = [0; 2];
-    let read = File::read_from(b"calibrate.bin\0")?.read(&mut word);
-    Some(if read == word.len() { u16::from_le_bytes(word) } else { 0 })
+/// bits, and in a byte whether it learns tables by half of them.
+fn calibration() -> Option<(u16, bool)> {
+    let mut bytes = [0; 3];
+    File::read_from(b"calibrate.bin\0")?.read(&mut bytes);
+    let [low, high, tables] = bytes;
+    Some((u16::from_le_bytes([low, high]), tables != 0))
+}
+
+/// Whether a board's monitor can learn tables. Where it can't, nothing of that is linked.
+pub trait Knowledge {
+    /// It can.
+    const LEARNS: bool;
+    /// Its monitor's third parameter.
+    type Tables: Tables;
+
+    /// Bytes that learning the model's tables takes.
+    fn room_bytes(model: &Model<'static>) -> usize;
+
+    /// Makes the monitor.
+    ///
+    /// # Errors
+    /// The monitor's own.
+    fn monitor<I: Isa>(
+        model: Model<'static>,
+        memory: &'static mut [u8],
+        room: &'static mut [u8],
+    ) -> Result<Monitor<'static, I, Self::Tables>, MonitorError>;
+}
+
+impl Knowledge for Fixed {
+    const LEARNS: bool = false;
+    type Tables = Self;
+
+    fn room_bytes(_: &Model<'static>) -> usize {
+        0
+    }
+
+    fn monitor<I: Isa>(
+        model: Model<'static>,
+        memory: &'static mut [u8],
+        _: &'static mut [u8],
+    ) -> Result<Monitor<'static, I>, MonitorError> {
+        Monitor::new(model, memory)
+    }
+}
+
+impl Knowledge for Learner<'static> {
+    const LEARNS: bool = true;
+    type Tables = Self;
+
+    fn room_bytes(model: &Model<'static>) -> usize {
+        Self::memory_bytes(model)
+    }
+
+    fn monitor<I: Isa>(
+        model: Model<'static>,
+        memory: &'static mut [u8],
+        room: &'static mut [u8],
+    ) -> Result<Monitor<'static, I, Self>, MonitorError> {
+        Monitor::with_learner(model, memory, room)
+    }
 }
 
 /// Samples arrive as the board's clock says. Where it would wait for some it does not: the clock is put forward.
@@ -207,8 +263,9 @@ fn region() -> &'static [u8] {
 
 /// Runs until the PC's file of samples ends, then ends QEMU: status 0, or 1 where the model was refused or a file is
 /// missing. Does not return. Where the PC asks for it by a file, counts an inference instead: see [`bench`]. By the file
-/// `pace.bin` it asks for samples that do not wait: what finds the buffer full is lost, and reported.
-pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
+/// `pace.bin` it asks for samples that do not wait: what finds the buffer full is lost, and reported. `K` is [`Fixed`], or
+/// [`Learner`] where the board has the flash and the memory to learn tables.
+pub fn run<I: Isa, K: Knowledge, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
     if cfg!(feature = "inference") {
         exit(bench::infer::<I>(region(), board.memory).is_some())
     }
@@ -237,7 +294,7 @@ pub fn run<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>) -> ! {
     }
     let clock = Clock::start(peripherals.SYST);
     let line = Line { alarm, reports, outputs: None, ticks_per_second, frames: 0, drift: Trend::Steady };
-    watch::<I, A, F>(model, memory, sensor, &clock, line, fault)
+    watch::<I, K, A, F>(model, memory, sensor, &clock, line, fault)
 }
 
 /// Says why on the pin and to the PC, and ends QEMU.
@@ -252,7 +309,7 @@ fn give_up(fault: &mut impl OutputPin, reason: &dyn Display) -> ! {
 /// The monitor over the PC's samples.
 // A function of its own, so that what the monitor takes of the stack is not below a bench.
 #[inline(never)]
-fn watch<I: Isa, A: OutputPin, F: OutputPin>(
+fn watch<I: Isa, K: Knowledge, A: OutputPin, F: OutputPin>(
     model: &Model<'static>,
     memory: &'static mut [u8],
     sensor: FileSensor,
@@ -268,6 +325,12 @@ fn watch<I: Isa, A: OutputPin, F: OutputPin>(
         memory_bytes: Monitor::<I>::memory_bytes(model) as u32,
     };
     let (memory, rest) = memory.split_at_mut(memory.len().min(Monitor::<I>::memory_bytes(model)));
+    let calibration = calibration();
+    let tables = calibration.is_some_and(|(_, tables)| tables);
+    if tables && !K::LEARNS {
+        give_up(&"this firmware learns no tables")
+    }
+    let (room, rest) = rest.split_at_mut(if tables { rest.len().min(K::room_bytes(model)) } else { 0 });
     let mut sensor = match Settings::read() {
         None => Source::Patient(sensor),
         Some(Settings { samples, ticks, buffer, sample_bytes }) => {
@@ -277,7 +340,7 @@ fn watch<I: Isa, A: OutputPin, F: OutputPin>(
             Source::Paced(PacedSensor::new(sensor, pace, Ring::new(waiting, sample_bytes as usize)))
         }
     };
-    let mut made = Monitor::<I>::new(*model, memory);
+    let mut made = K::monitor::<I>(*model, memory, room);
     let monitor = match &mut made {
         Ok(monitor) => monitor,
         Err(error) => {
@@ -285,7 +348,7 @@ fn watch<I: Isa, A: OutputPin, F: OutputPin>(
             give_up(error)
         }
     };
-    if let Some(Err(error)) = calibration().map(|scores| monitor.calibrate(scores)) {
+    if let Some(Err(error)) = calibration.map(|(scores, _)| monitor.calibrate(scores)) {
         let Ok(()) = line.reports.write(&Report::refused(error));
         give_up(&error)
     }

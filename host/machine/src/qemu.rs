@@ -41,11 +41,21 @@ pub struct Options {
     pub count_instructions: bool,
     /// The monitor learns from so many scores first.
     pub calibrate: Option<u16>,
+    /// The first half of them teach it where normal outputs lie.
+    pub tables: bool,
+}
+
+impl Options {
+    /// What the file [`CALIBRATE`] says: the scores in 16 bits, and 1 where tables are learned.
+    pub(crate) fn calibration(&self) -> Option<[u8; 3]> {
+        let [low, high] = self.calibrate?.to_le_bytes();
+        Some([low, high, self.tables.into()])
+    }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(300), count_instructions: false, calibrate: None }
+        Self { timeout: Duration::from_secs(300), count_instructions: false, calibrate: None, tables: false }
     }
 }
 
@@ -220,7 +230,7 @@ pub(crate) fn start(
 /// wrote. A firmware that reports a failure is not an error: see [`Emulation::exit`].
 pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options: Options) -> Result<Emulation> {
     let count = if options.count_instructions { Count::Time(0) } else { Count::Nothing };
-    let calibrate = options.calibrate.map(u16::to_le_bytes);
+    let calibrate = options.calibration();
     let mut files = vec![(SAMPLES, Content::Bytes(samples))];
     files.extend(calibrate.as_ref().map(|scores| (CALIBRATE, Content::Bytes(scores))));
     Ok(Emulation::of(start(board, elf, model, &files, count, options.timeout, None)?))

@@ -152,7 +152,7 @@ impl Board {
         if !pace.is_empty() {
             files.push((PACE, Content::Bytes(&pace)));
         }
-        let calibrate = options.calibrate.map(u16::to_le_bytes);
+        let calibrate = options.calibration();
         files.extend(calibrate.as_ref().map(|scores| (CALIBRATE, Content::Bytes(scores))));
         let counted = options.count_instructions || words.is_some();
         let count = if counted { Count::Time(0) } else { Count::Nothing };

@@ -10,6 +10,7 @@ use neji_format::{FrontEnd, Model, Plan};
 use neji_machine::{Board, Options, rises, toolchain};
 use serde_json::json;
 
+use crate::begin::Begin;
 use crate::files::write_whole;
 use crate::scenario::Scenario;
 use crate::scenario::board::Stage;
@@ -40,8 +41,14 @@ pub struct Args {
     pub instructions: bool,
     /// Learn from the first N scores how this machine's normal ones lie, and move the threshold by it; there is no verdict
     /// meanwhile.
-    #[arg(long, value_name = "N", conflicts_with = "scenario")]
+    #[arg(long, value_name = "N")]
     pub calibrate: Option<u16>,
+    /// Of a detector of distances, learn from the first half of them where this machine's normal outputs lie as well.
+    #[arg(long, requires = "calibrate")]
+    pub tables: bool,
+    /// Go on from the state in this file, where there is one, and write what the monitor keeps over a restart at the end.
+    #[arg(long, value_name = "FILE")]
+    pub state: Option<PathBuf>,
     /// Print one JSON object instead of lines.
     #[arg(long)]
     pub json: bool,
@@ -94,6 +101,11 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let on_host = args.on == "host";
     ensure!(!on_host || !args.compare, "--compare needs a board to compare with: add --on BOARD");
     ensure!(!on_host || !args.instructions, "--instructions are counted on a board: add --on BOARD");
+    ensure!(on_host || args.state.is_none(), "--state is kept on the host; leave out --on");
+    let mut begin = Begin { calibrate: args.calibrate, tables: args.tables, state: None };
+    if let Some(path) = &args.state {
+        begin.read_state(path)?;
+    }
     let mut source = Source::read(&args.blob)?;
     let board = match on_host {
         true => None,
@@ -105,36 +117,39 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let model = source.model()?;
     if let Some(path) = &args.scenario {
-        return run_scenario(path, &args, board.as_ref(), model);
+        return run_scenario(path, &args, &begin, board.as_ref(), model);
     }
     let plan = *model.plan();
     let files = simulate::image_files(&args.source)?;
     let frames =
         files.iter().map(|file| simulate::read_frames(&plan, file)).collect::<anyhow::Result<Vec<_>>>()?.concat();
-    let host = || -> anyhow::Result<(Vec<usize>, Vec<Verdict>)> {
-        let mut verdicts = Vec::new();
-        simulate::on_host_calibrated(model, &frames, false, args.calibrate, |index, verdict, _| {
-            verdicts.push((index, verdict));
+    let host = || -> anyhow::Result<(Vec<usize>, Vec<Verdict>, Vec<u8>)> {
+        let (mut of, mut verdicts) = (Vec::new(), Vec::new());
+        let state = simulate::on_host_begun(model, &frames, &begin, |index, verdict, _| {
+            of.push(index);
+            verdicts.push(verdict);
             Ok(())
         })?;
-        Ok(verdicts.into_iter().unzip())
+        Ok((of, verdicts, state))
     };
     let found = if let Some(board) = &board {
-        let options =
-            Options { count_instructions: args.instructions, calibrate: args.calibrate, ..Options::default() };
+        let options = begin.options(Options { count_instructions: args.instructions, ..Options::default() });
         let run = simulate::on_board(board, &model, &frames, options)?;
         // Files of sound are one stream: which of them a window ends in is known from running the host as well.
         let sound = matches!(plan.front_end, FrontEnd::LogMel(_));
         let host = if args.compare || sound { Some(host()?) } else { None };
-        let identical = host.as_ref().filter(|_| args.compare).map(|(_, verdicts)| {
+        let identical = host.as_ref().filter(|_| args.compare).map(|(_, verdicts, _)| {
             let same = verdicts.iter().zip(&run.verdicts).filter(|(a, b)| a == b).count();
             if verdicts.len() == run.verdicts.len() { same } else { 0 }
         });
-        let of = host.map_or_else(|| (0..frames.len()).collect(), |(of, _)| of);
+        let of = host.map_or_else(|| (0..frames.len()).collect(), |(of, ..)| of);
         let alarm_rises = Some(rises(&run.pin_writes, board.emulator()?.alarm_mask));
         Found { verdicts: run.verdicts, of, identical, alarm_rises, instructions: run.instructions }
     } else {
-        let (of, verdicts) = host()?;
+        let (of, verdicts, state) = host()?;
+        if let Some(path) = &args.state {
+            write_whole(path, &state)?;
+        }
         Found { verdicts, of, ..Found::default() }
     };
     let events = alarm_changes(&found.verdicts);
@@ -157,8 +172,19 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 /// Plays a scenario; the board is asked for its instructions as well.
-fn run_scenario(path: &Path, args: &Args, board: Option<&Board>, model: Model<'_>) -> anyhow::Result<()> {
+fn run_scenario(
+    path: &Path,
+    args: &Args,
+    begin: &Begin,
+    board: Option<&Board>,
+    model: Model<'_>,
+) -> anyhow::Result<()> {
     let scenario = Scenario::load(path)?;
+    ensure!(
+        args.state.is_none() || scenario.sensors.len() == 1,
+        "--state is one monitor's, the scenario has {} sensors",
+        scenario.sensors.len()
+    );
     ensure!(board.is_some() || !args.playing.paced, "--paced needs a board: add --on BOARD");
     let stop = super::stop_on_interrupt()?;
     // QEMU takes a minute for a few of sound, and may have to share the PC.
@@ -167,6 +193,7 @@ fn run_scenario(path: &Path, args: &Args, board: Option<&Board>, model: Model<'_
         let ticks = Board::emulator(board)?.systick_hz;
         Ok(Stage {
             board,
+            begin,
             clock_hz: args.playing.clock_mhz.map_or(ticks, |clock| (clock * 1e6).round() as u64),
             buffer: args.playing.paced.then_some(args.playing.buffer),
             timeout: Duration::from_secs(600 + 20 * seconds),
@@ -174,9 +201,12 @@ fn run_scenario(path: &Path, args: &Args, board: Option<&Board>, model: Model<'_
     };
     let stage = board.map(stage).transpose()?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let played = play(&name, model, scenario, stage, &stop)?;
+    let played = play(&name, model, scenario, begin, stage, &stop)?;
     if let Some(out) = &args.playing.out {
         played.write(out, args.playing.force)?;
+    }
+    if let (Some(path), Some(sensor)) = (&args.state, played.sensors.first()) {
+        write_whole(path, &sensor.heard.state)?;
     }
     match args.json {
         true => println!("{}", serde_json::to_string_pretty(&played.as_json())?),

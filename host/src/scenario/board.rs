@@ -14,6 +14,7 @@ use neji_machine::{Board, Options, Overrun, Pace, Run, Stream};
 use serde::Serialize;
 
 use super::run::{Heard, Listening, Part, Record, SAMPLE_BYTES, Spool};
+use crate::begin::{Begin, LearningMonitor};
 
 /// A sensor's scenario on a board.
 #[derive(Debug, Clone, Default)]
@@ -66,6 +67,8 @@ impl Load {
 pub struct Stage<'b> {
     /// The board.
     pub board: &'b Board,
+    /// How its monitor begins.
+    pub begin: &'b Begin,
     /// The clock that it is taken to have.
     pub clock_hz: u64,
     /// Samples of the buffer between sensor and monitor, where samples do not wait.
@@ -87,6 +90,10 @@ impl Stage<'_> {
         (folder, sensor): (&Path, usize),
         stop: &AtomicBool,
     ) -> anyhow::Result<OnBoard> {
+        ensure!(
+            self.begin.is_fresh() || heard.parts.len() == 1,
+            "a board of QEMU keeps nothing over a cut of power; take the cut out of the scenario, or --calibrate, or --on"
+        );
         let elf = self.board.build()?;
         let step = Listening::of(model.plan())?.step;
         let mut played = OnBoard::default();
@@ -96,12 +103,13 @@ impl Stage<'_> {
             let pace = self.buffer.map(|buffer| Pace { rate, sample_bytes, clock_hz: self.clock_hz, buffer });
             let stream = Stream { samples: &path, gaps: &part.gaps, pace, stop };
             let options = Options { count_instructions: true, timeout: self.timeout, ..Options::default() };
+            let options = self.begin.options(options);
             let run = self.board.listen(&elf, model.bytes(), &stream, options)?;
             check(self.board, &run)?;
             let overruns: Vec<Overrun> = run.overruns().collect();
             let expected = match overruns.as_slice() {
                 [] => part.clone(),
-                lost => replay(*model, &path, part, lost)?,
+                lost => replay(*model, &path, part, self.begin, lost)?,
             };
             let found = timed(&expected, &run.verdicts);
             let pairs = found.records.windows(2).zip(run.instructions.iter().skip(1));
@@ -140,11 +148,13 @@ fn timed(expected: &Part, verdicts: &[Verdict]) -> Part {
 ///
 /// # Errors
 /// The file can't be read, or a monitor can't be set up.
-pub fn replay(model: Model<'_>, path: &Path, part: &Part, overruns: &[Overrun]) -> anyhow::Result<Part> {
+pub fn replay(model: Model<'_>, path: &Path, part: &Part, begin: &Begin, overruns: &[Overrun]) -> anyhow::Result<Part> {
     let what = || format!("reading {}", path.display());
     let mut file = BufReader::new(File::open(path).with_context(what)?);
-    let mut memory = vec![0; Monitor::<Host>::memory_bytes(&model)];
-    let mut monitor = Monitor::<Host>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error}"))?;
+    let (mut memory, mut room) = (vec![0; Monitor::<Host>::memory_bytes(&model)], begin.room(&model)?);
+    let mut monitor =
+        LearningMonitor::with_learner(model, &mut memory, &mut room).map_err(|error| anyhow::anyhow!("{error}"))?;
+    begin.tell(&mut monitor)?;
     let mut told = Part { from: part.from, until: part.until, ..Part::default() };
     let (mut gaps, mut overruns) = (part.gaps.iter().peekable(), overruns.iter().peekable());
     // Bytes of the file, and of those that the monitor has taken.
@@ -244,13 +254,13 @@ mod tests {
         let part = &heard.parts[0];
         let kept = std::fs::metadata(&path).expect("a file").len();
         assert_eq!((heard.parts.len(), kept, part.bytes), (1, 2 * (16_000 - 50), 2 * (16_000 - 50)));
-        let same = replay(model, &path, part, &[]).expect("replayed");
+        let same = replay(model, &path, part, &Begin::default(), &[]).expect("replayed");
         assert_eq!(same.records.len(), part.records.len());
         assert_eq!(compare(&[same], &heard.parts).first_difference, None);
 
         // 500 samples are lost at 2000, and with the next 60 the gap that was there already.
         let lost = [Overrun { samples: 500, bytes: 4000 }, Overrun { samples: 60, bytes: 2 * (8000 - 500 - 20) }];
-        let fewer = replay(model, &path, part, &lost).expect("replayed");
+        let fewer = replay(model, &path, part, &Begin::default(), &lost).expect("replayed");
         assert_eq!((fewer.bytes, fewer.gaps.as_slice()), (part.bytes - 2 * 560, &[4000, 14_960][..]));
         let gaps = fewer.records.iter().filter(|r| matches!(r.verdict.outcome, Outcome::SensorFault(_)));
         assert_eq!(gaps.map(|record| record.at).collect::<Vec<_>>(), [2500, 8040]);

@@ -28,6 +28,10 @@ pub struct Track {
     pub unit: f64,
     /// In real units.
     pub threshold: f64,
+    /// Where the alarm ends, in real units.
+    pub release: f64,
+    /// When the threshold was learned, where that was on the way.
+    pub learned_at: Option<u64>,
     /// How long after a fault an alarm is still its own.
     pub grace: u64,
     /// Samples that found the board's buffer full, where there was one.
@@ -112,7 +116,7 @@ pub fn word(outcome: &Outcome) -> &'static str {
 }
 
 impl Track {
-    fn seconds(&self, samples: u64) -> f64 {
+    pub(super) fn seconds(&self, samples: u64) -> f64 {
         samples as f64 / f64::from(self.rate)
     }
 
@@ -198,6 +202,12 @@ impl Track {
             detection_delay: (!delays.is_empty()).then(|| delays.iter().sum::<f64>() / delays.len() as f64),
             faults,
         }
+    }
+
+    /// Faults that sounded before the threshold was learned.
+    pub fn faults_while_learning(&self) -> usize {
+        let until = self.learned_at.unwrap_or(0);
+        self.faults.iter().filter(|(from, _)| *from < until).count()
     }
 
     /// Whether a claim holds. One that nothing speaks for or against does not.
@@ -345,6 +355,8 @@ mod tests {
             records,
             unit: 0.5,
             threshold: 10.0,
+            release: 10.0,
+            learned_at: None,
             grace: 100,
             overruns: None,
             clock_share: None,

@@ -16,6 +16,7 @@ use super::config::{Happening, Scenario};
 use super::judge::{Finding, Metrics, Track, word};
 use super::run::{Heard, Listening, Spool, on_host};
 use super::timeline::{Lane, draw};
+use crate::begin::Begin;
 use crate::files::write_folder;
 
 /// What came of a sensor's part of a scenario.
@@ -46,8 +47,6 @@ pub struct Played {
     pub name: String,
     /// The board's name.
     pub board: Option<String>,
-    /// Where the alarm ends, in real units.
-    pub release: f64,
     /// Each sensor.
     pub sensors: Vec<SensorPlayed>,
 }
@@ -60,6 +59,7 @@ pub fn play(
     name: &str,
     model: Model<'_>,
     scenario: Scenario,
+    begin: &Begin,
     stage: Option<Stage<'_>>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Played> {
@@ -76,7 +76,7 @@ pub fn play(
     for (index, plan) in scenario.sensors.iter().enumerate() {
         let spool = stage.map(|_| Spool::new(folder.path(), index));
         // How the stream is cut makes no difference, so it is cut anyhow.
-        let heard = on_host(model, &scenario, index, scenario.seed.max(1), spool, stop)?;
+        let heard = on_host(model, &scenario, index, scenario.seed.max(1), begin, spool, stop)?;
         let played = match &stage {
             Some(stage) => Some(stage.play(&model, scenario.rate, &heard, (folder.path(), index), stop)?),
             None => None,
@@ -86,6 +86,7 @@ pub fn play(
             .as_ref()
             .zip(stage)
             .and_then(|(played, stage)| Load::of(&played.instructions, &listening, scenario.rate, stage.clock_hz));
+        let learned = heard.learned;
         let paced = stage.is_some_and(|stage| stage.buffer.is_some());
         let track = Track {
             sensor: plan.name.clone(),
@@ -95,7 +96,9 @@ pub fn play(
             cuts: parts.iter().rev().skip(1).rev().map(|part| part.until).collect(),
             records: parts.iter().flat_map(|part| part.records.iter().copied()).collect(),
             unit,
-            threshold: f64::from(decision.threshold) * unit,
+            threshold: f64::from(learned.map_or(decision.threshold, |own| own.threshold)) * unit,
+            release: f64::from(learned.map_or(decision.release, |own| own.release)) * unit,
+            learned_at: learned.map(|own| own.at).filter(|&at| at > 0),
             grace,
             overruns: played.as_ref().filter(|_| paced).map(|played| played.overruns),
             clock_share: load.map(|load| load.clock_share),
@@ -106,9 +109,40 @@ pub fn play(
         let agreement = played.as_ref().map(|played| compare(&played.parts, &played.expected));
         sensors.push(SensorPlayed { heard, board: played, agreement, load, track, metrics, findings });
     }
-    let release = f64::from(decision.release) * unit;
     let board = stage.map(|stage| stage.board.package.clone());
-    Ok(Played { scenario, name: name.to_owned(), board, release, sensors })
+    Ok(Played { scenario, name: name.to_owned(), board, sensors })
+}
+
+impl SensorPlayed {
+    /// What was learned, as `metrics.json` has it.
+    fn calibration(&self) -> Option<Value> {
+        let track = &self.track;
+        let own = self.heard.learned?;
+        Some(json!({
+            "at": track.seconds(own.at), "threshold": track.threshold, "release": track.release, "tables": own.tables,
+            "faults_meanwhile": track.faults_while_learning(),
+        }))
+    }
+
+    /// The same in words.
+    fn calibration_line(&self) -> Option<String> {
+        let track = &self.track;
+        let learning = track.records.last().is_some_and(|r| matches!(r.verdict.outcome, Outcome::Calibrating { .. }));
+        if learning {
+            return Some("the scenario ends before the calibration does: nothing was judged".to_owned());
+        }
+        let own = self.heard.learned?;
+        let when = match own.at {
+            0 => "calibrated before".to_owned(),
+            at => format!("calibrated after {:.3} s", track.seconds(at)),
+        };
+        let tables = if own.tables { ", by tables of its own" } else { "" };
+        let meanwhile = match track.faults_while_learning() {
+            0 => String::new(),
+            count => format!("; {count} faults sounded meanwhile, so that it takes them for normal"),
+        };
+        Some(format!("{when}: threshold {:.4}{tables}{meanwhile}", track.threshold))
+    }
 }
 
 impl Played {
@@ -148,7 +182,7 @@ impl Played {
                 })
             });
             json!({
-                "metrics": sensor.metrics, "sha256": heard.sha256,
+                "metrics": sensor.metrics, "sha256": heard.sha256, "calibration": sensor.calibration(),
                 "real_time_factor": seconds / heard.time.as_secs_f64().max(1e-9),
                 "real_time_factor_of_monitor": seconds / heard.monitor_time.as_secs_f64().max(1e-9),
                 "board": board, "asserts": sensor.findings,
@@ -212,6 +246,9 @@ impl Played {
                 metrics.sensor_faults,
                 metrics.verdicts
             );
+            if let Some(line) = sensor.calibration_line() {
+                let _ = writeln!(text, "  {line}");
+            }
             for finding in &sensor.findings {
                 let at = finding.at.map_or(String::new(), |at| format!(" (at {at:.3} s)"));
                 let word = if finding.holds { "ok" } else { "FAILED" };
@@ -245,12 +282,7 @@ impl Played {
     /// When plotters fails.
     pub fn timeline(&self) -> anyhow::Result<String> {
         let lanes: Vec<Lane<'_>> = (self.sensors.iter().zip(&self.scenario.sensors))
-            .map(|(sensor, plan)| Lane {
-                track: &sensor.track,
-                heard: &sensor.heard.spectrogram,
-                events: &plan.events,
-                release: self.release,
-            })
+            .map(|(sensor, plan)| Lane { track: &sensor.track, heard: &sensor.heard.spectrogram, events: &plan.events })
             .collect();
         draw(&self.name, &lanes)
     }
@@ -292,6 +324,9 @@ impl Played {
                 if off < plan.length {
                     row(off, "alarm_off", score(off), String::new());
                 }
+            }
+            if let Some(at) = sensor.track.learned_at {
+                row(at, "calibrated", None, format!("threshold {}", sensor.track.threshold));
             }
             let mut drift = Trend::Steady;
             for record in &sensor.track.records {
@@ -347,6 +382,8 @@ impl Played {
 
 #[cfg(test)]
 mod tests {
+    use neji_format::{AlignedBytes, Blob, Decision, Normal, Plan};
+
     use super::super::double;
     use super::*;
 
@@ -364,7 +401,7 @@ mod tests {
         let blob = double::listener();
         let model = Model::parse(blob.as_slice()).expect("a model");
         let scenario = Scenario::parse(STORY, Path::new("a.toml")).expect("a scenario");
-        let played = play("a.toml", model, scenario, None, &AtomicBool::new(false)).expect("plays");
+        let played = play("a.toml", model, scenario, &Begin::default(), None, &AtomicBool::new(false)).expect("plays");
         let text = played.text();
         // The quiet sensor has no fault to be missed: nothing speaks for that claim.
         assert_eq!(played.failed(), (1, 6), "{text}");
@@ -387,5 +424,55 @@ mod tests {
         assert!(read("scores.csv").lines().count() > 600 && read("timeline.svg").contains("threshold"));
         fs::remove_file(out.join("metrics.json")).expect("removed");
         assert!(played.write(&out, false).expect_err("not ours").to_string().contains("--force"));
+    }
+
+    /// The listener with an idea of normal scores, so that it can be calibrated.
+    fn calibratable() -> AlignedBytes {
+        let blob = double::listener();
+        let model = Model::parse(blob.as_slice()).expect("a model");
+        let normal = Some(Normal { location: 20_000, scale: 5_000 });
+        let plan = Plan { decision: Decision { normal, ..model.plan().decision }, ..*model.plan() };
+        let (operators, constants) = (model.operators().collect(), model.constants().to_vec());
+        AlignedBytes::new(&Blob { plan, operators, constants, arena_bytes: model.header().arena_bytes }.encode())
+    }
+
+    #[test]
+    fn a_story_begins_with_a_calibration_and_its_state_is_kept() {
+        const HUM: &str = "rate = 8000\n[[source]]\nnoise = \"pink\"\nfor = 4\ngain_db = -20\n\
+            [[source]]\nnoise = \"white\"\nfrom = 0.1\nfor = 0.1\nsnr_db = 1\ntruth = \"fault\"\n\
+            [[event]]\nfrom = 2\npower_cut = 0.25\n[[assert]]\nno_alarm_before = 0.1\n";
+        let blob = calibratable();
+        let model = Model::parse(blob.as_slice()).expect("a model");
+        let told = |begin: &Begin| {
+            let scenario = Scenario::parse(HUM, Path::new("a.toml")).expect("a scenario");
+            play("a.toml", model, scenario, begin, None, &AtomicBool::new(false))
+        };
+        let fresh = told(&Begin::default()).expect("plays");
+        assert!(fresh.sensors[0].heard.learned.is_none() && !fresh.text().contains("calibrated"));
+        let played = told(&Begin::calibrated(Some(40))).expect("plays");
+        let sensor = &played.sensors[0];
+        let learning = |r: &&super::super::run::Record| matches!(r.verdict.outcome, Outcome::Calibrating { .. });
+        assert_eq!(sensor.track.records.iter().filter(learning).count(), 40);
+        let own = sensor.heard.learned.expect("learned");
+        // Behind the cut nothing is learned anew.
+        assert_eq!(Some(own.at), sensor.track.records.iter().rfind(learning).map(|record| record.at));
+        assert!((sensor.track.threshold - fresh.sensors[0].track.threshold).abs() > 0.0);
+        let text = played.text();
+        assert!(text.contains("calibrated after") && text.contains("1 faults sounded meanwhile"), "{text}");
+        assert!(played.events_csv().expect("CSV").contains("calibrated"));
+        assert!(played.timeline().expect("SVG").contains("calibrating"));
+        let calibration = &played.as_json()["sensors"][0]["calibration"];
+        assert_eq!((&calibration["tables"], &calibration["faults_meanwhile"]), (&json!(false), &json!(1)));
+
+        let kept = Begin { state: Some(sensor.heard.state.clone()), ..Begin::default() };
+        let later = told(&kept).expect("plays");
+        assert_eq!(later.sensors[0].track.threshold, sensor.track.threshold);
+        assert!(later.text().contains("calibrated before"), "{}", later.text());
+        let refused = told(&Begin { tables: true, ..Begin::calibrated(Some(40)) }).expect_err("no distance");
+        assert!(refused.to_string().contains("--tables"), "{refused}");
+        let damaged = Begin { state: Some(vec![0; 68]), ..Begin::default() };
+        assert!(told(&damaged).expect_err("no state").to_string().contains("--state"));
+        let short = told(&Begin::calibrated(Some(4000))).expect("plays");
+        assert!(short.text().contains("ends before the calibration does"), "{}", short.text());
     }
 }

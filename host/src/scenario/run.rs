@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail, ensure};
 use neji_app::{Monitor, Verdict};
 use neji_engine::Host;
-use neji_format::{Element, FrontEnd, Model, Plan, Transform};
+use neji_format::{Decision, Element, FrontEnd, Model, Plan, Transform};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::config::Scenario;
 use super::mix::{Item, SensorStream};
 use super::spectrogram::Spectrogram;
+use crate::begin::{self, Begin, LearningMonitor};
 
 /// Bytes of a sample.
 pub const SAMPLE_BYTES: usize = 2;
@@ -106,9 +107,26 @@ pub struct Part {
     pub tail: Option<Verdict>,
 }
 
+/// What a monitor has learned of its machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Learned {
+    /// When it knew, in samples; 0 where it knew from the beginning.
+    pub at: u64,
+    /// Its threshold, in steps of the score.
+    pub threshold: i32,
+    /// Where its alarm ends.
+    pub release: i32,
+    /// It measures by tables of its own.
+    pub tables: bool,
+}
+
 /// What a sensor's monitor said, and what it was given.
 #[derive(Debug, Clone, Default)]
 pub struct Heard {
+    /// What it has learned, where it has.
+    pub learned: Option<Learned>,
+    /// What it keeps at the end.
+    pub state: Vec<u8>,
     /// From start to cut.
     pub parts: Vec<Part>,
     /// When faults sounded: first sample and the one behind the last.
@@ -180,7 +198,8 @@ pub fn go_on(stop: &AtomicBool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Plays sensor number `sensor` to monitors of `model`, in pieces whose lengths `pieces` decides: 0 gives whole blocks.
+/// Plays sensor number `sensor` to monitors of `model`, in pieces whose lengths `pieces` decides: 0 gives whole blocks. The first
+/// one begins as `begin` says; unless that is as a fresh one, those after a cut of power go on with what it has learned.
 ///
 /// # Errors
 /// A source that can't be played, a monitor that can't be set up, or `stop`.
@@ -189,18 +208,27 @@ pub fn on_host(
     scenario: &Scenario,
     sensor: usize,
     pieces: u64,
+    begin: &Begin,
     mut spool: Option<Spool<'_>>,
     stop: &AtomicBool,
 ) -> anyhow::Result<Heard> {
-    let begin = Instant::now();
+    let started = Instant::now();
     let mut stream = SensorStream::new(scenario, sensor)?;
     let mut heard = Heard { spectrogram: Spectrogram::new(scenario.sensors[sensor].length), ..Heard::default() };
     let (mut block, mut bytes, mut hash) = (Vec::new(), Vec::new(), Sha256::new());
     let mut lengths = ChaCha8Rng::seed_from_u64(pieces);
     let mut ended = false;
     while !ended {
-        let mut memory = vec![0; Monitor::<Host>::memory_bytes(&model)];
-        let mut monitor = Monitor::<Host>::new(model, &mut memory).map_err(|error| anyhow::anyhow!("{error}"))?;
+        let (mut memory, mut room) = (vec![0; Monitor::<Host>::memory_bytes(&model)], begin.room(&model)?);
+        let mut monitor =
+            LearningMonitor::with_learner(model, &mut memory, &mut room).map_err(|error| anyhow::anyhow!("{error}"))?;
+        match heard.parts.is_empty() {
+            true => begin.tell(&mut monitor)?,
+            false if begin.is_fresh() => {}
+            false => monitor.import_from(&heard.state).map_err(|error| anyhow::anyhow!("after a cut: {error}"))?,
+        }
+        let mut known = monitor.calibration();
+        heard.learned = heard.learned.or_else(|| learned(&monitor, 0));
         let mut part = Part { from: stream.at(), ..Part::default() };
         if let Some(spool) = &mut spool {
             spool.begin(heard.parts.len())?;
@@ -232,6 +260,10 @@ pub fn on_host(
                             let taken = bytes.len() - rest.len() - piece.len();
                             let at = first + (taken / SAMPLE_BYTES) as u64;
                             part.records.push(Record { at, verdict });
+                            if known != monitor.calibration() {
+                                known = monitor.calibration();
+                                heard.learned = learned(&monitor, at);
+                            }
                         }
                     }
                     heard.monitor_time += now.elapsed();
@@ -254,6 +286,7 @@ pub fn on_host(
         if ended {
             part.until = stream.at();
         }
+        heard.state = begin::state(&monitor);
         part.tail = monitor.end_of_frame();
         heard.parts.push(part);
     }
@@ -262,8 +295,14 @@ pub fn on_host(
     }
     heard.faults = stream.faults().to_vec();
     heard.sha256 = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    heard.time = begin.elapsed();
+    heard.time = started.elapsed();
     Ok(heard)
+}
+
+/// What `monitor` knows at `at`.
+fn learned(monitor: &LearningMonitor<'_>, at: u64) -> Option<Learned> {
+    let Decision { threshold, release, .. } = begin::learned(monitor)?;
+    Some(Learned { at, threshold, release, tables: monitor.learner().has_learned() })
 }
 
 #[cfg(test)]
@@ -278,7 +317,7 @@ mod tests {
         let blob = double::listener();
         let model = Model::parse(blob.as_slice()).expect("a model");
         Listening::of(model.plan()).expect("it listens").check(&scenario).expect("the rate");
-        on_host(model, &scenario, 0, pieces, None, &AtomicBool::new(false)).expect("plays")
+        on_host(model, &scenario, 0, pieces, &Begin::default(), None, &AtomicBool::new(false)).expect("plays")
     }
 
     const STORY: &str = "rate = 8000\n[[source]]\nnoise = \"pink\"\nfor = 4\ngain_db = -20\n\
@@ -327,7 +366,8 @@ mod tests {
         let scenario = Scenario::parse(STORY, Path::new("a.toml")).expect("a scenario");
         let blob = double::listener();
         let model = Model::parse(blob.as_slice()).expect("a model");
-        let error = on_host(model, &scenario, 0, 1, None, &AtomicBool::new(true)).expect_err("stopped").to_string();
+        let stop = AtomicBool::new(true);
+        let error = on_host(model, &scenario, 0, 1, &Begin::default(), None, &stop).expect_err("stopped").to_string();
         assert!(error.contains("interrupted"), "{error}");
     }
 

@@ -36,8 +36,6 @@ pub struct Lane<'a> {
     pub heard: &'a Spectrogram,
     /// What happened to the sensor.
     pub events: &'a [Event],
-    /// Where the alarm ends, in real units.
-    pub release: f64,
 }
 
 /// Draws an SVG file.
@@ -178,12 +176,14 @@ fn scores(area: &Area<'_>, lane: &Lane<'_>) -> anyhow::Result<()> {
         Rectangle::new([(seconds(lane, from), bottom), (seconds(lane, to), top * 1.05)], SHADE.mix(0.15).filled())
     });
     chart.draw_series(shades).map_err(|error| anyhow!("{error}"))?;
-    let level = |value: f64| vec![(0.0, value), (end, value)];
+    // From when it was known.
+    let known = seconds(lane, track.learned_at.unwrap_or(0));
+    let level = |value: f64| vec![(known, value), (end, value)];
     let lines = [
         ("score", each, colour(0).mix(0.45).stroke_width(1)),
         ("smoothed", smoothed, colour(0).stroke_width(2)),
         ("threshold", level(track.threshold), colour(1).stroke_width(2)),
-        ("release", level(lane.release), colour(2).stroke_width(1)),
+        ("release", level(track.release), colour(2).stroke_width(1)),
     ];
     for (name, points, style) in lines {
         (chart.draw_series(LineSeries::new(points, style)).map_err(|error| anyhow!("{error}"))?)
@@ -215,6 +215,14 @@ fn states(area: &Area<'_>, lane: &Lane<'_>) -> anyhow::Result<()> {
         ),
         ("event", lane.events.iter().map(|event| bar(0.0, event.from, event.from + event.length, colour(2))).collect()),
     ];
+    // While it learns there is no alarm, and the row is free.
+    let learning = |record: &&Record| matches!(record.verdict.outcome, neji_app::Outcome::Calibrating { .. });
+    let begun = track.records.iter().find(learning).map(|record| record.at);
+    if let Some((from, to)) = begun.zip(track.records.iter().rfind(learning).map(|record| record.at)) {
+        chart.draw_series([bar(2.0, from, to, colour(4))]).map_err(|error| anyhow!("{error}"))?;
+        let text = Text::new("calibrating", (seconds(lane, from), 2.75), ("sans-serif", 11));
+        chart.draw_series([text]).map_err(|error| anyhow!("{error}"))?;
+    }
     for (row, (name, bars)) in (0..4).rev().zip(rows) {
         chart.draw_series(bars).map_err(|error| anyhow!("{error}"))?;
         let (x, y) = chart.backend_coord(&(0.0, f64::from(row) + 0.7));
@@ -253,6 +261,8 @@ mod tests {
             records,
             unit: 1.0,
             threshold: 5.0,
+            release: 4.0,
+            learned_at: None,
             grace: 0,
             overruns: None,
             clock_share: None,
@@ -260,7 +270,7 @@ mod tests {
         let mut heard = Spectrogram::new(500_000);
         heard.push(0, &vec![100; 200_000]);
         let events = [Event { what: Happening::Clip(100.0), from: 200_000, length: 50_000 }];
-        let lane = Lane { track: &track, heard: &heard, events: &events, release: 4.0 };
+        let lane = Lane { track: &track, heard: &heard, events: &events };
         let svg = draw("a < b", &[lane]).expect("drawn");
         assert_eq!(svg.matches("http").count(), svg.matches("http://www.w3.org/").count());
         assert!(svg.contains("data:image/png;base64,") && svg.contains("threshold") && svg.contains("clip"), "{svg}");
