@@ -15,7 +15,7 @@ use neji_machine::toolchain;
 
 use crate::step::{step, typed};
 
-const TARGETS: [&str; 5] = ["decode", "run", "tflite", "frames", "link"];
+const TARGETS: [&str; 7] = ["decode", "run", "tflite", "frames", "link", "state", "learn"];
 /// What libFuzzer counts as a fault beside a panic: seconds for one input, megabytes in all and in one piece.
 const LIMITS: [&str; 3] = ["-timeout=5", "-rss_limit_mb=2048", "-malloc_limit_mb=256"];
 /// Lines of a failed run that are shown.
@@ -23,7 +23,7 @@ const LINES_SHOWN: usize = 40;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Targets: decode, run, tflite, frames, link; all where none is named.
+    /// Targets: decode, run, tflite, frames, link, state, learn; all where none is named.
     #[arg(value_parser = TARGETS)]
     targets: Vec<String>,
     /// Seconds for each target.

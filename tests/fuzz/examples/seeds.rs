@@ -1,5 +1,5 @@
 //! Writes seeds to the committed corpus: golden blobs, blobs that the oracle draws, tiny `.tflite` files, frames of reports and
-//! of the live link.
+//! of the live link, lives.
 //!
 //! `cargo run --example seeds` in this folder; then `cargo fuzz cmin TARGET` keeps those that reach something of their own.
 
@@ -76,6 +76,13 @@ fn main() -> io::Result<()> {
     }
     for (name, file) in samples::all() {
         write("tflite", name, &file)?;
+    }
+    for (index, echo) in neji_fuzz::echoes().iter().enumerate() {
+        write("learn", &format!("echo_{index}"), echo.as_slice())?;
+        // Learns by 40 scores, survives, is given forged states, learns scores alone, forgets.
+        let life = [5, 71, 9, 8, 250, 13, 60, 40, 3, 15, 17, 90, 1, 2, 4, 12, 11, 10, 2, 80, 13, 14];
+        let life: Vec<u8> = std::iter::once(index as u8).chain(life).collect();
+        write("state", &format!("life_{index}"), &life)?;
     }
     let mut line = Vec::new();
     for (index, report) in reports().iter().enumerate() {

@@ -32,6 +32,17 @@ pub fn exercise(model: Model<'_>, data: &[u8]) {
     assert_eq!(whole, watch(model, data, 0xff, 7), "verdicts depend on the cut of the stream or on what lay in memory");
 }
 
+/// Has a monitor of a model that is small enough live by `life`.
+///
+/// # Panics
+/// As [`live`](crate::live).
+pub fn learn(model: Model<'_>, life: &[u8]) {
+    // A hundred frames, and scores that take as many steps as there are vectors.
+    if work(&model) <= WORK_MAX >> 7 && model.constants().len() < 1 << 12 {
+        crate::live(model, life);
+    }
+}
+
 /// Rough number of steps of a run.
 fn work(model: &Model<'_>) -> u64 {
     let len = |shape: Shape| shape.len() as u64;

@@ -2,9 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod blob;
+mod echo;
 mod exercise;
+mod life;
 mod mutate;
 
 pub use blob::each_model;
-pub use exercise::exercise;
+pub use echo::echoes;
+pub use exercise::{exercise, learn};
+pub use life::live;
 pub use mutate::mutate;
