@@ -16,7 +16,7 @@ use crate::run::{Run, Trained, hex, split};
 const INPUTS_MAX: usize = 1 << 15;
 
 /// Whether the experiment's model is computed outright.
-fn is_closed(experiment: &Experiment) -> bool {
+pub fn is_closed(experiment: &Experiment) -> bool {
     match experiment.task {
         Task::Features => true,
         Task::Autoencoder => experiment.model.kind == AutoencoderKind::Pca,

@@ -353,6 +353,10 @@ pub enum MethodName {
     Gamma,
     /// The best F1 on labelled faults.
     F1,
+    /// As conformal, with nothing held out: a model that is computed outright is fitted anew to all but a part of the samples, and
+    /// judges that part.
+    #[serde(alias = "cross-conformal")]
+    CrossConformal,
 }
 
 /// `[threshold]`: from the scores of held-out normal samples to what is abnormal.
@@ -361,23 +365,33 @@ pub enum MethodName {
 pub struct ThresholdSettings {
     /// How it is chosen.
     pub method: MethodName,
-    /// Share of normal samples above it, above 0 and below 1. Absent, `conformal` takes 0.02 or the smallest share that there
-    /// are samples for, `gamma` takes 0.1.
+    /// Share of normal samples above it, above 0 and below 1. Absent, `conformal` and `cross_conformal` take 0.02 or the smallest share
+    /// that there are samples for, `gamma` takes 0.1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alpha: Option<f64>,
     /// For `per_hour`, above 0.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub false_alarms_per_hour: Option<f64>,
+    /// Parts of `cross_conformal`, 2 to 100; absent, 5. As many as there are samples leave each out by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub folds: Option<u16>,
 }
 
 impl ThresholdSettings {
     fn check(&self) -> anyhow::Result<()> {
-        let Self { method, alpha, false_alarms_per_hour: rate } = *self;
+        let Self { method, alpha, false_alarms_per_hour: rate, folds } = *self;
         if let Some(alpha) = alpha {
             ensure!(alpha > 0.0 && alpha < 1.0, "threshold.alpha is {alpha}; above 0 and below 1");
             ensure!(
-                matches!(method, MethodName::Conformal | MethodName::Gamma),
-                "threshold.alpha is for threshold.method = \"conformal\" and \"gamma\"; leave it out"
+                matches!(method, MethodName::Conformal | MethodName::CrossConformal | MethodName::Gamma),
+                "threshold.alpha is for threshold.method = \"conformal\", \"cross_conformal\" and \"gamma\"; leave it out"
+            );
+        }
+        if let Some(folds) = folds {
+            ensure!((2..=100).contains(&folds), "threshold.folds is {folds}; 2 to 100");
+            ensure!(
+                method == MethodName::CrossConformal,
+                "threshold.folds is for threshold.method = \"cross_conformal\"; leave it out"
             );
         }
         ensure!(

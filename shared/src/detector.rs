@@ -221,6 +221,9 @@ pub enum ThresholdMethod {
     Gamma,
     /// The best F1 on labelled faults, which it has therefore seen.
     BestF1,
+    /// Cross-conformal: as conformal, by scores of the samples that the model was fitted to, each under a model of others. About the
+    /// share `level` of new normal samples lies above it (Vovk, Cross-conformal predictors, 2015).
+    CrossConformal,
 }
 
 /// Where a threshold comes from, for people.

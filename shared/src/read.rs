@@ -405,7 +405,7 @@ enums! {
     Weights { One, Elements(Constant), Predicted(Constant) }
     ClassifierScore { Margin, Probability }
     Aggregate { Mean, Max, TopK(u16) }
-    ThresholdMethod { Given, Conformal, PerHour, Gamma, BestF1 }
+    ThresholdMethod { Given, Conformal, PerHour, Gamma, BestF1, CrossConformal }
     Element { I8, I16 }
     Packing { Rows, Pairs }
     PoolKind { Max, Average, Sum }
@@ -660,8 +660,8 @@ mod tests {
         }
 
         fn basis(&mut self) -> Basis {
-            use ThresholdMethod::{BestF1, Conformal, Gamma, Given, PerHour};
-            let method = [Given, Conformal, PerHour, Gamma, BestF1][self.below(5) as usize];
+            use ThresholdMethod::{BestF1, Conformal, CrossConformal, Gamma, Given, PerHour};
+            let method = [Given, Conformal, PerHour, Gamma, BestF1, CrossConformal][self.below(6) as usize];
             Basis { method, level: self.float(), samples: self.word(), held_out: self.flag() }
         }
 

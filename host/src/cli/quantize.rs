@@ -96,6 +96,9 @@ fn print(summary: &Summary) {
         println!("{}: {}", choice.chosen.name(), choice.reason);
     }
     println!("threshold {:.4}, {}", summary.threshold, summary.threshold_basis);
+    if let Some(note) = &summary.threshold_on_a_stream {
+        println!("{note}");
+    }
     match summary.drift_run_length {
         Some(length) => println!("drift is watched; normal scores are taken for one once in {length}"),
         None => println!("drift is not watched: drift.watch = false, or too few normal scores"),

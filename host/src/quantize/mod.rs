@@ -19,18 +19,19 @@ use neji_format::{AlignedBytes, Metrics, Model, Provenance};
 use serde::{Deserialize, Serialize};
 
 use crate::calibrate::{Range, calibrate, means};
+use crate::closed;
 use crate::dataset::{Dataset, Sample};
 use crate::detect;
 use crate::element;
 use crate::evaluate::auroc;
-use crate::experiment::{ActivationsName, CalibrationName, DetectorName, Experiment};
+use crate::experiment::{ActivationsName, CalibrationName, DetectorName, Experiment, MethodName};
 use crate::files::write_whole;
 use crate::fold::fold;
 use crate::frontend::Fitted;
 use crate::graph::Graph;
 use crate::lowered::Lowered;
 use crate::plan::bands;
-use crate::report::scores;
+use crate::report::scores::{self, Scored};
 use crate::run::{Run, Trained, hex, split};
 use crate::threshold::{self, Evidence};
 use crate::trial::Trial;
@@ -82,6 +83,9 @@ pub struct Summary {
     pub threshold: f64,
     /// Where it comes from and what it promises.
     pub threshold_basis: String,
+    /// What that means on a stream, where it is of single recordings.
+    #[serde(default)]
+    pub threshold_on_a_stream: Option<String>,
     /// Average run length until normal scores are taken for a drift; none where that is not watched.
     pub drift_run_length: Option<u32>,
     /// AUROC of the float graph on the test part, where that has both kinds.
@@ -401,8 +405,7 @@ impl<'a> Quantizer<'a> {
         if name == DetectorName::Classifier {
             edges.provenance.classes = &classes;
         }
-        edges.decision.score_unit = detector.score_unit(&self.lowered);
-        edges.detector = self.balanced(&edges, accepted(&bare)?, detector)?;
+        self.fit(&mut edges, accepted(&bare)?, detector)?;
         let fitted = self.assemble(&edges)?;
         let fitted = accepted(&fitted)?;
         let evidence = self.evidence(fitted)?;
@@ -435,12 +438,67 @@ impl<'a> Quantizer<'a> {
             arena_lower_bound: crate::plan::lower_bound(&lifetimes),
             threshold: f64::from(edges.decision.threshold) * f64::from(edges.decision.score_unit),
             threshold_basis: threshold::words(&edges.decision.basis),
+            threshold_on_a_stream: threshold::on_a_stream(blob.plan()),
             drift_run_length: edges.decision.drift.map(|_| self.experiment.drift.average_run_length),
             auroc_float,
             auroc_quantized,
             auroc_likelihood,
         };
         Ok((bytes, summary))
+    }
+
+    /// Puts a detector into `edges`.
+    fn fit(&self, edges: &mut Edges<'_>, bare: Model<'_>, detector: detect::Fitted) -> Result<()> {
+        edges.decision.score_unit = detector.score_unit(&self.lowered);
+        edges.detector = self.balanced(edges, bare, detector)?;
+        Ok(())
+    }
+
+    /// What each normal sample scores under a model that was fitted to other parts of the samples, in steps of `unit`.
+    fn crossed(&self, unit: f32) -> Result<Vec<Scored>> {
+        let (experiment, samples) = (self.experiment, &self.normal_samples);
+        ensure!(
+            closed::is_closed(experiment),
+            "threshold.method = \"cross_conformal\" fits the model anew for each part of the samples, so it must be one that is \
+             computed outright: task = \"features\", or model.kind = \"pca\"; choose \"conformal\""
+        );
+        ensure!(
+            !self.held_out,
+            "threshold.method = \"cross_conformal\" needs nothing to be held out: set train.validation = 0 and train again, so that \
+             the model has all samples"
+        );
+        let folds = usize::from(experiment.threshold.folds.unwrap_or(threshold::cross::FOLDS));
+        threshold::cross::check(samples.len(), folds)?;
+        let parts = threshold::cross::parts_of(samples, folds, experiment.seed);
+        let mut all: Vec<Option<Scored>> = samples.iter().map(|_| None).collect();
+        for fold in 0..folds {
+            let judged: Vec<usize> = (0..samples.len()).filter(|&index| parts[index] == fold).collect();
+            let touches =
+                |sample: &Sample| judged.iter().any(|&index| threshold::cross::overlap(sample, samples[index]));
+            let others = samples.iter().zip(&parts).filter(|(sample, part)| **part != fold && !touches(sample));
+            let data = Dataset {
+                train: others.map(|(&sample, _)| sample.clone()).collect(),
+                test: Vec::new(),
+                classes: self.data.classes.clone(),
+                form: self.data.form,
+                origin: self.data.origin,
+                notices: Vec::new(),
+            };
+            let (trained, graph) = closed::fit(experiment, &data)?;
+            let graph = detect::observed(experiment, &graph)?;
+            let part = Quantizer::new(experiment, &trained, &data, &graph)?;
+            let bare = part.assemble(&part.edges)?;
+            let mut edges = part.edges.clone();
+            part.fit(&mut edges, accepted(&bare)?, part.detector(accepted(&bare)?, &part.normal)?)?;
+            let blob = part.assemble(&edges)?;
+            let own: Vec<&Sample> = judged.iter().map(|&index| samples[index]).collect();
+            let steps = f64::from(edges.decision.score_unit) / f64::from(unit);
+            for (index, mut scored) in judged.into_iter().zip(scores::scored(accepted(&blob)?, &own)?) {
+                scored.windows.iter_mut().for_each(|score| *score = (f64::from(*score) * steps).round() as i32);
+                all[index] = Some(scored);
+            }
+        }
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// The detector as normal inputs to `bare`, which has none, have it.
@@ -481,14 +539,18 @@ impl<'a> Quantizer<'a> {
     /// What the threshold is chosen by. Faults are looked at only where that is asked for: those that were held out, or, where
     /// there are none, those of the test part.
     fn evidence(&self, model: Model<'_>) -> Result<Evidence> {
-        let normal = scores::scored(model, &self.normal_samples)?;
+        let crossed = self.experiment.threshold.method == MethodName::CrossConformal;
+        let normal = match crossed {
+            true => self.crossed(model.plan().decision.score_unit)?,
+            false => scores::scored(model, &self.normal_samples)?,
+        };
         let mut faults = Vec::new();
         if threshold::needs_faults(self.experiment) {
             let test = self.data.test.iter().filter(|sample| sample.label > 0);
             let samples = if self.faults.is_empty() { test.collect() } else { self.faults.clone() };
             faults = scores::quantized(model, &samples)?.into_iter().map(|row| row.score).collect();
         }
-        Ok(Evidence { normal, held_out: self.held_out, faults })
+        Ok(Evidence { normal, held_out: self.held_out || crossed, faults })
     }
 
     fn assemble(&self, edges: &Edges<'_>) -> Result<AlignedBytes> {

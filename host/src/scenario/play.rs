@@ -18,6 +18,7 @@ use super::run::{Heard, Listening, Spool, on_host};
 use super::timeline::{Lane, draw};
 use crate::begin::Begin;
 use crate::files::write_folder;
+use crate::threshold;
 
 /// What came of a sensor's part of a scenario.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct Played {
     pub name: String,
     /// The board's name.
     pub board: Option<String>,
+    /// What is to be known of the threshold on a stream.
+    pub note: Option<String>,
     /// Each sensor.
     pub sensors: Vec<SensorPlayed>,
 }
@@ -110,7 +113,7 @@ pub fn play(
         sensors.push(SensorPlayed { heard, board: played, agreement, load, track, metrics, findings });
     }
     let board = stage.map(|stage| stage.board.package.clone());
-    Ok(Played { scenario, name: name.to_owned(), board, sensors })
+    Ok(Played { scenario, name: name.to_owned(), board, note: threshold::on_a_stream(model.plan()), sensors })
 }
 
 impl SensorPlayed {
@@ -198,6 +201,9 @@ impl Played {
     pub fn text(&self) -> String {
         let mut text = String::new();
         let _ = writeln!(text, "{}: {} samples a second, seed {}", self.name, self.scenario.rate, self.scenario.seed);
+        if let Some(note) = &self.note {
+            let _ = writeln!(text, "{note}");
+        }
         for sensor in &self.sensors {
             let (heard, metrics) = (&sensor.heard, &sensor.metrics);
             let times = |time: std::time::Duration| metrics.seconds / time.as_secs_f64().max(1e-9);

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::{provenance, read};
 use crate::dataset::{Dataset, Sample};
 use crate::detect;
-use crate::experiment::{DetectorName, Experiment, Task};
+use crate::experiment::{DetectorName, Experiment, MethodName, Task};
 use crate::frontend::sound::{Level, SoundFrontEnd};
 use crate::frontend::{Fitted, FrontEndSettings, fit};
 use crate::plan::bands;
@@ -210,6 +210,10 @@ pub fn to_monitor(bytes: &[u8], request: &Request<'_>) -> Result<AlignedBytes> {
             decision(&experiment.decision, count, levels, unit)
         }
         (Some(normal), None) => {
+            ensure!(
+                experiment.threshold.method != MethodName::CrossConformal,
+                "threshold.method = \"cross_conformal\" fits a model anew; an imported one stays as it is: choose \"conformal\""
+            );
             let weighted = assemble(&lowered, Memory::Planned, &edges)?;
             let weighted = accepted(&weighted)?;
             threshold::decide(weighted.plan(), experiment, &normal.evidence(weighted)?)?

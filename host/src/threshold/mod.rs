@@ -2,6 +2,7 @@
 //! lie, and when they have drifted.
 
 pub mod conformal;
+pub mod cross;
 pub mod drift;
 pub mod gamma;
 pub mod per_hour;
@@ -46,6 +47,10 @@ pub fn decide(plan: &Plan<'_>, experiment: &Experiment, evidence: &Evidence) -> 
     let median = sorted.get(sorted.len() / 2).copied();
     let levels = |threshold: f64| at(threshold, median.unwrap_or(threshold), experiment.decision.hysteresis, unit);
     let (mut threshold, method, level) = match settings.method {
+        MethodName::CrossConformal => {
+            let alpha = settings.alpha.unwrap_or_else(|| conformal::default_alpha(scores.len()));
+            (cross::threshold(&scores, alpha)?, ThresholdMethod::CrossConformal, alpha)
+        }
         MethodName::Conformal => {
             let alpha = settings.alpha.unwrap_or_else(|| conformal::default_alpha(scores.len()));
             (conformal::threshold(&scores, alpha)?, ThresholdMethod::Conformal, alpha)
@@ -106,6 +111,21 @@ fn seconds_per_score(plan: &Plan<'_>) -> Option<f64> {
     Some(listening.step as f64 / f64::from(listening.rate?))
 }
 
+/// What to know of a threshold that is for single samples where the device hears a stream; nothing where it is for a stream, or the
+/// model is not of sound.
+pub fn on_a_stream(plan: &Plan<'_>) -> Option<String> {
+    use ThresholdMethod::{Conformal, CrossConformal, Gamma};
+    let (decision, seconds) = (plan.decision, seconds_per_score(plan)?);
+    let is_share = matches!(decision.basis.method, Conformal | CrossConformal | Gamma);
+    is_share.then(|| {
+        format!(
+            "on a stream there is a verdict every {seconds:.2} s, {:.0} an hour, and the share of false alarms is one of whole \
+             recordings: for a promise by the hour train with [threshold] method = \"per_hour\"",
+            3600.0 / seconds
+        )
+    })
+}
+
 /// Where a threshold comes from and what it promises, for people.
 pub fn words(basis: &Basis) -> String {
     let Basis { method, level, samples, held_out } = *basis;
@@ -117,6 +137,13 @@ pub fn words(basis: &Basis) -> String {
         ThresholdMethod::Conformal => {
             format!(
                 "conformal: at most {percent} % of new normal samples lie above it, in the mean over sets of {samples}"
+            )
+        }
+        ThresholdMethod::CrossConformal => {
+            let most = 100.0 * cross::bound_of_any(level.into(), samples as usize);
+            format!(
+                "cross-conformal: about {percent} % of new normal samples lie above it, by {samples} that models of others judged \
+                 (in theory up to {most:.0} %, were those models asked)"
             )
         }
         ThresholdMethod::PerHour => {
