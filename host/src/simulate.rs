@@ -10,7 +10,8 @@ use neji_format::{AlignedBytes, Blob, Detector, FrontEnd, LogMelFrontEnd, Model,
 use neji_machine::{Board, Options, Run};
 
 use crate::begin::{self, Begin, LearningMonitor};
-use crate::dataset::{Sample, Signal, decode_wav, grey};
+use crate::dataset::size::{at_size, grey_at_size};
+use crate::dataset::{Sample, Signal, decode_wav, grey, is_mask};
 use crate::frontend::{Extractor, sound};
 use crate::synthetic::SYNTHETIC;
 use crate::{pack, tensor_file, tflite};
@@ -93,7 +94,8 @@ pub fn model<'a>(path: &Path, bytes: &'a AlignedBytes) -> anyhow::Result<Model<'
         .map_err(|error| anyhow::anyhow!("{}: {error}; `neji quantize` writes a new one", path.display()))
 }
 
-/// Images and recordings of folders and files in the order of their names; a folder's own folders are entered.
+/// Images and recordings of folders and files in the order of their names; a folder's own folders are entered, masks beside their
+/// images left out.
 ///
 /// # Errors
 /// A path that does not exist or holds no image.
@@ -110,6 +112,7 @@ pub fn image_files(sources: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
             let extension = entry.path().extension().unwrap_or_default().to_ascii_lowercase();
             if entry.file_type().is_file()
                 && ["png", "jpg", "jpeg", "bmp", "wav"].iter().any(|known| extension == *known)
+                && !is_mask(entry.path())
             {
                 files.push(entry.into_path());
             }
@@ -134,10 +137,11 @@ pub fn read_frames(plan: &Plan<'_>, path: &Path) -> anyhow::Result<Vec<Frame>> {
     Ok(samples.into_iter().map(frame).collect())
 }
 
-/// Reads a file as one frame for `plan`'s front end: an image, or for a raw front end the int8 samples themselves.
+/// Reads a file as one frame for `plan`'s front end: an image, brought to the sensor's size as those of a data set are, or for a raw
+/// front end the int8 samples themselves.
 ///
 /// # Errors
-/// The file cannot be read, or has another size than the model's sensor; the message names both.
+/// The file cannot be read, or is none that the model's sensor could give; the message says what it gives.
 pub fn read_frame(plan: &Plan<'_>, path: &Path) -> anyhow::Result<Frame> {
     let bytes = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
     let samples = match &plan.front_end {
@@ -150,25 +154,37 @@ pub fn read_frame(plan: &Plan<'_>, path: &Path) -> anyhow::Result<Frame> {
             let image = image::load_from_memory(&bytes).with_context(|| {
                 format!("reading {}: not a readable PNG, JPEG or BMP; replace or remove it", path.display())
             })?;
-            let (given, wanted) = ((image.width(), image.height()), config.sensor);
-            if given != (wanted.width.into(), wanted.height.into()) {
-                bail!(
-                    "{}: {} x {} pixels, the model's sensor gives {} x {}; resize the image or train for its size",
-                    path.display(),
-                    given.0,
-                    given.1,
-                    wanted.width,
-                    wanted.height
-                );
-            }
+            let wanted = config.sensor;
+            ensure!(
+                image.width() <= 4096 && image.height() <= 4096,
+                "{}: {} x {} pixels; at most 4096 x 4096",
+                path.display(),
+                image.width(),
+                image.height()
+            );
             match config.pixel_format {
-                PixelFormat::Grey8 => grey(&image).pixels,
-                PixelFormat::Rgb888 => image.to_rgb8().into_raw(),
+                PixelFormat::Grey8 => grey_at_size(&grey(&image), wanted).pixels,
+                PixelFormat::Rgb888 => at_size(&image.to_rgb8(), wanted).into_raw(),
             }
         }
         FrontEnd::LogMel(config) => recording(path, &bytes, config)?,
     };
     Ok(Frame { path: path.to_owned(), samples })
+}
+
+/// Which of `files` are pictures of another size than the model's sensor gives, and what is done with them; none where all have it.
+pub fn resized(plan: &Plan<'_>, files: &[PathBuf]) -> Option<String> {
+    let FrontEnd::Image(config) = &plan.front_end else { return None };
+    let own = |path: &PathBuf| image::image_dimensions(path).ok();
+    let (width, height) = (config.sensor.width.into(), config.sensor.height.into());
+    let others = files.iter().filter(|path| own(path).is_some_and(|size| size != (width, height))).count();
+    (others > 0).then(|| {
+        format!(
+            "{others} of {} pictures are not {width} x {height}, as the model's sensor gives them: those of its aspect are scaled, others \
+             shrunk where they are larger and mirrored at their edges to fill it",
+            files.len()
+        )
+    })
 }
 
 /// A data set's sample as the model's sensor gives it; features, which no sensor gives, as the inputs that a model

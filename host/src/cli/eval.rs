@@ -136,10 +136,19 @@ fn held_out<'d>(run: &Run, experiment: &Experiment, data: &'d Dataset) -> anyhow
 
 /// How data for a model are read.
 fn options(model: &Model<'_>, run: Option<&Path>, given: Options) -> anyhow::Result<Options> {
-    if let Some(run) = run.filter(|_| given == Options::default()) {
-        return Ok(Run::new(run).experiment()?.data_options());
-    }
-    let FrontEnd::LogMel(config) = &model.plan().front_end else { return Ok(given) };
+    let given = match run.filter(|_| given == Options::default()) {
+        Some(run) => Run::new(run).experiment()?.data_options(),
+        None => given,
+    };
+    let config = match &model.plan().front_end {
+        FrontEnd::LogMel(config) => config,
+        FrontEnd::Image(config) => {
+            // Other data than those to train on may have another size of their own.
+            let size = given.size.or_else(|| Some(vec![config.sensor.width, config.sensor.height]));
+            return Ok(Options { size, ..given });
+        }
+        FrontEnd::Raw => return Ok(given),
+    };
     let bands = LogMel::of(model, config).features();
     Ok(Options { rate: given.rate.or(Some(config.sample_rate)), bands: given.bands.or(Some(bands)), ..given })
 }

@@ -121,6 +121,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let plan = *model.plan();
     let files = simulate::image_files(&args.source)?;
+    if let Some(notice) = simulate::resized(&plan, &files) {
+        eprintln!("{notice}");
+    }
     let frames =
         files.iter().map(|file| simulate::read_frames(&plan, file)).collect::<anyhow::Result<Vec<_>>>()?.concat();
     let host = || -> anyhow::Result<(Vec<usize>, Vec<Verdict>, Vec<u8>)> {

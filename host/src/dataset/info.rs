@@ -104,6 +104,8 @@ pub struct Info {
     pub sections: Vec<String>,
     /// What depends on the kind.
     pub detail: Detail,
+    /// What was done to the data.
+    pub notices: Vec<String>,
 }
 
 /// Looks at all samples.
@@ -125,6 +127,7 @@ pub fn info(data: &Dataset) -> Info {
             Form::Sound { rate, channels } => Detail::Sounds(sounds(&all, rate, channels)),
             Form::Features { frames, bands } => Detail::Features(rows(&all, frames, bands)),
         },
+        notices: data.notices.clone(),
     }
 }
 

@@ -6,14 +6,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use serde::{Deserialize, Serialize};
 
+use super::names::says_normal;
 use super::{ANOMALY, GOOD, NORMAL, is_normal};
 
 /// How a data set's folders are named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "snake_case")]
 pub enum Layout {
-    /// MVTec where `train` holds `good` (or `normal`) alone, class folders where it holds others, DCASE where it holds files,
-    /// signals where there is no `train` but files.
+    /// MVTec where `train` holds the normal folder alone or lacks a class of `test`, class folders where it holds others, DCASE where
+    /// it holds files; without `train` flat where there are folders, signals where there are files.
     #[default]
     Auto,
     /// `train/good`, `test/good`, `test/<defect>`, `ground_truth/<defect>/<name>_mask.png`.
@@ -24,6 +25,8 @@ pub enum Layout {
     Dcase,
     /// `normal*` and others, each file one long signal of one class, of which the end is tested.
     Signals,
+    /// `<class>` and no `train`: of the normal class a share that is evenly spread over the sorted files is tested, of others all.
+    Flat,
 }
 
 /// Where a recording of DCASE comes from.
@@ -123,49 +126,163 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     if found.iter().any(|p| Format::of(p) != Some(Format::Csv)) {
         found.retain(|p| Format::of(p) != Some(Format::Csv));
     }
+    found.retain(|p| !is_mask(p));
     Ok(found)
 }
 
-/// As [`files`], of a folder that must have some.
+/// Pictures that a mask may lie beside.
+const MASKED: [&str; 4] = ["jpg", "jpeg", "bmp", "png"];
+
+/// Whether a picture is the mask of one beside it: `X.png` beside `X.jpg` or `X.bmp`, `X_mask.png` beside `X`.
+pub fn is_mask(path: &Path) -> bool {
+    let png = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("png"));
+    let beside = |stem: &str, extensions: &[&str]| {
+        png && extensions.iter().any(|extension| path.with_file_name(format!("{stem}.{extension}")).is_file())
+    };
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    beside(&stem, &MASKED[..3]) || stem.strip_suffix("_mask").is_some_and(|stem| beside(stem, &MASKED))
+}
+
+/// Folders within a class's that are looked into.
+const DEPTH_MAX: usize = 4;
+
+/// As [`files`]; of a folder without any those of its folders.
+fn files_below(folder: &Path, depth: usize) -> Result<Vec<PathBuf>> {
+    let own = files(folder)?;
+    if !own.is_empty() || depth == 0 {
+        return Ok(own);
+    }
+    let below: Vec<Vec<PathBuf>> =
+        folders(folder)?.iter().map(|folder| files_below(folder, depth - 1)).collect::<Result<_>>()?;
+    Ok(below.concat())
+}
+
+/// As [`files_below`], of a folder that must have some.
 fn some_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let found = files(folder)?;
+    let found = files_below(folder, DEPTH_MAX)?;
     ensure!(!found.is_empty(), "{}: {READABLE}; put some there or remove the folder", folder.display());
     Ok(found)
 }
 
-pub(super) fn find(root: &Path, layout: Layout) -> Result<Found> {
+/// How folders and files are taken for normal.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Naming<'a> {
+    /// The name that is, where one is given; otherwise names say it.
+    pub(super) good: Option<&'a str>,
+}
+
+impl Naming<'_> {
+    fn normal(self, name: &str) -> bool {
+        self.good.map_or_else(|| says_normal(name), |good| name.eq_ignore_ascii_case(good))
+    }
+}
+
+/// The first of `names` that is a folder of `root`, whatever its capitals; `root/name` of the first where none is.
+fn part_of(root: &Path, names: &[&str]) -> Result<PathBuf> {
+    let found = folders(root)?;
+    let named = |name: &&str| found.iter().find(|folder| file_name(folder).eq_ignore_ascii_case(name)).cloned();
+    Ok(names.iter().find_map(named).unwrap_or_else(|| root.join(names[0])))
+}
+
+fn train_of(root: &Path) -> Result<PathBuf> {
+    part_of(root, &["train", "training"])
+}
+
+fn test_of(root: &Path) -> Result<PathBuf> {
+    part_of(root, &["test", "testing", "validation", "valid", "val"])
+}
+
+/// The folder within `root` that holds all, where archives have packed it into folders with nothing else.
+fn unpacked(root: &Path) -> Result<PathBuf> {
+    let mut root = root.to_owned();
+    for _ in 0..DEPTH_MAX {
+        match &folders(&root)?[..] {
+            [only] if !train_of(&root)?.is_dir() && files(&root)?.is_empty() && !folders(only)?.is_empty() => {
+                root.clone_from(only);
+            }
+            _ => break,
+        }
+    }
+    Ok(root)
+}
+
+pub(super) fn find(root: &Path, layout: Layout, naming: Naming<'_>, test_share: f64) -> Result<Found> {
     ensure!(
         root.is_dir(),
         "{}: no such folder; `neji data screws --out DIR` and `neji data machine --out DIR` render one to try",
         root.display()
     );
-    let train = root.join("train");
+    let root = &unpacked(root)?;
+    let train = train_of(root)?;
     let layout = match layout {
-        Layout::Auto => detect(root, &train)?,
+        Layout::Auto => detect(root, &train, naming)?,
         given => given,
     };
-    if layout == Layout::Signals {
-        return signals(root);
+    match layout {
+        Layout::Signals => return signals(root, naming),
+        Layout::Flat => return flat(root, naming, test_share),
+        _ => {}
     }
     if !train.is_dir() {
-        let machine = folders(root)?.into_iter().find(|folder| folder.join("train").is_dir());
-        let hint = machine.map(|folder| format!("; {} has one, give that", folder.display())).unwrap_or_default();
+        let own = folders(root)?;
+        let machine = own.iter().find(|folder| train_of(folder).is_ok_and(|train| train.is_dir()));
+        let machine = machine.cloned().or_else(|| own.iter().find_map(|folder| with_train(folder, 2)));
+        let hint = match machine {
+            Some(folder) => format!("; {} has one, give that", folder.display()),
+            None if own.is_empty() => String::new(),
+            None => format!(", and {}", unnamed(&own)),
+        };
         bail!("{}: no folder `train`; training data go to train/{GOOD}{hint}", root.display());
     }
     match layout {
         Layout::Dcase => dcase(root, &train),
-        _ => class_folders(root, &train, layout == Layout::Mvtec),
+        _ => class_folders(root, &train, layout == Layout::Mvtec, naming),
     }
 }
 
-fn detect(root: &Path, train: &Path) -> Result<Layout> {
+/// A folder below `folder` that has one to train on, or normal and other samples.
+fn with_train(folder: &Path, depth: usize) -> Option<PathBuf> {
+    if train_of(folder).ok()?.is_dir() {
+        return Some(folder.to_owned());
+    }
+    let below = folders(folder).ok()?;
+    (depth > 0).then(|| below.iter().find_map(|folder| with_train(folder, depth - 1))).flatten()
+}
+
+/// What is said where none of some folders is known as the normal one.
+fn unnamed(folders: &[PathBuf]) -> String {
+    let mut names: Vec<String> = folders.iter().take(8).map(|folder| file_name(folder)).collect();
+    if folders.len() > names.len() {
+        names.push(format!("{} more", folders.len() - names.len()));
+    }
+    format!(
+        "none of the folders {} is named as the normal one, such as good, normal, ok or free; say which is by data_options.good or \
+         --good NAME",
+        names.join(", ")
+    )
+}
+
+fn detect(root: &Path, train: &Path, naming: Naming<'_>) -> Result<Layout> {
     if !train.is_dir() {
-        return Ok(if files(root)?.is_empty() { Layout::Auto } else { Layout::Signals });
+        let normal = folders(root)?.iter().any(|folder| naming.normal(&file_name(folder)));
+        return Ok(match (normal, files(root)?.is_empty()) {
+            (true, _) => Layout::Flat,
+            (false, true) => Layout::Auto,
+            (false, false) => Layout::Signals,
+        });
     }
     let own = folders(train)?;
+    let known = |class: &PathBuf| {
+        let name = file_name(class);
+        naming.normal(&name) || own.iter().any(|folder| file_name(folder) == name)
+    };
+    let test = test_of(root)?;
+    let tested = if test.is_dir() { folders(&test)? } else { Vec::new() };
     Ok(match own.len() {
         0 if !files(train)?.is_empty() => Layout::Dcase,
         1 => Layout::Mvtec,
+        // Where the defects to test are others than those to train on, only what is normal is learned.
+        _ if !tested.iter().all(known) => Layout::Mvtec,
         _ => Layout::Classes,
     })
 }
@@ -195,25 +312,68 @@ fn found(classes: Vec<String>, train: Vec<File>, test: Vec<File>, masks: bool) -
     Ok(Found { format, classes, train, test, masks, by_time: false })
 }
 
-fn class_folders(root: &Path, train_root: &Path, mvtec: bool) -> Result<Found> {
-    let test_root = root.join("test");
+/// The normal class's name: the folder's where it is one of ours, so that whoever reads it knows.
+fn normal_class(folder: &str) -> String {
+    if is_normal(folder) { folder.to_owned() } else { GOOD.to_owned() }
+}
+
+/// Class folders that are not parted into training and test.
+fn flat(root: &Path, naming: Naming<'_>, test_share: f64) -> Result<Found> {
+    let own = folders(root)?;
+    let (normal, others): (Vec<PathBuf>, Vec<PathBuf>) =
+        own.iter().cloned().partition(|folder| naming.normal(&file_name(folder)));
+    ensure!(!normal.is_empty(), "{}: {}", root.display(), unnamed(&own));
+    if let [one, other, ..] = &normal[..] {
+        bail!("{}", two_normal(one, other));
+    }
+    let mut classes = vec![normal_class(&file_name(&normal[0]))];
+    let (mut train, mut test) = (Vec::new(), Vec::new());
+    let file = |path, label| File { path, label, section: None, domain: None };
+    for (index, path) in some_files(&normal[0])?.into_iter().enumerate() {
+        let tested = |count: usize| (count as f64 * test_share).floor() as usize;
+        let part = if tested(index + 1) > tested(index) { &mut test } else { &mut train };
+        part.push(file(path, 0));
+    }
+    for folder in others {
+        // Folders of lists and scripts hold no samples.
+        let found = files_below(&folder, DEPTH_MAX)?;
+        if !found.is_empty() {
+            classes.push(file_name(&folder));
+            test.extend(found.into_iter().map(|path| file(path, classes.len() - 1)));
+        }
+    }
+    ensure!(!train.is_empty(), "{}: one normal file; there must be some to train on", normal[0].display());
+    found(classes, train, test, true)
+}
+
+fn two_normal(one: &Path, other: &Path) -> String {
+    format!(
+        "{} and {}: one normal class; put them into one folder, or say which is by data_options.good or --good NAME",
+        one.display(),
+        other.display()
+    )
+}
+
+fn class_folders(root: &Path, train_root: &Path, mvtec: bool, naming: Naming<'_>) -> Result<Found> {
+    let test_root = test_of(root)?;
     let mut train = folders(train_root)?;
     let test = if test_root.is_dir() { folders(&test_root)? } else { Vec::new() };
-    let normal = |p: &PathBuf| is_normal(&file_name(p));
+    let normal = |p: &PathBuf| naming.normal(&file_name(p));
     for (part, found, what) in [(train_root, &train, "training"), (&test_root, &test, "test")] {
         let all: Vec<&PathBuf> = found.iter().filter(|p| normal(p)).collect();
         if let [one, other, ..] = all[..] {
-            bail!("{} and {}: one normal class; put them into one folder", one.display(), other.display());
+            bail!("{}", two_normal(one, other));
         }
         // There need not be a test part.
         ensure!(
             !all.is_empty() || (what == "test" && found.is_empty()),
-            "{}: no folder `{GOOD}` or `{NORMAL}`; normal {what} data go to {}/{GOOD}",
+            "{}: no folder `{GOOD}` or `{NORMAL}`; normal {what} data go to {}/{GOOD}{}",
             part.display(),
-            file_name(part)
+            file_name(part),
+            if found.is_empty() { String::new() } else { format!("; {}", unnamed(found)) }
         );
     }
-    let first = train.iter().find(|p| normal(p)).map(|p| file_name(p)).unwrap_or_default();
+    let first = train.iter().find(|p| normal(p)).map(|p| normal_class(&file_name(p))).unwrap_or_default();
     if mvtec {
         train.retain(normal);
     }
@@ -235,15 +395,16 @@ fn class_folders(root: &Path, train_root: &Path, mvtec: bool) -> Result<Found> {
     let part = |folders: Vec<PathBuf>| -> Result<Vec<File>> {
         let mut all = Vec::new();
         for folder in folders {
-            // The normal class may have its other name here.
-            let label = classes.iter().position(|class| *class == file_name(&folder)).unwrap_or(0);
+            // The normal class may have another name here.
+            let known = || classes.iter().position(|class| *class == file_name(&folder)).unwrap_or(0);
+            let label = if normal(&folder) { 0 } else { known() };
             let files = some_files(&folder)?.into_iter();
             all.extend(files.map(|path| File { path, label, section: None, domain: None }));
         }
         Ok(all)
     };
     let (train, test) = (part(train)?, part(test)?);
-    found(classes, train, test, mvtec)
+    found(classes, train, test, true)
 }
 
 /// Label, section and domain that a name of DCASE's says, such as `anomaly_id_02_00000013.wav` or
@@ -299,16 +460,20 @@ fn dcase(root: &Path, train_root: &Path) -> Result<Found> {
     found(vec![NORMAL.to_owned(), ANOMALY.to_owned()], train, test, false)
 }
 
-fn signals(root: &Path) -> Result<Found> {
+fn signals(root: &Path, naming: Naming<'_>) -> Result<Found> {
     let all = some_files(root)?;
     format(all.iter())?;
     let stem = |path: &PathBuf| path.file_stem().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default();
     let first_word =
         |path: &PathBuf| stem(path).to_lowercase().split(['_', '-', '.', ' ']).next().unwrap_or_default().to_owned();
-    let normal = |path: &PathBuf| is_normal(first_word(path).trim_end_matches(|c: char| c.is_ascii_digit()));
+    let normal = |path: &PathBuf| match naming.good {
+        Some(_) => naming.normal(&stem(path)),
+        None => says_normal(first_word(path).trim_end_matches(|c: char| c.is_ascii_digit())),
+    };
     ensure!(
         all.iter().any(normal),
-        "{}: no folder `train`, and of its files none is normal; name one {NORMAL}*, or lay the files out as train/{GOOD}",
+        "{}: no folder `train`, and of its files none is normal; name one {NORMAL}*, say which is by --good NAME, or lay \
+         the files out as train/{GOOD}",
         root.display()
     );
     let mut classes: Vec<String> = all.iter().filter(|path| !normal(path)).map(stem).collect();

@@ -13,8 +13,9 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use super::array::{Kind, decode_npy};
-use super::layout::{self, File, Format, Found};
+use super::layout::{self, File, Format, Found, Naming, is_mask};
 use super::series::{self, Scale};
+use super::size::{common, grey_at_size, mask_at_size};
 use super::{Dataset, Form, GreyImage, Options, Sample, Signal, Sound, decode_bin, decode_wav, features};
 
 /// Share of a long signal that is tested where nothing is said.
@@ -47,10 +48,13 @@ fn picture(path: &Path, bytes: &[u8]) -> Result<GreyImage> {
     Ok(grey(&image))
 }
 
+/// The mask of a picture: in `ground_truth/<class>`, or beside it.
 fn find_mask(root: &Path, class: &str, file: &Path) -> Option<PathBuf> {
     let stem = file.file_stem()?.to_string_lossy();
     let folder = root.join("ground_truth").join(class);
-    [format!("{stem}_mask.png"), format!("{stem}.png")].iter().map(|n| folder.join(n)).find(|p| p.is_file())
+    let names = [format!("{stem}_mask.png"), format!("{stem}.png")];
+    let there = names.iter().map(|name| folder.join(name)).find(|path| path.is_file());
+    there.or_else(|| names.iter().map(|name| file.with_file_name(name)).find(|path| path.is_file() && is_mask(path)))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>> {
@@ -243,6 +247,10 @@ fn check(options: &Options) -> Result<()> {
     ensure!(options.hop.is_none() || options.window.is_some(), "--hop without --window: there is nothing to move on");
     let share = options.test_share.unwrap_or(TEST_SHARE);
     ensure!(share > 0.0 && share < 1.0, "--test-share {share}: it must lie between 0 and 1");
+    if let Some(size) = &options.size {
+        let fits = matches!(size[..], [width, height] if (1..=4096).contains(&width) && (1..=4096).contains(&height));
+        ensure!(fits, "--size: a width and a height of 1 to 4096, such as --size 256 256");
+    }
     Ok(())
 }
 
@@ -259,6 +267,41 @@ fn duplicate<'a>(samples: impl Iterator<Item = &'a Sample>) -> Option<String> {
     None
 }
 
+/// Brings pictures to one size, and says so where some had another.
+fn to_one_size(root: &Path, train: &mut [Sample], test: &mut [Sample], options: &Options) -> Option<String> {
+    let of = |sample: &Sample| match &sample.signal {
+        Signal::Image { image, .. } => Some(image.size),
+        _ => None,
+    };
+    let wanted = options.size.as_deref().and_then(|size| Some(Size { width: *size.first()?, height: *size.get(1)? }));
+    let size = wanted.or_else(|| common(&train.iter().filter_map(of).collect::<Vec<_>>()))?;
+    let mut all: Vec<&mut Sample> = train.iter_mut().chain(test).collect();
+    let others: Vec<Size> = all.iter().filter_map(|sample| of(sample)).filter(|own| *own != size).collect();
+    if others.is_empty() {
+        return None;
+    }
+    all.par_iter_mut().for_each(|sample| {
+        if let Signal::Image { image, mask } = &mut sample.signal {
+            *image = grey_at_size(image, size);
+            *mask = mask.as_ref().map(|mask| mask_at_size(mask, size));
+        }
+    });
+    let side = |side: fn(&Size) -> u16| {
+        let (least, most) = (others.iter().map(side).min(), others.iter().map(side).max());
+        format!("{} to {}", least.unwrap_or_default(), most.unwrap_or_default())
+    };
+    Some(format!(
+        "{}: {} of {} pictures, {} wide and {} high, are brought to {}: those of its aspect are scaled, others shrunk where they are \
+         larger and mirrored at their edges to fill it",
+        root.display(),
+        others.len(),
+        all.len(),
+        side(|size| size.width),
+        side(|size| size.height),
+        Form::Image(size)
+    ))
+}
+
 /// The form that all samples have.
 fn one_form<'a>(mut samples: impl Iterator<Item = &'a Sample>, options: &Options) -> Result<Form> {
     let first = samples.next().context("no training samples")?;
@@ -266,7 +309,6 @@ fn one_form<'a>(mut samples: impl Iterator<Item = &'a Sample>, options: &Options
     if let Some(other) = samples.find(|sample| sample.signal.form() != form) {
         let theirs = other.signal.form();
         let (what, cure) = match (form, theirs) {
-            (Form::Image(_), _) => ("images differ in size", "make them equal"),
             (Form::Features { .. }, _) => ("features differ in shape", "compute them alike"),
             (Form::Sound { channels, .. }, Form::Sound { channels: other, .. }) if channels != other => {
                 ("sounds differ in channels", "take one (--channel 0), or record them alike")
@@ -326,7 +368,8 @@ fn progress(count: usize) -> ProgressBar {
 
 pub(super) fn load(root: &Path, options: &Options) -> Result<Dataset> {
     check(options)?;
-    let found = layout::find(root, options.layout)?;
+    let naming = Naming { good: options.good.as_deref() };
+    let found = layout::find(root, options.layout, naming, options.test_share.unwrap_or(TEST_SHARE))?;
     let files: Vec<(&File, bool)> =
         found.train.iter().map(|file| (file, false)).chain(found.test.iter().map(|file| (file, true))).collect();
     fits(&files.iter().map(|(file, _)| *file).collect::<Vec<_>>(), options)?;
@@ -336,8 +379,9 @@ pub(super) fn load(root: &Path, options: &Options) -> Result<Dataset> {
     bar.finish_and_clear();
     let mut given = given?;
     let mut notices = notices(root, options, &given);
-    let train: Vec<Sample> = given.iter_mut().flat_map(|given| std::mem::take(&mut given.train)).collect();
-    let test: Vec<Sample> = given.into_iter().flat_map(|given| given.test).collect();
+    let mut train: Vec<Sample> = given.iter_mut().flat_map(|given| std::mem::take(&mut given.train)).collect();
+    let mut test: Vec<Sample> = given.into_iter().flat_map(|given| given.test).collect();
+    notices.extend(to_one_size(root, &mut train, &mut test, options));
     match duplicate(train.iter().chain(&test)) {
         // Two pictures of a plain ground may well be alike.
         Some(twice) if found.format == Format::Picture => notices.push(twice),
@@ -413,11 +457,89 @@ mod tests {
         fs::create_dir_all(root.join("train/good")).expect("created");
         assert!(refused(root).contains("no PNG, JPEG or BMP images"));
         put(root, "train/good/a.png", 8, 100);
-        put(root, "train/good/b.png", 9, 100);
-        let message = refused(root);
-        assert!(message.contains("a.png is 8 x 8") && message.contains("b.png is 9 x 9"), "{message}");
         fs::write(root.join("train/good/b.png"), b"not an image").expect("written");
         assert!(refused(root).contains("b.png: not a readable"));
+    }
+
+    fn put_sized(root: &Path, file: &str, (width, height): (u32, u32), grey: u8) {
+        let path = root.join(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("created");
+        image::GrayImage::from_pixel(width, height, image::Luma([grey])).save(path).expect("saved");
+    }
+
+    #[test]
+    fn pictures_of_other_sizes_are_brought_to_one_which_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        put_sized(root, "train/good/a.png", (30, 20), 100);
+        put_sized(root, "train/good/b.png", (20, 30), 101);
+        put_sized(root, "train/good/c.png", (25, 20), 102);
+        put_sized(root, "test/good/a.png", (60, 60), 103);
+        put_sized(root, "test/dent/a.png", (30, 20), 104);
+        put_sized(root, "ground_truth/dent/a_mask.png", (30, 20), 1);
+        let data = load(root, Layout::Auto).expect("loads");
+        // As wide as the widest, as high as the highest to train on, but at most half again the median.
+        assert_eq!(data.form, Form::Image(Size { width: 30, height: 30 }));
+        for sample in data.train.iter().chain(&data.test) {
+            let image = sample.image().expect("a picture");
+            assert!(
+                image.size == Size { width: 30, height: 30 }
+                    && image.pixels.iter().all(|grey| *grey == image.pixels[0])
+            );
+        }
+        let dent = data.test.iter().find(|sample| sample.label == 1).and_then(Sample::mask).expect("a mask");
+        assert!(dent.size == Size { width: 30, height: 30 } && dent.pixels.iter().all(|grey| *grey == 255));
+        assert!(data.notices[0].contains("5 of 5 pictures, 20 to 60 wide and 20 to 60 high"), "{:?}", data.notices);
+        let wanted = Options { size: Some(vec![40, 50]), ..Options::default() };
+        assert_eq!(with(root, wanted).expect("loads").form, Form::Image(Size { width: 40, height: 50 }));
+        assert!(refused_with(root, Options { size: Some(vec![0, 50]), ..Options::default() }).contains("--size"));
+    }
+
+    #[test]
+    fn class_folders_alone_are_parted_and_masks_lie_beside() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        for index in 0..10 {
+            put(root, &format!("pack/MT_Free/Imgs/{index}.jpg"), 8, 100 + index);
+            put(root, &format!("pack/MT_Free/Imgs/{index}.png"), 8, 0);
+        }
+        put(root, "pack/MT_Crack/Imgs/a.jpg", 8, 90);
+        put(root, "pack/MT_Crack/Imgs/a.png", 8, 255);
+        let data = load(root, Layout::Auto).expect("loads");
+        assert_eq!(data.classes, ["good", "MT_Crack"]);
+        let names = |samples: &[Sample]| samples.iter().map(|sample| sample.name.clone()).collect::<Vec<_>>();
+        assert_eq!(names(&data.test).len(), 4);
+        assert!(data.train.len() == 7 && data.train.iter().all(|sample| sample.label == 0 && sample.class == "good"));
+        assert!(names(&data.train).iter().all(|name| name.ends_with(".jpg")));
+        let crack = data.test.iter().find(|sample| sample.label == 1).expect("a crack");
+        assert_eq!(crack.mask().map(|mask| mask.pixels[5]), Some(255));
+        let half = with(root, Options { test_share: Some(0.5), ..Options::default() }).expect("loads");
+        assert_eq!(half.train.len(), 5);
+        // What no name says is asked for, with the folders that there are.
+        fs::rename(root.join("pack/MT_Free"), root.join("pack/MT_Plain")).expect("renamed");
+        let message = refused(root);
+        assert!(message.contains("MT_Crack, MT_Plain") && message.contains("--good"), "{message}");
+        let said = with(root, Options { good: Some("mt_plain".into()), ..Options::default() }).expect("loads");
+        assert_eq!((said.classes[0].as_str(), said.train.len()), ("good", 7));
+    }
+
+    #[test]
+    fn folders_of_parts_have_other_names() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path();
+        for file in ["Train/ok_front/a.png", "Train/def_front/b.png", "Test/ok_front/c.png", "Test/def_front/d.png"] {
+            put(root, file, 8, 100 + file.len() as u8);
+        }
+        let data = load(root, Layout::Auto).expect("loads");
+        assert_eq!(data.classes, ["good", "def_front"]);
+        assert_eq!(data.test.iter().map(|sample| sample.label).collect::<Vec<_>>(), [1, 0]);
+        // A defect that nothing is known of in training leaves what is normal to learn.
+        put(root, "Test/burr/e.png", 8, 99);
+        let data = load(root, Layout::Auto).expect("loads");
+        assert_eq!(data.classes, ["good", "burr", "def_front"]);
+        assert!(data.train.iter().all(|sample| sample.label == 0) && data.test.len() == 3);
+        put(root, "Train/normal/f.png", 8, 98);
+        assert!(refused(root).contains("--good NAME"), "{}", refused(root));
     }
 
     fn sound(root: &Path, file: &str, bytes: &[u8]) {
@@ -627,8 +749,10 @@ mod tests {
         assert!(message.contains("say which value is full scale"), "{message}");
         let cut = with(root, Options { full_scale: Some(0.5), ..options.clone() }).expect("loads");
         assert!(cut.notices[0].contains("values lie beyond the full scale of 0.5"), "{:?}", cut.notices);
-        fs::rename(root.join("normal_1797.npy"), root.join("ok.npy")).expect("renamed");
-        assert!(refused_with(root, options).contains("none is normal"));
+        fs::rename(root.join("normal_1797.npy"), root.join("reference.npy")).expect("renamed");
+        assert!(refused_with(root, options.clone()).contains("none is normal"));
+        let named = with(root, Options { good: Some("reference".into()), ..options }).expect("it is said which is");
+        assert_eq!((named.classes[0].as_str(), named.train.len()), ("normal", 26));
     }
 
     #[test]

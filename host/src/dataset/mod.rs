@@ -1,8 +1,8 @@
 //! Folders of recordings as labelled samples: images, sounds, features.
 //!
 //! Layouts: MVTec's (`train/good`, `test/good`, `test/<defect>`, masks in `ground_truth/<defect>`), plain class folders
-//! (`train/<class>`, `test/<class>`), DCASE's (`train/normal_*`, `test/{normal,anomaly}_*`) and long signals, one file a class,
-//! each split by time. What the files are is told by their names: PNG, JPEG and BMP are images, WAV sounds, `.bin` and
+//! (`train/<class>`, `test/<class>`, or `<class>` alone), DCASE's (`train/normal_*`, `test/{normal,anomaly}_*`) and long signals, one
+//! file a class, each split by time. The normal class's folder is told by its name ([`names`]), or by [`Options::good`]. What the files are is told by their names: PNG, JPEG and BMP are images, WAV sounds, `.bin` and
 //! two-dimensional `.npy` features, other `.npy` and CSV tables signals, which are sounds once they are scaled to 16 bits.
 //! Everything is sorted by name, so that the same folder gives the same data.
 
@@ -11,12 +11,14 @@ mod features;
 pub mod info;
 mod layout;
 mod load;
+pub mod names;
 mod series;
 mod signal;
+pub mod size;
 mod sound;
 
 pub use features::{Features, decode_bin};
-pub use layout::{Domain, Layout};
+pub use layout::{Domain, Layout, is_mask};
 pub use load::grey;
 pub use signal::{Form, GreyImage, Kind, Signal};
 pub use sound::{Sound, decode_wav, from_real, from_wide};
@@ -52,6 +54,14 @@ pub struct Options {
     /// How the data set's folders are named.
     #[arg(long, value_enum, default_value_t = Layout::Auto)]
     pub layout: Layout,
+    /// The folder of the normal class (of signals: the file), where its name does not say that it is one.
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub good: Option<String>,
+    /// Width and height that pictures shall have; where absent the training pictures' own, or what holds most of them.
+    #[arg(long, value_name = "N", num_args = 2)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub size: Option<Vec<u16>>,
     /// Samples a second that sounds and signals shall have; others are resampled.
     #[arg(long, value_name = "HZ")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -86,7 +96,8 @@ pub struct Options {
     #[arg(long, value_name = "FRAMES", requires = "window")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hop: Option<usize>,
-    /// Share of a long signal, from its end, that is tested (layout signals); 0.3 where absent.
+    /// Share of a long signal, from its end, or of normal files without a folder train that is tested (layouts signals and flat); 0.3
+    /// where absent.
     #[arg(long, value_name = "SHARE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test_share: Option<f64>,
@@ -197,8 +208,8 @@ impl Dataset {
     ///
     /// # Errors
     /// Names the folder or file at fault and what to do: missing or empty folders, no normal class, kinds that are mixed, a
-    /// file that can't be read, is cut off or holds no numbers, the same file twice, images, masks or features of different
-    /// sizes, sounds of different rates or channels, options that are missing or don't fit.
+    /// file that can't be read, is cut off or holds no numbers, the same file twice, masks of another size than their images, features of
+    /// different sizes, sounds of different rates or channels, options that are missing or don't fit.
     pub fn load(root: &Path, options: impl Into<Options>) -> Result<Self> {
         let data = load::load(root, &options.into())?;
         for notice in &data.notices {
