@@ -7,8 +7,8 @@ use neji_app::Monitor;
 use neji_engine::{Host, features};
 use neji_format::{
     Aggregate, Classifier, ClassifierScore, Constant, Decision, Detector, Distance, Drift, Element, FrontEnd, Fusion,
-    LogMelFrontEnd, MaskThreshold, Model, Normal, Operator, Packing, Photometric, Pooling, Requantization, Shape,
-    Transform, Weights, WindowStatistics,
+    Heading, LogMelFrontEnd, MaskThreshold, Model, Normal, Operator, Packing, Photometric, Pooling, Requantization,
+    Shape, Transform, Weights, WindowStatistics,
 };
 use serde::Serialize;
 
@@ -256,7 +256,11 @@ fn front_end(front_end: &FrontEnd) -> String {
             alignment.area_min,
             alignment.area_max,
             if alignment.whole_only { ", off the border" } else { "" },
-            if alignment.thick_end_first { ", thick end first" } else { "" },
+            match alignment.heading {
+                Heading::Axis => "",
+                Heading::ThickEndFirst => ", thick end first",
+                Heading::Upright => ", upright",
+            },
             size(alignment.strip)
         );
         if let Some(registration) = alignment.registration {
@@ -267,7 +271,11 @@ fn front_end(front_end: &FrontEnd) -> String {
                 (f32::from(registration.turn) / 65536.0).atan().to_degrees(),
                 pixels(registration.along),
                 pixels(registration.across),
-                if registration.both_ends { ", either end first" } else { "" },
+                match registration.directions {
+                    0 => String::new(),
+                    1 => ", either end first".to_owned(),
+                    n => format!(", {} directions", 1 << n),
+                },
                 f32::from(registration.correlation_min) / 1000.0
             );
         }

@@ -235,7 +235,7 @@ mod tests {
             area_min: 1,
             area_max: 999,
             whole_only: false,
-            thick_end_first: false,
+            heading: neji_format::Heading::Axis,
             length: 40 * 256,
             breadth: 12 * 256,
             strip,

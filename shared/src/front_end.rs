@@ -66,6 +66,17 @@ pub enum MaskThreshold {
     Fixed(u8),
 }
 
+/// Which way a strip lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Heading {
+    /// Along the part's principal axis, either end first.
+    Axis,
+    /// Along the part's principal axis, turned by 180 degrees where its thicker end lies to the right.
+    ThickEndFirst,
+    /// As the picture does, about the part's centroid: parts that are round, or always lie one way.
+    Upright,
+}
+
 /// Corrects the pose that the moments give, by the correlation of the strip with a template.
 ///
 /// A turn about the part's middle, a shift along its axis and one across are searched one after the other, each by one step
@@ -83,21 +94,24 @@ pub struct Registration {
     pub across: u16,
     /// Rounds of the search, at most [`REGISTRATION_ROUNDS_MAX`].
     pub rounds: u8,
-    /// Try the part turned by 180 degrees first.
-    pub both_ends: bool,
+    /// `2^directions` of them, evenly spread over a circle, are tried first: 0 keeps the axis, 1 tries either end, at most
+    /// [`REGISTRATION_DIRECTIONS_MAX`].
+    pub directions: u8,
     /// A part whose strip correlates less is `PartUnlike`; in 1/1000, -1000 lets all pass, at most 1000.
     pub correlation_min: i16,
 }
 
 /// Most rounds of [`Registration`], each of six strips.
 pub const REGISTRATION_ROUNDS_MAX: u8 = 8;
+/// Most halvings of a circle in [`Registration`]: 64 directions.
+pub const REGISTRATION_DIRECTIONS_MAX: u8 = 6;
 /// Most pixels of a strip that is registered: sums of squares stay within 32 bits.
 pub const REGISTRATION_PIXELS_MAX: u32 = 1 << 16;
 
 /// Finds the part, turns it so that its principal axis lies along the strip, and resamples it.
 ///
-/// Mask by threshold, largest 8-connected component, centroid and principal axis by second moments, the thicker end to
-/// the left, the pose corrected by `registration`, then bilinear resampling of a `length x breadth` rectangle to `strip`.
+/// Mask by threshold, largest 8-connected component, centroid and, where `heading` asks for it, principal axis by second moments, the
+/// pose corrected by `registration`, then bilinear resampling of a `length x breadth` rectangle to `strip`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alignment {
     /// Part against ground.
@@ -110,8 +124,8 @@ pub struct Alignment {
     pub area_max: u32,
     /// A part that touches the border of the resized image is `PartCut`.
     pub whole_only: bool,
-    /// Turn the part by 180 degrees where its thicker end lies to the right.
-    pub thick_end_first: bool,
+    /// Which way the strip lies before it is registered.
+    pub heading: Heading,
     /// Extent along the axis that the strip's width covers, in 1/256 pixel of the resized image.
     pub length: u32,
     /// Extent across the axis that the strip's height covers, in 1/256 pixel.

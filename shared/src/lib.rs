@@ -72,9 +72,9 @@ pub use detector::{
 pub use encode::{AlignedBytes, Blob, push_constant};
 pub use error::{DecisionFault, DecodeError, DetectorFault, FrontEndFault, Place, StreamingFault};
 pub use front_end::{
-    Alignment, Band, BandQuantizer, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric,
-    PixelFormat, Polarity, REGISTRATION_PIXELS_MAX, REGISTRATION_ROUNDS_MAX, Rect, Registration, Size, Transform,
-    WindowStatistics,
+    Alignment, Band, BandQuantizer, Epsilon, FrontEnd, Heading, ImageFrontEnd, LogMelFrontEnd, MaskThreshold,
+    Photometric, PixelFormat, Polarity, REGISTRATION_DIRECTIONS_MAX, REGISTRATION_PIXELS_MAX, REGISTRATION_ROUNDS_MAX,
+    Rect, Registration, Size, Transform, WindowStatistics,
 };
 pub use header::Header;
 pub use operator::{

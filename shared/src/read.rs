@@ -10,8 +10,8 @@ use crate::detector::{
     Normal, Pooling, Reconstruction, ThresholdMethod, Weights,
 };
 use crate::front_end::{
-    Alignment, Epsilon, FrontEnd, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric, PixelFormat, Polarity,
-    Rect, Registration, Size, Transform, WindowStatistics,
+    Alignment, Epsilon, FrontEnd, Heading, ImageFrontEnd, LogMelFrontEnd, MaskThreshold, Photometric, PixelFormat,
+    Polarity, Rect, Registration, Size, Transform, WindowStatistics,
 };
 use crate::operator::{
     Add, Concat, Conv2d, DepthwiseConv2d, FullyConnected, Load, Lut, LutFunction, Mean, Mul, Operator, Pad, Pool2d,
@@ -343,9 +343,9 @@ structs! {
     Size { width, height }
     Rect { x, y, width, height }
     #[inline(never)]
-    Alignment { polarity, threshold, area_min, area_max, whole_only, thick_end_first, length, breadth, strip, registration }
+    Alignment { polarity, threshold, area_min, area_max, whole_only, heading, length, breadth, strip, registration }
     #[inline(never)]
-    Registration { template, turn, along, across, rounds, both_ends, correlation_min }
+    Registration { template, turn, along, across, rounds, directions, correlation_min }
     Reconstruction { output_to_residual, weights, pooling }
     Pooling { smooth_radius, top_k }
     Mahalanobis { shared, means, weights, shift, basis, shares, pooling }
@@ -398,6 +398,7 @@ enums! {
     PixelFormat { Grey8, Rgb888 }
     Photometric { None, Percentile { percent, target } }
     Polarity { Dark, Light, Auto }
+    Heading { Axis, ThickEndFirst, Upright }
     MaskThreshold { Otsu, Fixed(u8) }
     Detector {
         None, Reconstruction(Reconstruction), Classifier(Classifier), Distance(Distance), Fusion(Fusion),
@@ -529,7 +530,7 @@ mod tests {
                 area_min: self.word(),
                 area_max: self.word(),
                 whole_only: self.flag(),
-                thick_end_first: self.flag(),
+                heading: [Heading::Axis, Heading::ThickEndFirst, Heading::Upright][self.below(3) as usize],
                 length: self.word(),
                 breadth: self.word(),
                 strip: self.size(),
@@ -539,7 +540,7 @@ mod tests {
                     along: self.half(),
                     across: self.half(),
                     rounds: self.byte(),
-                    both_ends: self.flag(),
+                    directions: self.byte(),
                     correlation_min: self.half().cast_signed(),
                 }),
             }

@@ -563,6 +563,7 @@ fn front_end() {
     for change in [
         (|r: &mut Registration, _| r.rounds = 0) as fn(&mut Registration, &mut Size),
         |r, _| r.rounds = 9,
+        |r, _| r.directions = 7,
         |r, _| r.correlation_min = 1001,
         |r, _| r.correlation_min = -1001,
         |_, strip| *strip = Size { width: 257, height: 256 },

@@ -4,7 +4,7 @@ use neji_app::frontend::image::{extract, measure, memory_bytes, output_len};
 use neji_app::frontend::resize::AreaResize;
 use neji_app::{Rejection, SensorFault, SetupError};
 use neji_format::{
-    Alignment, Constant, ImageFrontEnd, MaskThreshold, Multiplier, Photometric, PixelFormat, Polarity, Rect,
+    Alignment, Constant, Heading, ImageFrontEnd, MaskThreshold, Multiplier, Photometric, PixelFormat, Polarity, Rect,
     Registration, Size,
 };
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn config() -> ImageFrontEnd {
             area_min: 200,
             area_max: 3000,
             whole_only: false,
-            thick_end_first: true,
+            heading: Heading::ThickEndFirst,
             length: 68 * 256,
             breadth: 28 * 256,
             strip: Size { width: 34, height: 14 },
@@ -42,7 +42,7 @@ fn registered(correlation_min: i16) -> ImageFrontEnd {
     let template = Constant { offset: 0, bytes: 34 * 14 };
     let (turn, along, across) = (5734, 1024, 1024);
     config.alignment.as_mut().unwrap().registration =
-        Some(Registration { template, turn, along, across, rounds: 6, both_ends: true, correlation_min });
+        Some(Registration { template, turn, along, across, rounds: 6, directions: 1, correlation_min });
     config
 }
 

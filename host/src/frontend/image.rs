@@ -5,7 +5,8 @@ use neji_app::Rejection;
 use neji_app::frontend::align::Pose;
 use neji_app::frontend::image::{check, extract, measure, memory_bytes, output_len};
 use neji_format::{
-    Alignment, ImageFrontEnd, MaskThreshold, Multiplier, Photometric, PixelFormat, Polarity, Rect, Size, push_constant,
+    Alignment, Heading, ImageFrontEnd, MaskThreshold, Multiplier, Photometric, PixelFormat, Polarity, Rect, Size,
+    push_constant,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -54,6 +55,8 @@ pub struct AlignmentSettings {
     pub threshold: Option<u8>,
     /// Turn parts so that their thicker end comes first.
     pub thick_end_first: bool,
+    /// Leave parts the way that they lie, for such as are round or always lie one way.
+    pub upright: bool,
     /// Share by which the strip is longer and broader than the training parts, 0 to 1.
     pub margin: f32,
     /// A part that touches the picture's border is not judged but reported as cut off.
@@ -68,9 +71,20 @@ impl Default for AlignmentSettings {
             polarity: PolarityName::Auto,
             threshold: None,
             thick_end_first: true,
+            upright: false,
             margin: 0.08,
             whole_only: false,
             registration: RegistrationSettings::default(),
+        }
+    }
+}
+
+impl AlignmentSettings {
+    fn heading(&self) -> Heading {
+        match (self.upright, self.thick_end_first) {
+            (true, _) => Heading::Upright,
+            (false, true) => Heading::ThickEndFirst,
+            (false, false) => Heading::Axis,
         }
     }
 }
@@ -89,7 +103,7 @@ impl FrontEndSettings {
             area_min: 1,
             area_max: u32::from(resize.width) * u32::from(resize.height),
             whole_only: false,
-            thick_end_first: self.alignment.thick_end_first,
+            heading: self.alignment.heading(),
             length: u32::from(resize.width) * 256,
             breadth: u32::from(resize.height) * 256,
             strip: Size { width, height },

@@ -4,7 +4,8 @@ use anyhow::{Result, ensure};
 use neji_app::frontend::image::output_len;
 use neji_app::frontend::register::CORRELATION_BITS;
 use neji_format::{
-    Alignment, Constant, ImageFrontEnd, REGISTRATION_PIXELS_MAX, REGISTRATION_ROUNDS_MAX, Registration, Size,
+    Alignment, Constant, Heading, ImageFrontEnd, REGISTRATION_DIRECTIONS_MAX, REGISTRATION_PIXELS_MAX,
+    REGISTRATION_ROUNDS_MAX, Registration, Size,
 };
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -29,6 +30,8 @@ pub struct RegistrationSettings {
     pub rounds: u8,
     /// Try the part turned by 180 degrees as well.
     pub both_ends: bool,
+    /// Try 64 directions of a circle, for parts without an axis.
+    pub circle: bool,
     /// A part whose strip correlates less is reported as unlike, -1 to 1; half of the 5th percentile of the training parts where
     /// absent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,7 +40,15 @@ pub struct RegistrationSettings {
 
 impl Default for RegistrationSettings {
     fn default() -> Self {
-        Self { enabled: true, degrees: 4.0, shift: 1.5, rounds: 5, both_ends: true, correlation_min: None }
+        Self {
+            enabled: true,
+            degrees: 4.0,
+            shift: 1.5,
+            rounds: 5,
+            both_ends: true,
+            circle: false,
+            correlation_min: None,
+        }
     }
 }
 
@@ -74,7 +85,7 @@ impl RegistrationSettings {
             along: pixels(alignment.length, width),
             across: pixels(alignment.breadth, height),
             rounds: self.rounds,
-            both_ends: self.both_ends,
+            directions: if self.circle { REGISTRATION_DIRECTIONS_MAX } else { self.both_ends.into() },
             correlation_min: -1000,
         }
     }
@@ -125,7 +136,7 @@ pub(super) fn fit(
         "front_end.strip: {width} x {height} pixels are more than the {REGISTRATION_PIXELS_MAX} that can be registered; make the \
          strip smaller, or set front_end.alignment.registration.enabled = false"
     );
-    let undecided = settings.both_ends && !alignment.thick_end_first;
+    let undecided = settings.circle || (settings.both_ends && alignment.heading != Heading::ThickEndFirst);
     let first = if undecided { samples.get(..1).unwrap_or(samples) } else { samples };
     let mut template = mean(ImageView { config, template: &[] }, first)?;
     let mut registration = settings.of_strip(&alignment);

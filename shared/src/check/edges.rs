@@ -5,8 +5,8 @@ use crate::decode::Model;
 use crate::detector::{Aggregate, Decision, Detector, Drift};
 use crate::error::{DecisionFault, DecodeError, FrontEndFault, Place, StreamingFault};
 use crate::front_end::{
-    Alignment, FrontEnd, ImageFrontEnd, Photometric, REGISTRATION_PIXELS_MAX, REGISTRATION_ROUNDS_MAX, Registration,
-    Size,
+    Alignment, FrontEnd, ImageFrontEnd, Photometric, REGISTRATION_DIRECTIONS_MAX, REGISTRATION_PIXELS_MAX,
+    REGISTRATION_ROUNDS_MAX, Registration, Size,
 };
 
 /// Most pixels of a frame: the sum of all grey levels still fits 32 bits.
@@ -92,6 +92,7 @@ fn strip(alignment: &Alignment) -> Result<Size, FrontEndFault> {
 /// Whether a registration looks at few strips, whose sums fit 32 bits.
 fn is_bounded(registration: &Registration, strip: Size) -> bool {
     (1..=REGISTRATION_ROUNDS_MAX).contains(&registration.rounds)
+        && registration.directions <= REGISTRATION_DIRECTIONS_MAX
         && pixels(strip) <= REGISTRATION_PIXELS_MAX
         && (-1000..=1000).contains(&registration.correlation_min)
 }

@@ -8,11 +8,11 @@ use neji_format::packing::pairs;
 use neji_format::{
     Add, Aggregate, AlignedBytes, Alignment, Band, BandQuantizer, Basis, Blob, Classifier, ClassifierScore, Concat,
     Constant, Conv2d, Decision, DepthwiseConv2d, Detector, Distance, Drift, Element, Epsilon, FrontEnd, FullyConnected,
-    Fusion, ImageFrontEnd, Load, LogMelFrontEnd, Lut, LutFunction, Mahalanobis, MaskThreshold, Mean, Metrics, Mixture,
-    Mul, Multiplier, Normal, Operator, Packing, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d, PoolKind,
-    Pooling, Provenance, Reconstruction, Rect, Registration, Requantization, Reshape, ResizeNearest, Shape, Sigmoid,
-    Size, Softmax, Streaming, Tensor, ThresholdMethod, Transform, TransposeConv2d, Weights, Window, WindowStatistics,
-    push_constant,
+    Fusion, Heading, ImageFrontEnd, Load, LogMelFrontEnd, Lut, LutFunction, Mahalanobis, MaskThreshold, Mean, Metrics,
+    Mixture, Mul, Multiplier, Normal, Operator, Packing, Pad, Photometric, PixelFormat, Plan, Polarity, Pool2d,
+    PoolKind, Pooling, Provenance, Reconstruction, Rect, Registration, Requantization, Reshape, ResizeNearest, Shape,
+    Sigmoid, Size, Softmax, Streaming, Tensor, ThresholdMethod, Transform, TransposeConv2d, Weights, Window,
+    WindowStatistics, push_constant,
 };
 
 /// 2^-8: small enough for every sum here.
@@ -159,7 +159,7 @@ pub(crate) fn autoencoder() -> Blob<'static> {
             area_min: 4,
             area_max: 100,
             whole_only: false,
-            thick_end_first: true,
+            heading: Heading::ThickEndFirst,
             length: 14 * 256,
             breadth: 6 * 256,
             strip: Size { width: 8, height: 4 },
@@ -169,7 +169,7 @@ pub(crate) fn autoencoder() -> Blob<'static> {
                 along: 384,
                 across: 256,
                 rounds: 3,
-                both_ends: true,
+                directions: 1,
                 correlation_min: -1000,
             }),
         }),

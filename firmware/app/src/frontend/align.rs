@@ -4,7 +4,7 @@
 //! without an angle: with `a = Mxx - Myy`, `b = 2 Mxy`, `r = sqrt(a^2 + b^2)` it is parallel to `(r + a, b)`, and to
 //! `(b, r - a)`; the longer of the two is taken.
 
-use neji_format::{Alignment, Size};
+use neji_format::{Alignment, Heading, Size};
 
 /// Fraction bits of directions.
 const AXIS_BITS: u32 = 30;
@@ -27,9 +27,12 @@ pub struct Pose {
 }
 
 impl Pose {
-    /// The same with its ends exchanged.
-    pub(super) const fn turned(self) -> Self {
-        Self { axis: (self.axis.0.saturating_neg(), self.axis.1.saturating_neg()), ..self }
+    /// The same along another axis: the sum of two directions, of their angles.
+    pub(super) fn turned_by(self, (cos, sin): (i32, i32)) -> Self {
+        let (x, y, cos, sin) = (i64::from(self.axis.0), i64::from(self.axis.1), i64::from(cos), i64::from(sin));
+        // Rounded down by less than 1 of 2^30, which 64 times over is still nothing.
+        let turned = [x * cos - y * sin, x * sin + y * cos].map(|sum| (sum >> AXIS_BITS) as i32);
+        Self { axis: (turned[0], turned[1]), ..self }
     }
 
     /// Turned by a tangent in Q16, then moved along and across the new axis in 1/256 pixel.
@@ -41,6 +44,21 @@ impl Pose {
         let center = (self.center.0.saturating_add(shift(x, -y)), self.center.1.saturating_add(shift(y, x)));
         Self { center, axis: (x as i32, y as i32), ..self }
     }
+}
+
+/// The direction, Q30, of a circle's part: a whole one halved `halvings` times.
+pub(super) fn part_of_circle(halvings: u8) -> (i32, i32) {
+    let one = 1i64 << AXIS_BITS;
+    let (mut x, mut y) = match halvings {
+        0 => (one, 0),
+        1 => (-one, 0),
+        _ => (0, one),
+    };
+    for _ in 2..halvings {
+        // Halfway between a direction and the level one.
+        (x, y) = unit(x + one, y);
+    }
+    (x as i32, y as i32)
 }
 
 /// The unit vector, Q30, along a vector of less than 2^31.5.
@@ -81,11 +99,11 @@ fn principal_axis(xx: i128, xy: i128, yy: i128) -> (i64, i64) {
     unit(x, y)
 }
 
-/// Measures the part whose pixels are not 0 in `mask`; `None` where there are none.
+/// Measures the part whose pixels are not 0 in `mask`; `None` where there are none. Upright, its middle is the centroid either way.
 ///
 /// The thicker end is the half, cut at the middle of the extent along the axis, whose second moment across the axis is
 /// larger: a head tells by its width even where a long thread has more pixels.
-pub fn pose(mask: &[u16], width: usize, thick_end_first: bool) -> Option<Pose> {
+pub fn pose(mask: &[u16], width: usize, heading: Heading) -> Option<Pose> {
     let mut m = Moments::default();
     for (x, y) in pixels(mask, width) {
         m.count += 1;
@@ -100,7 +118,10 @@ pub fn pose(mask: &[u16], width: usize, thick_end_first: bool) -> Option<Pose> {
     }
     let central =
         |second: i64, a: i64, b: i64| i128::from(second) * i128::from(m.count) - i128::from(a) * i128::from(b);
-    let mut axis = principal_axis(central(m.xx, m.x, m.x), central(m.xy, m.x, m.y), central(m.yy, m.y, m.y));
+    let mut axis = match heading {
+        Heading::Upright => (1 << AXIS_BITS, 0),
+        _ => principal_axis(central(m.xx, m.x, m.x), central(m.xy, m.x, m.y), central(m.yy, m.y, m.y)),
+    };
     let count = m.count.max(1);
     let centroid = ((m.x * 256 + count / 2) / count, (m.y * 256 + count / 2) / count);
     let project = |axis: (i64, i64), (x, y): (i64, i64)| {
@@ -112,9 +133,9 @@ pub fn pose(mask: &[u16], width: usize, thick_end_first: bool) -> Option<Pose> {
         let (u, v) = project(axis, pixel);
         (low, high, wide) = (low.min(u), high.max(u), wide.max(v.abs()));
     }
-    let middle = (low + high) >> 1;
+    let middle = if heading == Heading::Upright { 0 } else { (low + high) >> 1 };
     let center = (centroid.0 + ((middle * axis.0) >> AXIS_BITS), centroid.1 + ((middle * axis.1) >> AXIS_BITS));
-    if thick_end_first {
+    if heading == Heading::ThickEndFirst {
         let mut balance = 0i64;
         for pixel in pixels(mask, width) {
             let (u, v) = project(axis, pixel);
@@ -161,6 +182,17 @@ fn sample(image: &[u8], size: Size, x: i64, y: i64) -> u32 {
     (upper * (256 - fy) + lower * fy + (1 << 15)) >> 16
 }
 
+/// [`sample`] at a position that has a next pixel to the right and below: what most strips consist of, in a quarter of the instructions.
+fn sample_within(image: &[u8], width: usize, x: i64, y: i64) -> u32 {
+    let index = ((y >> 32) as usize).wrapping_mul(width).wrapping_add((x >> 32) as usize);
+    let (fx, fy) = ((x >> 24) as u32 & 255, (y >> 24) as u32 & 255);
+    let pair = |from: usize| match image.get(from..).and_then(|rest| rest.first_chunk()) {
+        Some(&[left, right]) => u32::from(left) * (256 - fx) + u32::from(right) * fx,
+        None => 0,
+    };
+    (pair(index) * (256 - fy) + pair(index.wrapping_add(width)) * fy + (1 << 15)) >> 16
+}
+
 /// Fraction bits of steps along and across the axis.
 const STEP_BITS: u32 = 24;
 
@@ -187,6 +219,13 @@ pub fn strip(image: &[u8], size: Size, pose: &Pose, alignment: &Alignment, mut p
         (i64::from(middle) << 24) - ((right * (columns * samples_u - 1)) >> 1) - ((below * (rows * samples_v - 1)) >> 1)
     };
     let mut line = (first(pose.center.0, right.0, below.0), first(pose.center.1, right.1, below.1));
+    // Whether the farthest samples, which are those at the corners, have a next pixel.
+    let within = |first: i64, right: i64, below: i64, len: u16| {
+        let (along, across) = (right * (columns * samples_u - 1), below * (rows * samples_v - 1));
+        let (least, most) = (first + along.min(0) + across.min(0), first + along.max(0) + across.max(0));
+        least >= 0 && most >> 32 < i64::from(len) - 1
+    };
+    let within = within(line.0, right.0, below.0, size.width) && within(line.1, right.1, below.1, size.height);
     let mut index = 0;
     for _ in 0..rows {
         let mut corner = line;
@@ -195,7 +234,10 @@ pub fn strip(image: &[u8], size: Size, pose: &Pose, alignment: &Alignment, mut p
             for _ in 0..samples_v {
                 let (mut x, mut y) = row;
                 for _ in 0..samples_u {
-                    sum += sample(image, size, x, y);
+                    sum += match within {
+                        true => sample_within(image, size.width.into(), x, y),
+                        false => sample(image, size, x, y),
+                    };
                     (x, y) = (x + right.0, y + right.1);
                 }
                 row = (row.0 + below.0, row.1 + below.1);
@@ -226,7 +268,7 @@ mod tests {
     fn bar_is_measured_exactly() {
         let mut mask = [0u16; 64];
         mask[8 * 3 + 1..8 * 3 + 7].fill(1);
-        let pose = pose(&mask, 8, true).unwrap();
+        let pose = pose(&mask, 8, Heading::ThickEndFirst).unwrap();
         assert_eq!(pose.center, (3 * 256 + 128, 3 * 256));
         assert_eq!((pose.length, pose.breadth, pose.area), (6 * 256, 256, 6));
     }
@@ -236,8 +278,82 @@ mod tests {
         let mut mask = [0u16; 64];
         mask[8 * 3 + 1..8 * 3 + 7].fill(1);
         (mask[8 * 2 + 6], mask[8 * 4 + 6]) = (1, 1);
-        let pose = pose(&mask, 8, true).unwrap();
+        let pose = pose(&mask, 8, Heading::ThickEndFirst).unwrap();
         assert!(pose.axis.0 < 0);
+    }
+
+    #[test]
+    fn a_strip_is_the_same_whether_it_reaches_beyond_the_picture_or_not() {
+        let (size, border) = (Size { width: 23, height: 17 }, 40u16);
+        let image: [u8; 23 * 17] = core::array::from_fn(|i| (i * i * 31 % 253) as u8);
+        // The same picture with its edges drawn out, in which nothing lies beyond.
+        let wide = Size { width: 23 + 80, height: 17 + 80 };
+        let inner = |at: usize, len: usize| at.saturating_sub(40).min(len - 1);
+        let drawn: [u8; 103 * 97] = core::array::from_fn(|i| image[inner(i / 103, 17) * 23 + inner(i % 103, 23)]);
+        let mut alignment = Alignment {
+            polarity: neji_format::Polarity::Dark,
+            threshold: neji_format::MaskThreshold::Otsu,
+            area_min: 0,
+            area_max: 0,
+            whole_only: false,
+            heading: Heading::Axis,
+            length: 30 * 256,
+            breadth: 11 * 256,
+            strip: Size { width: 9, height: 7 },
+            registration: None,
+        };
+        for (turn, x, y, length) in [(0, 11, 8, 30), (5000, 3, 2, 30), (-40_000, 20, 15, 37), (60_000, 11, 8, 8)] {
+            alignment.length = length * 256;
+            let level = Pose { center: (0, 0), axis: (1 << 30, 0), length: 0, breadth: 0, area: 0, correlation: 0 };
+            let at = |border: u16| {
+                let center = (x * 256 + 77 + i32::from(border) * 256, y * 256 + 13 + i32::from(border) * 256);
+                Pose { center, ..level.moved([turn, 0, 0]) }
+            };
+            let (mut clipped, mut whole) = ([0; 63], [0; 63]);
+            strip(&image, size, &at(0), &alignment, |index, grey| clipped[index] = grey);
+            strip(&drawn, wide, &at(border), &alignment, |index, grey| whole[index] = grey);
+            assert_eq!(clipped, whole, "{turn} at {x}, {y}");
+        }
+    }
+
+    #[test]
+    fn upright_a_part_lies_about_its_centroid() {
+        // A slanted part, thicker at one end.
+        let mut mask = [0u16; 64];
+        for (x, y) in [(1, 1), (2, 2), (3, 3), (4, 4), (4, 3), (3, 4)] {
+            mask[8 * y + x] = 1;
+        }
+        let pose = pose(&mask, 8, Heading::Upright).unwrap();
+        let mean = (17 * 256 + 3) / 6;
+        assert_eq!((pose.axis, pose.center), ((1 << 30, 0), (mean, mean)));
+        assert_eq!((pose.length, pose.area), (4 * 256, 6));
+    }
+
+    #[test]
+    fn parts_of_a_circle_add_up_to_it() {
+        for halvings in 0..=6u8 {
+            let part = part_of_circle(halvings);
+            let pose = Pose {
+                center: (0, 0),
+                axis: (759_250_125, -759_250_125),
+                length: 0,
+                breadth: 0,
+                area: 0,
+                correlation: 0,
+            };
+            let once = pose.turned_by(part);
+            let angle = f64::from(part.1).atan2(f64::from(part.0));
+            assert!(
+                (angle.rem_euclid(core::f64::consts::TAU) - core::f64::consts::TAU / f64::from(1 << halvings)).abs()
+                    % core::f64::consts::TAU
+                    < 1e-8
+            );
+            let around = (1..1 << halvings).fold(once, |pose, _| pose.turned_by(part));
+            assert!(
+                (around.axis.0 - pose.axis.0).abs() < 512 && (around.axis.1 - pose.axis.1).abs() < 512,
+                "{around:?}"
+            );
+        }
     }
 
     #[test]
@@ -251,7 +367,7 @@ mod tests {
             area_min: 0,
             area_max: 0,
             whole_only: false,
-            thick_end_first: false,
+            heading: Heading::Axis,
             length: 6 * 256,
             breadth: 4 * 256,
             strip: size,

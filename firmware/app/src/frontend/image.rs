@@ -139,7 +139,7 @@ pub fn prepare(
     if alignment.whole_only && touches_border(labels, width) {
         return Err(Rejection::PartCut);
     }
-    let pose = align::pose(labels, width, alignment.thick_end_first).ok_or(Rejection::PartNotFound)?;
+    let pose = align::pose(labels, width, alignment.heading).ok_or(Rejection::PartNotFound)?;
     let Some(registration) = alignment.registration else { return Ok(Some(pose)) };
     let pose = register(image, config.resize, pose, &alignment, &registration, template);
     let least = i64::from(registration.correlation_min) << CORRELATION_BITS;

@@ -8,7 +8,7 @@
 //!
 //! free of gain and offset of the grey levels (J. P. Lewis, Fast Normalized Cross-Correlation, Vision Interface 1995, eq.
 //! 2). All sums are exact; each strip is sampled as the one that the model sees. A coordinate search with steps that halve
-//! looks at no more than `2 + 6 * rounds` of them, and needs no memory.
+//! looks at no more than `6 * rounds` of them after those of the directions that it begins with, and needs no memory.
 
 use neji_format::{Alignment, Registration, Size};
 
@@ -94,8 +94,11 @@ pub(super) fn register(
     let look = |pose: Pose| Pose { correlation: template.correlation(image, size, &pose, alignment), ..pose };
     let mut start = pose;
     let mut best = look(pose);
-    if registration.both_ends {
-        let turned = pose.turned();
+    let directions = registration.directions.min(neji_format::REGISTRATION_DIRECTIONS_MAX);
+    let step = align::part_of_circle(directions);
+    let mut turned = pose;
+    for _ in 1..1u32 << directions {
+        turned = turned.turned_by(step);
         let found = look(turned);
         if found.correlation > best.correlation {
             (start, best) = (turned, found);
@@ -132,7 +135,7 @@ mod tests {
     extern crate std;
 
     use super::*;
-    use neji_format::{Constant, MaskThreshold, Polarity};
+    use neji_format::{Constant, Heading, MaskThreshold, Polarity};
     use std::vec::Vec;
     use std::{format, vec};
 
@@ -147,7 +150,7 @@ mod tests {
             area_min: 1,
             area_max: 10_000,
             whole_only: false,
-            thick_end_first: true,
+            heading: Heading::ThickEndFirst,
             length: 64 * 256,
             breadth: 32 * 256,
             strip: Size { width: 32, height: 16 },
@@ -155,10 +158,10 @@ mod tests {
         }
     }
 
-    fn registration(both_ends: bool) -> Registration {
+    fn registration(directions: u8) -> Registration {
         // tan(5 degrees), 4 pixels.
         let template = Constant { offset: 0, bytes: 512 };
-        Registration { template, turn: 5734, along: 1024, across: 1024, rounds: 6, both_ends, correlation_min: 0 }
+        Registration { template, turn: 5734, along: 1024, across: 1024, rounds: 6, directions, correlation_min: 0 }
     }
 
     /// A dark bar with a head and a groove, turned about a place and lit in some way.
@@ -182,8 +185,8 @@ mod tests {
         template
     }
 
-    fn found(image: &[u8], both_ends: bool, template: &[u8]) -> Pose {
-        register(image, SIZE, LEVEL, &alignment(), &registration(both_ends), template)
+    fn found(image: &[u8], directions: u8, template: &[u8]) -> Pose {
+        register(image, SIZE, LEVEL, &alignment(), &registration(directions), template)
     }
 
     #[test]
@@ -192,7 +195,7 @@ mod tests {
         for (degrees, x, y, gain) in
             [(0.0, 0.0, 0.0, 1.0), (3.0, 1.0, -2.0, 1.0), (-4.0, -3.0, 1.5, 0.6), (2.0, 2.6, 2.2, 1.2)]
         {
-            let pose = found(&part(degrees, (48.0 + x, 32.0 + y), gain), false, &template);
+            let pose = found(&part(degrees, (48.0 + x, 32.0 + y), gain), 0, &template);
             let turn = f64::from(pose.axis.1).atan2(f64::from(pose.axis.0)).to_degrees();
             let (dx, dy) = (f64::from(pose.center.0) / 256.0 - 48.0, f64::from(pose.center.1) / 256.0 - 32.0);
             let all = format!("{degrees} {x} {y}: {turn} {dx} {dy} {}", pose.correlation);
@@ -205,7 +208,7 @@ mod tests {
 
     #[test]
     fn nothing_moves_farther_than_allowed() {
-        let pose = found(&part(30.0, (66.0, 20.0), 1.0), false, &template());
+        let pose = found(&part(30.0, (66.0, 20.0), 1.0), 0, &template());
         let (dx, dy) = (pose.center.0 - 48 * 256, pose.center.1 - 32 * 256);
         assert!(dx * dx + dy * dy <= 2 * 1024 * 1024);
         assert!(i64::from(pose.axis.1).abs() * 65536 <= i64::from(pose.axis.0) * 5735);
@@ -214,10 +217,31 @@ mod tests {
     #[test]
     fn the_other_end_is_tried_where_asked_for() {
         let (template, turned) = (template(), part(180.0, (48.0, 32.0), 1.0));
-        let kept = found(&turned, false, &template);
-        let pose = found(&turned, true, &template);
+        let kept = found(&turned, 0, &template);
+        let pose = found(&turned, 1, &template);
         assert!(kept.axis.0 > 0 && pose.axis.0 < 0);
         assert!(pose.correlation > (1 << 30) / 100 * 99 && kept.correlation < pose.correlation);
+    }
+
+    #[test]
+    fn any_direction_is_found_where_a_circle_is_asked_for() {
+        let template = template();
+        for degrees in [0.0f64, 47.0, 101.0, -80.0, 178.0] {
+            // The template lies within the picture whichever way it is turned.
+            let small = Alignment { length: 40 * 256, breadth: 20 * 256, ..alignment() };
+            let mut wanted = vec![0; 512];
+            align::strip(&part(0.0, (48.0, 32.0), 1.0), SIZE, &LEVEL, &small, |index, grey| wanted[index] = grey);
+            let image = part(degrees, (48.0, 32.0), 0.8);
+            let pose = register(&image, SIZE, LEVEL, &small, &registration(6), &wanted);
+            let turn = f64::from(pose.axis.1).atan2(f64::from(pose.axis.0)).to_degrees();
+            assert!(
+                ((turn - degrees + 540.0).rem_euclid(360.0) - 180.0).abs() < 1.0,
+                "{degrees}: {turn} {}",
+                pose.correlation
+            );
+            assert!(pose.correlation > (1 << 30) / 100 * 97, "{degrees}: {turn} {}", pose.correlation);
+        }
+        assert_eq!(template.len(), 512);
     }
 
     #[test]
@@ -249,8 +273,8 @@ mod tests {
     fn one_grey_level_correlates_with_nothing_and_stays_where_it_is() {
         let template = template();
         for grey in [0, 77, 255] {
-            assert_eq!(found(&vec![grey; 96 * 64], true, &template), LEVEL);
-            assert_eq!(found(&part(0.0, (48.0, 32.0), 1.0), true, &vec![grey; 512]), LEVEL);
+            assert_eq!(found(&vec![grey; 96 * 64], 6, &template), LEVEL);
+            assert_eq!(found(&part(0.0, (48.0, 32.0), 1.0), 1, &vec![grey; 512]), LEVEL);
         }
     }
 
@@ -260,7 +284,7 @@ mod tests {
         let strip = Size { width: 256, height: 256 };
         let alignment = Alignment { strip, length: 1 << 24, breadth: 1 << 24, ..alignment() };
         let template: Vec<u8> = (0..1 << 16).map(|i| if i / 128 % 2 == 0 { 255 } else { 0 }).collect();
-        let farthest = Registration { turn: u16::MAX, along: u16::MAX, across: u16::MAX, ..registration(true) };
+        let farthest = Registration { turn: u16::MAX, along: u16::MAX, across: u16::MAX, ..registration(1) };
         let pose = register(&image, SIZE, LEVEL, &alignment, &Registration { rounds: 1, ..farthest }, &template);
         assert!(pose.correlation.unsigned_abs() <= 1 << 30);
     }
