@@ -1,19 +1,23 @@
 //! Models that are computed outright: no epochs, no checkpoint, no trainer.
 
 use anyhow::{Context, Result, ensure};
-use neji_format::Shape;
+use neji_format::{Shape, Window};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::dataset::Dataset;
 use crate::experiment::{AutoencoderKind, Experiment, Task};
 use crate::frontend::{self, real_inputs};
-use crate::graph::{Graph, Node, Op};
-use crate::linear::Subspace;
+use crate::graph::{Graph, Node, Op, window_output};
+use crate::linear::{Eigen, Moments, Subspace};
 use crate::run::{Run, Trained, hex, split};
 
 /// Most inputs that a subspace is computed from, evenly spread.
 const INPUTS_MAX: usize = 1 << 15;
+/// Most patches that components are computed from.
+const PATCHES_MAX: usize = 1 << 16;
+/// Least variance of a component of patches, as a share of the mean one: below it is what rounding to grey levels does.
+const VARIANCE_MIN: f64 = 1e-4;
 
 /// Whether the experiment's model is computed outright.
 pub fn is_closed(experiment: &Experiment) -> bool {
@@ -65,6 +69,11 @@ pub fn fit(experiment: &Experiment, data: &Dataset) -> Result<(Trained, Graph)> 
         loss = error(&subspace, if validation.is_empty() { &train } else { &validation });
         graph.nodes.extend(nodes(&subspace, shape, experiment.seed));
     }
+    if experiment.model.patch > 0 {
+        let train = real_inputs(&front_end, &samples)?.inputs;
+        let settings = &experiment.model;
+        graph.nodes.push(patches(&train, shape, settings.patch, settings.patch_stride, settings.bottleneck)?);
+    }
     let trained = Trained {
         neji_version: env!("CARGO_PKG_VERSION").to_owned(),
         data_hash: hex(&data.hash()),
@@ -80,6 +89,47 @@ pub fn fit(experiment: &Experiment, data: &Dataset) -> Result<(Trained, Graph)> 
 fn spread(inputs: Vec<Vec<f32>>) -> Vec<Vec<f32>> {
     let step = inputs.len().div_ceil(INPUTS_MAX).max(1);
     inputs.into_iter().step_by(step).collect()
+}
+
+/// The convolution that gives the first `count` principal components of patches of `side`, each of variance 1 on normal inputs, so that
+/// one scale of int8 serves them.
+fn patches(inputs: &[Vec<f32>], shape: Shape, side: usize, stride: usize, count: usize) -> Result<Node> {
+    let window = Window {
+        kernel_height: side as u16,
+        kernel_width: side as u16,
+        stride_height: stride as u16,
+        stride_width: stride as u16,
+        dilation_height: 1,
+        dilation_width: 1,
+        padding_top: 0,
+        padding_left: 0,
+        padding_bottom: 0,
+        padding_right: 0,
+    };
+    let (width, rows) = (shape.width as usize, shape.height as usize);
+    ensure!(!inputs.is_empty(), "no training sample passes the front end; see [front_end] in the experiment");
+    let (height, across) = window_output(shape, &window)
+        .filter(|_| rows >= side && width >= side)
+        .with_context(|| format!("model.patch is {side}, but the input is {width} x {rows}; lower it"))?;
+    ensure!(count <= side * side, "model.bottleneck is {count}, but a patch has {} pixels; lower it", side * side);
+    let all = inputs.len() * (height * across) as usize;
+    let patch = |index: usize| -> Vec<f32> {
+        let (input, place) = (&inputs[index / (height * across) as usize], index % (height * across) as usize);
+        let (y, x) = (place / across as usize * stride, place % across as usize * stride);
+        (y..y + side).flat_map(|row| &input[row * width + x..][..side]).copied().collect()
+    };
+    let found: Vec<Vec<f32>> = (0..all).step_by(all.div_ceil(PATCHES_MAX)).map(patch).collect();
+    let moments = Moments::of(&found)?;
+    let level = moments.covariance.trace() / (side * side) as f64;
+    let axes = Eigen::of(moments.covariance.clone());
+    let (mut weights, mut bias) = (Vec::new(), Vec::new());
+    for (axis, variance) in axes.vectors.column_iter().zip(&axes.values).take(count) {
+        let scale = variance.max(VARIANCE_MIN * level).max(1e-12).sqrt().recip();
+        weights.extend(axis.iter().map(|weight| (weight * scale) as f32));
+        bias.push((-scale * axis.iter().zip(&moments.mean).map(|(weight, mean)| weight * mean).sum::<f64>()) as f32);
+    }
+    let op = Op::Conv2d { weights, bias, window };
+    Ok(Node { name: "patches".into(), op, inputs: vec![0], shape: Shape::new(height, across, count as u32) })
 }
 
 /// Mean squared error of reconstruction.
@@ -163,6 +213,39 @@ mod tests {
         off[0] += 1.0;
         off[2] += 1.0;
         assert!((error(&subspace, &[off]) - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn components_of_patches_are_uncorrelated_and_of_variance_one() {
+        // Stripes of a random phase and noise on 12 x 10 pixels.
+        let mut random = ChaCha8Rng::seed_from_u64(2);
+        let inputs: Vec<Vec<f32>> = (0..200)
+            .map(|_| {
+                let phase: f32 = random.random_range(0.0..6.0);
+                let pixel =
+                    |i: usize| 0.5 + 0.3 * ((i % 12) as f32 * 0.9 + phase).sin() + 0.05 * random.random::<f32>();
+                (0..120).map(pixel).collect()
+            })
+            .collect();
+        let shape = Shape::new(10, 12, 1);
+        let node = patches(&inputs, shape, 4, 2, 5).expect("fits");
+        assert_eq!(node.shape, Shape::new(4, 5, 5));
+        let input = Node { name: "input".into(), op: Op::Input, inputs: vec![], shape };
+        let graph = Graph { name: "patches".into(), nodes: vec![input, node] };
+        graph.check().expect("sound");
+        let vectors: Vec<Vec<f32>> = inputs
+            .iter()
+            .flat_map(|input| graph.run(input).chunks(5).map(<[f32]>::to_vec).collect::<Vec<_>>())
+            .collect();
+        let mean = |f: &dyn Fn(&[f32]) -> f32| vectors.iter().map(|v| f(v)).sum::<f32>() / vectors.len() as f32;
+        for a in 0..5 {
+            assert!(mean(&|v| v[a]).abs() < 1e-3);
+            for b in 0..=a {
+                let product = mean(&|v| v[a] * v[b]);
+                assert!((product - if a == b { 1.0 } else { 0.0 }).abs() < 0.01, "{a} {b}: {product}");
+            }
+        }
+        assert!(patches(&inputs, shape, 11, 2, 5).is_err() && patches(&inputs, shape, 2, 2, 5).is_err());
     }
 
     #[test]

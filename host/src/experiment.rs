@@ -27,7 +27,7 @@ pub enum Task {
     Autoencoder,
     /// Tell classes apart; the score is the margin of the strongest abnormal class.
     Cnn,
-    /// No network: what the front end gives is what the detector looks at.
+    /// No training: what the front end gives is what the detector looks at, or, with `model.patch`, what patches of it are made of.
     Features,
 }
 
@@ -96,6 +96,11 @@ pub struct ModelSettings {
     pub head: Head,
     /// Units of the hidden dense layers of a cnn that ends in such.
     pub dense: Vec<usize>,
+    /// Of `task = "features"`: side of the patches, in pixels of the input, whose principal components the detector looks at instead of
+    /// the input, up to 16; 0 takes the input itself. `bottleneck` is how many components.
+    pub patch: usize,
+    /// From a patch to the next.
+    pub patch_stride: usize,
     /// Kind of autoencoder.
     pub kind: AutoencoderKind,
     /// Features of an autoencoder's bottleneck.
@@ -119,6 +124,8 @@ impl Default for ModelSettings {
             dropout: 0.2,
             head: Head::default(),
             dense: vec![64],
+            patch: 0,
+            patch_stride: 4,
             kind: AutoencoderKind::default(),
             bottleneck: 32,
             decoder: Decoder::default(),
@@ -743,6 +750,12 @@ impl Experiment {
         ensure!((1..=8).contains(&model.convs_per_block), "model.convs_per_block is {}; 1 to 8", model.convs_per_block);
         ensure!((0.0..1.0).contains(&model.dropout), "model.dropout is {}; from 0 to below 1", model.dropout);
         ensure!((1..=4096).contains(&model.bottleneck), "model.bottleneck is {}; 1 to 4096", model.bottleneck);
+        ensure!(model.patch <= 16, "model.patch is {}; 0 to 16", model.patch);
+        ensure!((1..=16).contains(&model.patch_stride), "model.patch_stride is {}; 1 to 16", model.patch_stride);
+        ensure!(
+            model.patch == 0 || (self.task == Task::Features && self.front_end.sound.is_none()),
+            "model.patch is for pictures and task = \"features\"; take it out"
+        );
         ensure!(train.epochs >= 1, "train.epochs is 0; at least 1");
         ensure!(train.batch_size >= 1, "train.batch_size is 0; at least 1");
         ensure!(

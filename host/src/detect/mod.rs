@@ -18,7 +18,7 @@ use neji_format::{
 use rayon::prelude::*;
 
 use crate::element::ArenaBuffer;
-use crate::experiment::{DetectorName, DetectorSettings, Experiment, ScoreName};
+use crate::experiment::{DetectorName, DetectorSettings, Experiment, ScoreName, Task};
 use crate::graph::{Graph, Node, Op};
 use crate::lowered::Lowered;
 use crate::quantize::scheme::multiplier;
@@ -297,7 +297,7 @@ fn runs<T: Send>(model: &Model<'_>, inputs: &[Vec<i8>], see: impl Fn(&Bytes<'_>)
 ///
 /// Detectors of distances look at `detector.layer`, by default what the last layer with weights of a classifier reads or the narrowest layer
 /// of an autoencoder; `detector.pooled` takes the mean over height and width, and otherwise each pixel is looked at. Without a network
-/// the input is one vector.
+/// the input is one vector, or what patches of it are made of.
 ///
 /// # Errors
 /// No such layer: names those that there are.
@@ -312,6 +312,8 @@ pub fn observed(experiment: &Experiment, graph: &Graph) -> Result<Graph> {
     }
     let last = match &settings.layer {
         Some(name) => graph.nodes.iter().position(|node| node.name == *name),
+        // Components of patches, or the input itself.
+        None if experiment.task == Task::Features => Some(graph.nodes.len() - 1),
         None => Some(embedding(graph)),
     };
     let Some(last) = last else {
