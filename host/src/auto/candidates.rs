@@ -52,6 +52,10 @@ const RESIZED: u16 = 128;
 const DETAILED: u16 = 192;
 /// Largest side of a picture that is looked at as a whole.
 const WHOLE: u16 = 32;
+/// The same, by patches.
+const PATCHED: u16 = 128;
+/// Side of what a round part is laid on.
+const ROUND: &str = "front_end.strip=[56, 56]";
 
 fn images(size: [u16; 2], normals: usize) -> Vec<Candidate> {
     let within = |side: u16| {
@@ -63,6 +67,25 @@ fn images(size: [u16; 2], normals: usize) -> Vec<Candidate> {
     let bottleneck = format!("model.bottleneck={}", (normals / 3).clamp(1, 64));
     let strip = ["front_end.strip=[48, 16]".to_owned(), within(RESIZED)];
     let top = ["detector.smooth_radius=1", "detector.top_k=4"];
+    // A part that is as broad as long has no axis: it is looked for in every direction, or it always lies one way.
+    let turned = ["front_end.alignment.upright=true", "front_end.alignment.registration.circle=true"];
+    let upright = ["front_end.alignment.upright=true", "front_end.alignment.registration.both_ends=false"];
+    let to_settings = |all: &[&str]| all.iter().map(|&setting| setting.to_owned()).collect::<Vec<_>>();
+    // Patches of `side` pixels a third or half of that apart: in each place by itself, or wherever they are.
+    let patches = |side: usize, stride: usize, components: usize, placed: bool| {
+        let mut settings = vec![
+            "task=features".to_owned(),
+            "detector.kind=mahalanobis".to_owned(),
+            "detector.pooled=false".to_owned(),
+            format!("detector.shared={}", !placed),
+            format!("detector.rank={}", if placed { 4 } else { 0 }),
+            format!("model.patch={side}"),
+            format!("model.patch_stride={stride}"),
+            format!("model.bottleneck={components}"),
+        ];
+        settings.extend(to_settings(&top));
+        settings
+    };
     vec![
         Candidate::new("strip-pca", "principal subspace of the aligned part", &["model.kind=pca", top[0], top[1]])
             .with(strip.clone())
@@ -73,6 +96,29 @@ fn images(size: [u16; 2], normals: usize) -> Vec<Candidate> {
             &["model.kind=pca", top[0], top[1]],
         )
         .with(["front_end.strip=[32, 32]".to_owned(), within(RESIZED), bottleneck.clone()]),
+        Candidate::new(
+            "turned-pca",
+            "principal subspace of a round part, turned as the others lie",
+            &["model.kind=pca", top[0], top[1], ROUND],
+        )
+        .with(to_settings(&turned))
+        .with([within(RESIZED), bottleneck.clone()]),
+        Candidate::new(
+            "upright-pca",
+            "principal subspace of the part, which is moved and not turned",
+            &["model.kind=pca", top[0], top[1], ROUND],
+        )
+        .with(to_settings(&upright))
+        .with([within(RESIZED), bottleneck.clone()]),
+        Candidate::new("whole-patches", "patches of the whole picture, each in its place", &[])
+            .with([within(PATCHED)])
+            .with(patches(8, 4, 16, true)),
+        Candidate::new("texture", "patches of the whole picture, wherever they are", &[])
+            .with([within(DETAILED)])
+            .with(patches(8, 4, 24, false)),
+        Candidate::new("texture-coarse", "coarse patches of the whole picture, wherever they are", &[])
+            .with([within(64)])
+            .with(patches(8, 4, 24, false)),
         Candidate::new("whole-pca", "principal subspace of the whole picture", &["model.kind=pca", top[0], top[1]])
             .with([within(WHOLE), bottleneck]),
         Candidate::new(
