@@ -33,6 +33,7 @@ pub mod lowered;
 pub mod model;
 pub mod pack;
 pub mod plan;
+pub mod pretext;
 pub mod preview;
 pub mod profile;
 pub mod quantize;

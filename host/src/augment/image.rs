@@ -47,7 +47,7 @@ fn light(pixels: &mut [f32], augment: &Augment, rng: &mut ChaCha8Rng) -> bool {
 }
 
 /// Gaussian, mean 0, variance 1 (Box and Muller 1958).
-pub(super) fn gauss(rng: &mut ChaCha8Rng) -> f32 {
+pub(crate) fn gauss(rng: &mut ChaCha8Rng) -> f32 {
     let (u, v): (f32, f32) = (rng.random_range(f32::MIN_POSITIVE..1.0), rng.random_range(0.0..1.0));
     (-2.0 * u.ln()).sqrt() * (std::f32::consts::TAU * v).cos()
 }

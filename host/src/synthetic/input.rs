@@ -7,8 +7,9 @@ use neji_format::Size;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use super::features::{self, FeatureDefect};
 use super::image::{ImageDefect, defective};
-use crate::dataset::GreyImage;
+use crate::dataset::{Features, GreyImage};
 
 /// The least strength of a defect that is learned from; what is weaker can hardly be seen, and teaches to raise false alarms.
 const LEARNED_MIN: f64 = 0.3;
@@ -26,18 +27,43 @@ pub struct Marked {
 
 /// A random defect on a picture of `size` whose grey levels are 0 to 1; none where it has no place for one, as a flat picture.
 pub fn on_picture(pixels: &[f32], size: Size, rng: &mut ChaCha8Rng) -> Option<Marked> {
-    // The front end's own levels: nothing is lost that the device would see.
-    let levels = pixels.iter().map(|&grey| (grey * 255.0).round().clamp(0.0, 255.0) as u8).collect();
-    let image = GreyImage { size, pixels: levels };
+    let image = picture(pixels, size);
     (0..ATTEMPTS).find_map(|_| {
         let kind = ImageDefect::ALL[rng.random_range(0..ImageDefect::ALL.len())];
-        let strength = LEARNED_MIN.powf(rng.random_range(0.0..=1.0));
+        let strength = strength(rng);
         let (made, mask) = defective(&image, kind, strength, rng)?;
-        Some(Marked {
-            pixels: made.pixels.iter().map(|&level| f32::from(level) / 255.0).collect(),
-            marks: mask.pixels.iter().map(|&mark| mark > 0).collect(),
-        })
+        Some(Marked { pixels: greys(&made), marks: mask.pixels.iter().map(|&mark| mark > 0).collect() })
     })
+}
+
+/// How many kinds of defect an input can have: a picture, or otherwise a window of a spectrogram.
+pub const fn input_kinds(picture: bool) -> usize {
+    if picture { ImageDefect::ALL.len() } else { FeatureDefect::ALL.len() }
+}
+
+/// An input with a defect of the kind of this number, below [`input_kinds`]; none where it has no place for one.
+pub fn of_kind(input: &[f32], size: Size, is_picture: bool, kind: usize, rng: &mut ChaCha8Rng) -> Option<Vec<f32>> {
+    if is_picture {
+        let (kind, image) = (*ImageDefect::ALL.get(kind)?, picture(input, size));
+        return (0..ATTEMPTS).find_map(|_| defective(&image, kind, strength(rng), rng)).map(|(made, _)| greys(&made));
+    }
+    let (frames, bands) = (size.height.into(), size.width.into());
+    let (kind, window) = (*FeatureDefect::ALL.get(kind)?, Features { frames, bands, values: input.to_vec() });
+    (0..ATTEMPTS).find_map(|_| features::defective(&window, kind, strength(rng), rng)).map(|made| made.values)
+}
+
+fn strength(rng: &mut ChaCha8Rng) -> f64 {
+    LEARNED_MIN.powf(rng.random_range(0.0..=1.0))
+}
+
+/// In the front end's own levels: nothing is lost that the device would see.
+fn picture(pixels: &[f32], size: Size) -> GreyImage {
+    let level = |&grey: &f32| (grey * 255.0).round().clamp(0.0, 255.0) as u8;
+    GreyImage { size, pixels: pixels.iter().map(level).collect() }
+}
+
+fn greys(picture: &GreyImage) -> Vec<f32> {
+    picture.pixels.iter().map(|&level| f32::from(level) / 255.0).collect()
 }
 
 #[cfg(test)]
@@ -66,6 +92,22 @@ mod tests {
             }
             assert!(!seen.contains(&one));
             seen.push(one);
+        }
+    }
+
+    #[test]
+    fn a_defect_of_a_kind_is_drawn_anew_on_either_form() {
+        for is_picture in [true, false] {
+            for kind in 0..input_kinds(is_picture) {
+                let made = |seed| of_kind(&texture(), SIZE, is_picture, kind, &mut ChaCha8Rng::seed_from_u64(seed));
+                let one = made(1).expect("has texture");
+                assert!(one.len() == 960 && one != texture(), "{is_picture} {kind}");
+                assert!(made(1).is_some_and(|same| same == one) && made(2).is_some_and(|other| other != one));
+            }
+            assert!(
+                of_kind(&texture(), SIZE, is_picture, input_kinds(is_picture), &mut ChaCha8Rng::seed_from_u64(1))
+                    .is_none()
+            );
         }
     }
 
