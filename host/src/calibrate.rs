@@ -28,6 +28,11 @@ pub struct Range {
 impl Range {
     const EMPTY: Self = Self { low: 0.0, high: 0.0 };
 
+    /// As many times as wide, from 0.
+    pub fn widened(self, factor: f32) -> Self {
+        Self { low: self.low * factor, high: self.high * factor }
+    }
+
     fn with(self, value: f32) -> Self {
         Self { low: self.low.min(value), high: self.high.max(value) }
     }

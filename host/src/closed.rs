@@ -24,7 +24,7 @@ pub fn is_closed(experiment: &Experiment) -> bool {
     match experiment.task {
         Task::Features => true,
         Task::Autoencoder => experiment.model.kind == AutoencoderKind::Pca,
-        Task::Cnn => false,
+        Task::Cnn | Task::Distilled | Task::Student | Task::OneClass => false,
     }
 }
 

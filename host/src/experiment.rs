@@ -16,6 +16,7 @@ use crate::augment::Augment;
 use crate::dataset::{Dataset, Options};
 use crate::detect::LogVariance;
 use crate::frontend::FrontEndSettings;
+use crate::pretext::Pretext;
 use crate::synthetic;
 
 /// What is learned.
@@ -29,6 +30,13 @@ pub enum Task {
     Cnn,
     /// No training: what the front end gives is what the detector looks at, or, with `model.patch`, what patches of it are made of.
     Features,
+    /// A larger network, the teacher, learns `train.pretext`; a small one then learns to say what the teacher says, and feeds a detector
+    /// of distances.
+    Distilled,
+    /// As `distilled`; then a student learns, on normal inputs alone, to say what the small network says. The score is where they differ.
+    Student,
+    /// Outputs of normal inputs are drawn to one place; the score is the distance from it.
+    OneClass,
 }
 
 /// How an autoencoder is built.
@@ -136,6 +144,35 @@ impl Default for ModelSettings {
     }
 }
 
+/// `[teacher]`: what a distilled network and a student learn from; the teacher itself never leaves the PC.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TeacherSettings {
+    /// Output channels of each of its blocks; as many as `model.channels` has, so that the places of both outputs are the same.
+    pub channels: Vec<usize>,
+    /// Convolutions in each of its blocks.
+    pub convs_per_block: usize,
+    /// Epochs in which it learns `train.pretext` or `train.sections`.
+    pub epochs: usize,
+    /// Epochs in which the small network learns from it, before a student learns from that one. Of `task = "distilled"` they are
+    /// `train.epochs`.
+    pub match_epochs: usize,
+    /// Blocks of the small network that a student reads the output of, fewer than there are; 0 for a student that sees the input.
+    pub shared: usize,
+}
+
+impl Default for TeacherSettings {
+    fn default() -> Self {
+        Self { channels: vec![16, 32, 64], convs_per_block: 1, epochs: 20, match_epochs: 20, shared: 1 }
+    }
+}
+
+impl TeacherSettings {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
 /// What training makes small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -211,6 +248,10 @@ pub struct TrainSettings {
     /// Epochs after those, in which values and weights are rounded as the device rounds them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quantization_aware: Option<AwareSettings>,
+    /// What a network learns where nobody has labels: which of these changes an input had, if any. Of a cnn, whose layers then feed a
+    /// detector of distances, and of a teacher.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pretext: Vec<Pretext>,
     /// Augmentation.
     pub augment: Augment,
 }
@@ -257,6 +298,7 @@ impl Default for TrainSettings {
             synthetic: 0,
             sections: false,
             quantization_aware: None,
+            pretext: Vec::new(),
             augment: Augment::default(),
         }
     }
@@ -289,6 +331,10 @@ pub enum DetectorName {
     Mixture,
     /// The best of several ways on made defects; [`crate::auto`].
     Auto,
+    /// How far a student is from what it learned from, in units of each channel's deviation on normal samples.
+    Difference,
+    /// The distance from the place that outputs of normal samples are drawn to.
+    Centre,
     /// `nearest` of an output's first rows and `mahalanobis` of its last one, each in units of its deviation on normal samples.
     Fusion,
 }
@@ -297,8 +343,8 @@ pub enum DetectorName {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DetectorSettings {
-    /// What the score is made of; by default the reconstruction of an autoencoder, the classes of a cnn, and Mahalanobis' distance
-    /// of a front end alone.
+    /// What the score is made of; by default the reconstruction of an autoencoder, the classes of a cnn, the difference of a student,
+    /// the centre of one class, and Mahalanobis' distance of a front end alone and of a distilled network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<DetectorName>,
     /// The layer whose output a detector of distances looks at; by default what a cnn's last dense layer reads, or an
@@ -613,6 +659,9 @@ pub struct Experiment {
     /// The network.
     #[serde(default)]
     pub model: ModelSettings,
+    /// What a small network learns from.
+    #[serde(default, skip_serializing_if = "TeacherSettings::is_default")]
+    pub teacher: TeacherSettings,
     /// The loop.
     #[serde(default)]
     pub train: TrainSettings,
@@ -705,7 +754,9 @@ impl Experiment {
         self.detector.kind.unwrap_or(match self.task {
             Task::Autoencoder => DetectorName::Reconstruction,
             Task::Cnn => DetectorName::Classifier,
-            Task::Features => DetectorName::Mahalanobis,
+            Task::Features | Task::Distilled => DetectorName::Mahalanobis,
+            Task::Student => DetectorName::Difference,
+            Task::OneClass => DetectorName::Centre,
         })
     }
 
@@ -717,8 +768,8 @@ impl Experiment {
     /// The loss, resolved.
     pub fn loss(&self) -> Loss {
         self.train.loss.unwrap_or(match self.task {
-            Task::Autoencoder | Task::Features => Loss::Mse,
-            Task::Cnn => Loss::CrossEntropy,
+            Task::Autoencoder | Task::Features | Task::OneClass => Loss::Mse,
+            Task::Cnn | Task::Distilled | Task::Student => Loss::CrossEntropy,
         })
     }
 
@@ -734,6 +785,83 @@ impl Experiment {
         toml::to_string_pretty(self).expect("settings are plain data")
     }
 
+    /// Whether a network is trained that says one vector, or one of each place, of a picture or a window: neither classes nor the input.
+    pub fn is_drawn_together(&self) -> bool {
+        matches!(self.task, Task::Distilled | Task::Student | Task::OneClass)
+    }
+
+    /// Whether a network learns from normal samples alone what it says: all but a classifier of classes that the data have.
+    pub fn learns_from_normal(&self) -> bool {
+        self.task != Task::Cnn || self.train.sections || !self.train.pretext.is_empty()
+    }
+
+    /// Checks what is learned without labels.
+    fn check_learning(&self) -> anyhow::Result<()> {
+        let Self { task, train, teacher, model, .. } = self;
+        let from_teacher = matches!(task, Task::Distilled | Task::Student);
+        let feeds = *task == Task::Cnn && train.synthetic == 0 && self.detector() != DetectorName::Classifier;
+        ensure!(
+            !train.sections || feeds || from_teacher,
+            "train.sections is for a cnn whose layers feed a detector of distances: say task = \"cnn\" and detector.kind = \"mahalanobis\", \
+             \"nearest\" or \"mixture\", without train.synthetic; or for a teacher: task = \"distilled\" or \"student\""
+        );
+        let pretext = &train.pretext;
+        ensure!(
+            pretext.is_empty() || feeds || from_teacher,
+            "train.pretext is for a cnn whose layers feed a detector of distances: say task = \"cnn\" and detector.kind = \"mahalanobis\", \
+             \"nearest\" or \"mixture\", without train.synthetic; or for a teacher: task = \"distilled\" or \"student\""
+        );
+        ensure!(
+            pretext.is_empty() || !train.sections,
+            "train.pretext and train.sections are two things to learn; take one of them out"
+        );
+        ensure!(
+            (1..pretext.len()).all(|i| !pretext[..i].contains(&pretext[i])),
+            "train.pretext names a task twice; each makes classes of its own"
+        );
+        let turns = train.augment.flip_vertical || train.augment.flip_horizontal || train.augment.rotation > 30.0;
+        ensure!(
+            !(pretext.contains(&Pretext::Rotation) && turns),
+            "train.augment flips or turns by more than 30 degrees what train.pretext = rotation asks the turn of; take out one of them"
+        );
+        let sound = self.front_end.sound.as_ref();
+        ensure!(
+            pretext.is_empty() || sound.is_none_or(is_spectrogram),
+            "train.pretext changes pictures or frames of a spectrogram; front_end.sound has statistics, moments, axes or another transform \
+             in their place"
+        );
+        ensure!(!self.is_drawn_together() || train.loss.is_none(), "train.loss is given by the task; take it out");
+        if !from_teacher {
+            return Ok(());
+        }
+        ensure!(
+            !pretext.is_empty() || train.sections,
+            "a teacher has nothing to learn; say train.pretext, such as [\"rotation\", \"defects\"], or train.sections = true"
+        );
+        ensure!(
+            teacher.channels.len() == model.channels.len() && teacher.channels.iter().all(|n| (1..=1024).contains(n)),
+            "teacher.channels holds {} numbers; as many as model.channels, which has {}, from 1 to 1024",
+            teacher.channels.len(),
+            model.channels.len()
+        );
+        ensure!(
+            (1..=8).contains(&teacher.convs_per_block),
+            "teacher.convs_per_block is {}; 1 to 8",
+            teacher.convs_per_block
+        );
+        ensure!(
+            teacher.epochs >= 1 && teacher.match_epochs >= 1,
+            "teacher.epochs and teacher.match_epochs are at least 1"
+        );
+        ensure!(
+            teacher.shared < model.channels.len(),
+            "teacher.shared is {}; below the number of blocks in model.channels, {}",
+            teacher.shared,
+            model.channels.len()
+        );
+        Ok(())
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         let (model, train, detector) = (&self.model, &self.train, &self.detector);
         ensure!(!self.name.trim().is_empty(), "name is empty");
@@ -742,7 +870,7 @@ impl Experiment {
             model.channels.iter().chain(&model.hidden).chain(&model.dense).all(|&n| (1..=4096).contains(&n)),
             "model.channels, model.hidden and model.dense hold numbers from 1 to 4096"
         );
-        let conv = self.task == Task::Cnn || model.kind == AutoencoderKind::Conv;
+        let conv = self.task == Task::Cnn || self.is_drawn_together() || model.kind == AutoencoderKind::Conv;
         ensure!(
             !conv || !model.channels.is_empty(),
             "model.channels is empty; a convolutional model needs at least one"
@@ -783,7 +911,7 @@ impl Experiment {
         ensure!((0.0..1.0).contains(&train.validation), "train.validation is {}; from 0 to below 1", train.validation);
         train.augment.check(self.front_end.sound.is_some())?;
         ensure!(
-            self.front_end.sound.is_none_or(|sound| is_spectrogram(&sound)) || train.augment == Augment::default(),
+            self.front_end.sound.as_ref().is_none_or(is_spectrogram) || train.augment == Augment::default(),
             "[train.augment.sound] changes frames of a spectrogram; front_end.sound has statistics, moments, axes or another \
              transform in their place"
         );
@@ -795,16 +923,24 @@ impl Experiment {
             train.synthetic == 0 || self.task == Task::Cnn,
             "train.synthetic is for a cnn, which tells made defects from normal samples; take it out, or say task = \"cnn\""
         );
-        ensure!(
-            !train.sections
-                || (self.task == Task::Cnn && train.synthetic == 0 && self.detector() != DetectorName::Classifier),
-            "train.sections is for a cnn whose layers feed a detector of distances: say task = \"cnn\" and detector.kind = \"mahalanobis\", \
-             \"nearest\" or \"mixture\", without train.synthetic"
-        );
         ensure!(train.synthetic <= 64, "train.synthetic is {}; at most 64", train.synthetic);
         ensure!(detector.rank <= 256, "detector.rank is {}; at most 256", detector.rank);
         ensure!((1..=1024).contains(&detector.components), "detector.components is {}; 1 to 1024", detector.components);
+        self.check_learning()?;
         match (self.task, self.detector()) {
+            (
+                Task::Distilled | Task::Student | Task::OneClass,
+                DetectorName::Classifier | DetectorName::Reconstruction,
+            ) => bail!(
+                "detector.kind is classifier or reconstruction, but the task gives neither classes nor a reconstruction; take it out, or say \
+                 mahalanobis, nearest or mixture"
+            ),
+            (task, DetectorName::Difference) if task != Task::Student => {
+                bail!("detector.kind is difference, which needs task = \"student\"")
+            }
+            (task, DetectorName::Centre) if task != Task::OneClass => {
+                bail!("detector.kind is centre, which needs task = \"one_class\"")
+            }
             (Task::Autoencoder, DetectorName::Classifier) => {
                 bail!("detector.kind is classifier, which needs classes; say task = \"cnn\"")
             }
@@ -919,6 +1055,40 @@ mod tests {
         assert!(message("name = \"a\"", &["drift.average_run_length=99"]).contains("drift.average_run_length"));
         assert!(message("name = \"a\"", &["drift.slack=8"]).contains("drift.clip"));
         assert!(message("task = \"cnn\"", &[]).contains("name"));
+    }
+
+    #[test]
+    fn what_is_learned_without_labels_fits_together() {
+        let said = |text: &str| {
+            Experiment::from_toml(&format!("name = \"a\"\n{text}"), &[]).map_err(|error| format!("{error:#}"))
+        };
+        let student = "task = \"student\"\n[model]\nchannels = [4, 8]\n[teacher]\nchannels = [8, 16]\n[train]\n";
+        let is = |text: String, part: &str| said(&text).is_err_and(|error| error.contains(part));
+        let good = said(&format!("{student}pretext = [\"rotation\", \"defects\"]")).expect("sound");
+        assert_eq!(good.detector(), DetectorName::Difference);
+        assert!(good.learns_from_normal());
+        assert!(is(student.into(), "nothing to learn"));
+        assert!(said(&format!("{student}sections = true")).is_ok());
+        assert!(is(format!("{student}sections = true\npretext = [\"rotation\"]"), "two things"));
+        assert!(is(format!("{student}pretext = [\"rotation\", \"rotation\"]"), "twice"));
+        assert!(is(
+            format!("{student}pretext = [\"rotation\"]\naugment = {{ flip_vertical = true }}"),
+            "train.augment flips"
+        ));
+        assert!(is(format!("{student}pretext = [\"rotation\"]\nloss = \"mse\""), "train.loss"));
+        assert!(is(format!("{student}pretext = [\"rotation\"]\nsynthetic = 1"), "train.synthetic"));
+        let with = |teacher: &str| student.replace("channels = [8, 16]", teacher) + "pretext = [\"augmentation\"]";
+        assert!(is(with("channels = [8]"), "teacher.channels holds 1"));
+        assert!(is(with("channels = [8, 16]\nshared = 2"), "teacher.shared is 2"));
+        assert!(is("task = \"cnn\"\n[train]\npretext = [\"rotation\"]".into(), "detector.kind"));
+        let cnn = "task = \"cnn\"\n[train]\npretext = [\"patch_position\"]\n[detector]\nkind = \"nearest\"";
+        assert!(said(cnn).is_ok_and(|experiment| experiment.learns_from_normal()));
+        let statistics = format!("{cnn}\n[front_end.sound]\n[front_end.sound.statistics]");
+        assert!(is(statistics, "train.pretext changes"));
+        assert!(is("task = \"cnn\"\n[detector]\nkind = \"difference\"".into(), "task = \"student\""));
+        assert!(is("[detector]\nkind = \"centre\"".into(), "task = \"one_class\""));
+        assert!(is("task = \"one_class\"\n[detector]\nkind = \"reconstruction\"".into(), "mahalanobis"));
+        assert_eq!(said("task = \"one_class\"").expect("sound").detector(), DetectorName::Centre);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::experiment::{ActivationName, Experiment};
 use crate::graph::{Activation, Graph, Node, Op};
 use crate::model::autoencoder::{ConvAutoencoder, DenseAutoencoder, Up};
 use crate::model::cnn::{Cnn, ConvNorm};
+use crate::model::distilled::{Blocks, Distilled};
+use crate::model::one_class::OneClass;
 use crate::model::vae::{ConvVae, DenseVae, Hidden, Vae};
 use crate::model::{ImageSize, Network, sigmoid_output, softmax_output};
 
@@ -27,6 +29,8 @@ pub fn export(network: &Network, experiment: &Experiment, size: ImageSize) -> Re
     let activation = activation(experiment.model.activation);
     match &network {
         Network::Cnn(model) => builder.cnn(model)?,
+        Network::Distilled(model) => builder.distilled(model)?,
+        Network::OneClass(model) => builder.one_class(model)?,
         Network::Dense(model) => builder.dense_autoencoder(model, activation)?,
         Network::Conv(model) => builder.conv_autoencoder(model, activation)?,
         Network::Vae(Vae::Dense(model)) => builder.dense_vae(model, activation)?,
@@ -198,18 +202,74 @@ impl Builder {
         Ok(())
     }
 
-    fn cnn(&mut self, model: &Cnn) -> Result<()> {
-        for (i, layer) in model.convs.iter().enumerate() {
-            let name = format!("block{}.{}", i / model.convs_per_block + 1, i % model.convs_per_block + 1);
+    /// Blocks of convolutions whose numbers begin after `first`.
+    fn blocks(&mut self, prefix: &str, first: usize, convs: &[ConvNorm], convs_per_block: usize) -> Result<()> {
+        for (i, layer) in convs.iter().enumerate() {
+            let block = format!("{prefix}{}", first + i / convs_per_block + 1);
+            let name = format!("{block}.{}", i % convs_per_block + 1);
             self.conv_norm(&name, layer)?;
             self.activate(&format!("{name}.relu"), Some(Activation::Relu));
-            if (i + 1) % model.convs_per_block == 0 {
+            if (i + 1) % convs_per_block == 0 {
                 let shape = self.shape();
                 let op = Op::MaxPool2d { window: window([2, 2], [2, 2], [1, 1], [0; 4]) };
-                let name = format!("block{}.pool", i / model.convs_per_block + 1);
-                self.push(name, op, Shape::new(shape.height / 2, shape.width / 2, shape.channels));
+                self.push(format!("{block}.pool"), op, Shape::new(shape.height / 2, shape.width / 2, shape.channels));
             }
         }
+        Ok(())
+    }
+
+    /// What the small network says of the teacher; with a student its difference from that. The last layers of the two are one
+    /// that subtracts, so that the difference, which is small beside what either says, is rounded once and not as the two.
+    fn distilled(&mut self, model: &Distilled) -> Result<()> {
+        let Distilled { trunk, small, student, .. } = model;
+        let blocks = |blocks: &Blocks| blocks.convs.len() / blocks.convs_per_block;
+        self.blocks("block", 0, &trunk.convs, trunk.convs_per_block)?;
+        let (split, shape) = (self.nodes.len() - 1, self.shape());
+        self.blocks("block", blocks(trunk), &small.blocks.convs, small.blocks.convs_per_block)?;
+        let Some(student) = student else { return self.conv("said", &small.said) };
+        let last = self.nodes.len() - 1;
+        self.push("shared", Op::Reshape, shape);
+        self.nodes[last + 1].inputs = vec![split];
+        self.blocks("student", blocks(trunk), &student.blocks.convs, student.blocks.convs_per_block)?;
+        let Shape { height, width, channels } = self.shape();
+        let node = Node {
+            name: "both".into(),
+            op: Op::Concat { axis: 2 },
+            inputs: vec![last, self.nodes.len() - 1],
+            shape: Shape::new(height, width, 2 * channels),
+        };
+        self.nodes.push(node);
+        // Of 1x1 both: a row of weights for each channel of the output.
+        let [features, depth, ..] = small.said.weight.dims();
+        let (taught, learned) = (data(small.said.weight.val())?, data(student.said.weight.val())?);
+        let row = |(taught, learned): (&[f32], &[f32])| -> Vec<f32> {
+            taught.iter().copied().chain(learned.iter().map(|weight| -weight)).collect()
+        };
+        let weights = taught.chunks_exact(depth).zip(learned.chunks_exact(depth)).flat_map(row).collect();
+        let biases = (bias(small.said.bias.as_ref(), features)?, bias(student.said.bias.as_ref(), features)?);
+        let op = Op::Conv2d {
+            weights,
+            bias: biases.0.iter().zip(&biases.1).map(|(taught, learned)| taught - learned).collect(),
+            window: window([1, 1], [1, 1], [1, 1], [0; 4]),
+        };
+        self.push("difference", op, Shape::new(height, width, features as u32));
+        Ok(())
+    }
+
+    /// The centre, which no layer that learns can say, is the last layer's bias.
+    fn one_class(&mut self, model: &OneClass) -> Result<()> {
+        self.blocks("block", 0, &model.convs, model.convs_per_block)?;
+        let order = from_nchw(self.shape());
+        self.dense("difference", &model.dense, Some(&order), None)?;
+        let centre = data(model.centre.val())?;
+        if let Some(Node { op: Op::FullyConnected { bias, .. }, .. }) = self.nodes.last_mut() {
+            bias.iter_mut().zip(centre).for_each(|(bias, centre)| *bias -= centre);
+        }
+        Ok(())
+    }
+
+    fn cnn(&mut self, model: &Cnn) -> Result<()> {
+        self.blocks("block", 0, &model.convs, model.convs_per_block)?;
         if let Some(map) = &model.map {
             return self.map(map);
         }
@@ -398,6 +458,23 @@ mod tests {
         agree("[model]\nkind = \"conv\"\nchannels = [3, 4]\nbottleneck = 6\nactivation = \"tanh\"", odd, 0);
         let even = ImageSize { height: 8, width: 16 };
         agree("[model]\nkind = \"conv\"\nchannels = [3, 4]\nbottleneck = 6\ndecoder = \"upsample\"", even, 0);
+    }
+
+    #[test]
+    fn distilled_networks_and_students_keep_what_they_say() {
+        let size = ImageSize { height: 9, width: 16 };
+        let taught = |toml: &str| agree(&format!("{toml}\npretext = [\"rotation\"]"), size, 4);
+        let model = "[model]\nchannels = [3, 4]\n[teacher]\nchannels = [5, 6]";
+        taught(&format!("task = \"distilled\"\n{model}\n[train]"));
+        for shared in 0..2 {
+            taught(&format!("task = \"student\"\n{model}\nshared = {shared}\n[train]"));
+        }
+    }
+
+    #[test]
+    fn one_class_keeps_its_differences() {
+        let size = ImageSize { height: 9, width: 16 };
+        agree("task = \"one_class\"\n[model]\nchannels = [3, 4]\nbottleneck = 5", size, 0);
     }
 
     #[test]

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, Sample};
 use crate::detect;
-use crate::experiment::{Experiment, Task};
+use crate::experiment::Experiment;
 use crate::files::write_whole;
 use crate::frontend::Fitted;
 use crate::graph::Graph;
@@ -256,7 +256,7 @@ pub fn split<'d>(experiment: &Experiment, data: &'d Dataset) -> Result<(Vec<&'d 
             *part = data.train.iter().filter(|sample| origins.contains(&origin(sample))).collect();
         }
     }
-    if experiment.task != Task::Cnn || experiment.train.sections {
+    if experiment.learns_from_normal() {
         train.retain(|sample| sample.label == 0);
         validation.retain(|sample| sample.label == 0);
     }

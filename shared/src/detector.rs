@@ -70,6 +70,11 @@ impl Pooling {
 /// the weights are `(v D)^(-1/2)`, the basis is `b` and `share[k] = 1 - v / l[k]` (the inverse by Woodbury's identity; Tipping and
 /// Bishop, Probabilistic principal component analysis, 1999). Shares of 1 leave the residual of a principal component
 /// analysis, no basis leaves independent elements.
+///
+/// Without a basis it is the score of two more detectors. Where the output is what a student says less what it learned from, `d` is their
+/// squared difference at each pixel, each channel in units of its deviation on normal samples (Batzner, Heckler and König, EfficientAD,
+/// 2024). Where it is a difference from the centre of one class, with means of 0 and one weight for all, `d` is the squared distance from
+/// that (Ruff et al., Deep one-class classification, 2018).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mahalanobis {
     /// True where the statistics are those of any pixel: `C` means. Otherwise each pixel has its own.

@@ -67,6 +67,17 @@ impl Tables {
         Ok(Self::quantized(shared, rank, &found))
     }
 
+    /// The distance from 0, where outputs are differences from a centre: one weight for all elements, one over the root of their mean
+    /// square. That no element counts for more than another is what the training that drew them together had.
+    pub(super) fn centre(outputs: &Outputs) -> Self {
+        let Outputs { shape, parts, values } = outputs;
+        let count = values.len() * shape.len();
+        let squares: f64 = values.iter().flatten().map(|&value| f64::from(value).powi(2)).sum();
+        let deviation = (squares / count as f64).sqrt().max(DEVIATION_MIN * f64::from(*parts));
+        let (shift, weights) = weights(&vec![PARTS / deviation; shape.len()]);
+        Self { shared: false, means: vec![0; shape.len()], weights, shift, basis: Vec::new(), shares: Vec::new() }
+    }
+
     fn quantized(shared: bool, rank: usize, found: &[Statistics]) -> Self {
         let means = found.iter().flat_map(|one| &one.means).map(|mean| mean.round() as i16).collect();
         let real: Vec<f64> = found.iter().flat_map(|one| &one.deviations).map(|deviation| PARTS / deviation).collect();
@@ -148,5 +159,23 @@ impl Statistics {
         });
         let deviations = diagonal.iter().map(|deviation| deviation * floor.sqrt()).collect();
         Ok(Self { means, deviations, directions: directions.collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use neji_format::Shape;
+
+    use super::*;
+
+    #[test]
+    fn a_centre_is_nowhere_else_and_weighs_all_alike() {
+        // A mean square of (9 + 1 + 1 + 25) / 4 in steps of 16 parts.
+        let values = vec![vec![48, -16], vec![16, 80]];
+        let tables = Tables::centre(&Outputs { shape: Shape::new(1, 1, 2), parts: 16, values });
+        assert_eq!((&tables.means[..], tables.weights[0]), (&[0, 0][..], tables.weights[1]));
+        let weight = f64::from(tables.weights[0]) / f64::from(1u32 << tables.shift);
+        assert!((weight - 16.0 / (3.0 * 16.0)).abs() < 1e-4, "{weight}");
+        assert!(tables.basis.is_empty() && tables.shares.is_empty());
     }
 }

@@ -25,6 +25,15 @@ use crate::quantize::scheme::multiplier;
 
 pub use reconstruction::{LogVariance, Residuals};
 
+/// How many times as wide as normal samples fill it the range of an output is that tells how far something is from normal: what is not
+/// normal is further away.
+pub const HEADROOM: f32 = 4.0;
+
+/// Whether a detector looks at such an output.
+pub const fn needs_headroom(name: DetectorName) -> bool {
+    matches!(name, DetectorName::Difference | DetectorName::Centre)
+}
+
 /// A detector and what was found out for it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fitted {
@@ -106,6 +115,8 @@ impl Fitted {
             DetectorName::Mahalanobis
             | DetectorName::Nearest
             | DetectorName::Mixture
+            | DetectorName::Difference
+            | DetectorName::Centre
             | DetectorName::Fusion
             | DetectorName::Auto => Self::None,
         }
@@ -219,6 +230,16 @@ pub fn fit(
         DetectorName::Mahalanobis | DetectorName::Nearest | DetectorName::Mixture => {
             Fitted::Distance(distance(settings, name, seed, &outputs(model, normal)?)?, pooling)
         }
+        DetectorName::Difference => {
+            // Channels of a difference are as independent as what was not learned.
+            let settings = DetectorSettings { rank: 0, ..settings.clone() };
+            let tables = mahalanobis::Tables::fit(&settings, &outputs(model, normal)?)?;
+            Fitted::Distance(Distance::Mahalanobis(tables), pooling)
+        }
+        DetectorName::Centre => {
+            let tables = mahalanobis::Tables::centre(&outputs(model, normal)?);
+            Fitted::Distance(Distance::Mahalanobis(tables), pooling)
+        }
         DetectorName::Auto => bail!("detector.kind is auto; `neji train` chooses one and writes it into the run"),
         DetectorName::Fusion => {
             let all = outputs(model, normal)?;
@@ -313,7 +334,7 @@ pub fn observed(experiment: &Experiment, graph: &Graph) -> Result<Graph> {
     let last = match &settings.layer {
         Some(name) => graph.nodes.iter().position(|node| node.name == *name),
         // Components of patches, or the input itself.
-        None if experiment.task == Task::Features => Some(graph.nodes.len() - 1),
+        None if experiment.task == Task::Features || experiment.is_drawn_together() => Some(graph.nodes.len() - 1),
         None => Some(embedding(graph)),
     };
     let Some(last) = last else {
@@ -330,7 +351,7 @@ pub fn observed(experiment: &Experiment, graph: &Graph) -> Result<Graph> {
         if (shape.height, shape.width) != (1, 1) && experiment.detector() != DetectorName::Fusion {
             push("vector", Op::Reshape, Shape::new(1, 1, shape.len() as u32));
         }
-    } else if settings.pooled {
+    } else if settings.pooled && experiment.detector() != DetectorName::Difference {
         push("pooled", Op::Mean, Shape::new(1, 1, shape.channels));
     }
     Ok(Graph { name: graph.name.clone(), nodes })

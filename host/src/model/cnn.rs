@@ -42,6 +42,17 @@ impl ConvNorm {
     }
 }
 
+/// `x` through blocks of convolutions, each block ended by `pool`.
+pub fn through(convs: &[ConvNorm], convs_per_block: usize, pool: &MaxPool2d, mut x: Tensor<4>) -> Tensor<4> {
+    for (i, conv) in convs.iter().enumerate() {
+        x = relu(conv.forward(x));
+        if (i + 1) % convs_per_block == 0 {
+            x = pool.forward(x);
+        }
+    }
+    x
+}
+
 /// The classifier.
 #[derive(Module, Debug)]
 #[expect(missing_docs, reason = "the names say it")]
@@ -103,14 +114,8 @@ impl Cnn {
     }
 
     /// `[batch, 1, height, width]` to what the last block says, `[batch, channels, rows, columns]`.
-    fn features(&self, mut x: Tensor<4>) -> Tensor<4> {
-        for (i, conv) in self.convs.iter().enumerate() {
-            x = relu(conv.forward(x));
-            if (i + 1) % self.convs_per_block == 0 {
-                x = self.pool.forward(x);
-            }
-        }
-        x
+    pub fn features(&self, x: Tensor<4>) -> Tensor<4> {
+        through(&self.convs, self.convs_per_block, &self.pool, x)
     }
 
     /// Rows and columns of the picture that each place of [`Cnn::places`] stands for.

@@ -4,6 +4,8 @@
 
 pub mod autoencoder;
 pub mod cnn;
+pub mod distilled;
+pub mod one_class;
 pub mod rounded;
 pub mod vae;
 
@@ -14,6 +16,8 @@ use burn::tensor::{Device, Tensor};
 use crate::experiment::{ActivationName, AutoencoderKind, Experiment, Loss, ScoreName, Task};
 use autoencoder::{ConvAutoencoder, DenseAutoencoder};
 use cnn::Cnn;
+use distilled::Distilled;
+use one_class::OneClass;
 use vae::Vae;
 
 /// Size of a model's input image in pixels.
@@ -33,12 +37,14 @@ pub enum Network {
     Dense(DenseAutoencoder),
     Conv(ConvAutoencoder),
     Vae(Vae),
+    Distilled(Distilled),
+    OneClass(OneClass),
 }
 
 impl Network {
     /// Builds the model of an experiment with random weights; `device.seed` decides them.
     ///
-    /// `classes` is how many outputs a cnn has.
+    /// `classes` is how many outputs a cnn has, or what a teacher learns to tell apart.
     ///
     /// # Errors
     /// Where the sizes don't fit the image; names the key.
@@ -50,6 +56,8 @@ impl Network {
                 ensure!(classes >= 2, "a cnn needs at least two classes; the data have {classes}");
                 Self::Cnn(Cnn::new(settings, size, classes, device)?)
             }
+            (Task::Distilled | Task::Student, _) => Self::Distilled(Distilled::new(experiment, size, classes, device)?),
+            (Task::OneClass, _) => Self::OneClass(OneClass::new(settings, size, device)?),
             (Task::Features, _) | (Task::Autoencoder, AutoencoderKind::Pca) => {
                 bail!("the model is computed outright, there is nothing to train")
             }
@@ -63,10 +71,12 @@ impl Network {
 
     /// `[batch, 1, height, width]` to `[batch, outputs]`: logits of a cnn, pixels of an autoencoder in row-major order
     /// (before the sigmoid where the loss is binary cross entropy), of a variational one their means and then what stands for their
-    /// variances.
+    /// variances; of a distilled network, a student and one class what [`crate::detect`] looks at, channels last.
     pub fn forward(&self, images: Tensor<4>, activation: ActivationName) -> Tensor<2> {
         match self {
             Self::Cnn(model) => model.forward(images),
+            Self::Distilled(model) => model.forward(images),
+            Self::OneClass(model) => model.forward(images),
             Self::Dense(model) => model.forward(images, activation),
             Self::Conv(model) => model.forward(images, activation),
             Self::Vae(model) => {

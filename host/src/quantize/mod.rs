@@ -333,6 +333,11 @@ impl<'a> Quantizer<'a> {
         let unfitted =
             detect::Fitted::unfitted(&experiment.detector, experiment.detector(), experiment.model.variational);
         let mut ranges = calibrate(&folded, &inputs, experiment.quantize.calibration);
+        if detect::needs_headroom(experiment.detector())
+            && let Some(last) = ranges.last_mut()
+        {
+            *last = last.widened(detect::HEADROOM);
+        }
         let learned_as = learned.as_ref().filter(|learned| learned.activations.element() == element);
         if let Some(learned) = learned_as {
             learned.put(&folded, &mut ranges);

@@ -14,6 +14,7 @@ use super::batch::{Batch, epoch_rng, order};
 use super::cells::Cells;
 use super::checkpoint::{Checkpoint, Epoch};
 use super::optimizer::{Target, loss};
+use super::stage::Stage;
 use super::{Material, Objective, Trainer};
 use crate::calibrate::{calibrate, means};
 use crate::experiment::{Experiment, Task, TrainSettings};
@@ -89,11 +90,11 @@ pub fn train(
 
 /// Inputs that ranges are calibrated on: of what training sees, with its defects and its changes.
 fn inputs(experiment: &Experiment, material: &Material) -> Result<Vec<Vec<f32>>> {
-    let Material { size, augmenter, train, .. } = material;
+    let Material { size, augmenter, changes, train, .. } = material;
     let mut rng = epoch_rng(experiment.seed, 0);
     let mut indices = order(train.count(), &mut rng);
     indices.truncate(CALIBRATION_INPUTS);
-    let seen = train.changed(&indices, *size, augmenter, &mut rng, &Device::default()).images;
+    let seen = train.changed(&indices, *size, augmenter, changes.as_ref(), &mut rng, &Device::default()).images;
     let pixels = seen.into_data().try_into_vec_as::<f32>();
     let pixels = pixels.map_err(|error| anyhow::anyhow!("{error:?}")).context("reading training images")?;
     Ok(pixels.chunks_exact(size.height * size.width).map(<[f32]>::to_vec).collect())
@@ -109,7 +110,7 @@ struct Rounded<'a> {
 impl Objective for Rounded<'_> {
     type Model = Learned;
 
-    fn loss(&self, learned: &Learned, batch: Batch, _: bool) -> Tensor<1> {
+    fn loss(&self, learned: &Learned, batch: Batch, _: Stage, _: bool) -> Tensor<1> {
         let Batch { images, labels, marks } = batch;
         let name = self.experiment.loss();
         if self.experiment.task == Task::Cnn {

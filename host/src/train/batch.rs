@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::augment::Augmenter;
 use crate::model::ImageSize;
+use crate::pretext::Changes;
 use crate::synthetic::{Marked, on_picture};
 
 /// Images as the model takes them, each `height * width` values from 0 to 1, and their classes.
@@ -82,29 +83,48 @@ impl Images {
     }
 
     /// The images at `indices`, below [`Images::count`], augmented: first all as they are, then all with a defect, as often as asked.
-    /// One that has no place for a defect keeps its class.
+    /// One that has no place for a defect keeps its class. With `changes` each has one of those beside, and its class is which.
     pub fn changed(
         &self,
         indices: &[usize],
         size: ImageSize,
         augmenter: &Augmenter,
+        changes: Option<&Changes>,
         rng: &mut ChaCha8Rng,
         device: &Device,
     ) -> Batch {
         // Each image has a seed of its own, so that all may be made at once.
         let drawn: Vec<(usize, u64)> = indices.iter().map(|&index| (index, rng.random())).collect();
-        let all: Vec<Seen> = drawn.par_iter().map(|&(index, seed)| self.seen(index, size, augmenter, seed)).collect();
+        let all: Vec<Seen> =
+            (drawn.par_iter()).map(|&(index, seed)| self.seen(index, size, augmenter, changes, seed)).collect();
         let labels = all.iter().map(|seen| seen.label).collect();
         let marks = (self.defects > 0).then(|| all.iter().flat_map(|seen| seen.marks.iter().copied()).collect());
         let pixels = all.into_iter().flat_map(|seen| seen.pixels).collect();
         Batch { images: tensor(pixels, indices.len(), size, device), labels, marks }
     }
 
-    fn seen(&self, index: usize, size: ImageSize, augmenter: &Augmenter, seed: u64) -> Seen {
+    /// The images with a change each, drawn once, and which it was: what a network that learns changes is validated on.
+    pub fn asked(&self, changes: &Changes, seed: u64) -> Self {
+        let one = |(index, pixels): (usize, &Vec<f32>)| {
+            // Those of validation have a stream of their own, which no epoch has.
+            let mut rng = ChaCha8Rng::seed_from_u64(seed ^ index as u64);
+            rng.set_stream(0);
+            changes.apply(pixels.clone(), index % changes.classes(), &mut rng)
+        };
+        let (pixels, labels) = self.pixels.par_iter().enumerate().map(one).unzip();
+        Self { pixels, labels, defects: 0 }
+    }
+
+    fn seen(&self, index: usize, size: ImageSize, augmenter: &Augmenter, changes: Option<&Changes>, seed: u64) -> Seen {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let (round, index) = (index / self.pixels.len(), index % self.pixels.len());
         let other = |rng: &mut ChaCha8Rng| &self.pixels[self.another(index, rng)][..];
         let pixels = augmenter.change(&self.pixels[index], &mut rng, other);
+        if let Some(changes) = changes {
+            let class = rng.random_range(0..changes.classes());
+            let (pixels, label) = changes.apply(pixels, class, &mut rng);
+            return Seen { marks: vec![false; pixels.len()], pixels, label };
+        }
         let picture = Size { width: size.width as u16, height: size.height as u16 };
         let made = if round > 0 { on_picture(&pixels, picture, &mut rng) } else { None };
         match made {
@@ -150,6 +170,30 @@ mod tests {
     }
 
     #[test]
+    fn changes_are_drawn_anew_and_their_classes_are_what_was_done() {
+        let size = ImageSize { height: 2, width: 3 };
+        let images = Images { pixels: vec![vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6]], labels: vec![0], defects: 0 };
+        let form = crate::pretext::Form::Picture { aligned: true };
+        let changes = Changes::new(&[crate::pretext::Pretext::Rotation], 2, 3, form).expect("large enough");
+        let augmenter = Augmenter::new(&Augment::default(), &Fitted::Raw, 2, 3);
+        let seen = |epoch| {
+            let mut rng = epoch_rng(3, epoch);
+            let batch = images.changed(&[0; 16], size, &augmenter, Some(&changes), &mut rng, &Device::default());
+            assert!(batch.marks.is_none());
+            (batch.images.into_data().try_into_vec_as::<f32>().expect("floats"), batch.labels)
+        };
+        let (pixels, labels) = seen(0);
+        for (pixels, label) in pixels.chunks(6).zip(&labels) {
+            assert_eq!(pixels[0], [0.1, 0.4, 0.3, 0.6][*label]);
+        }
+        assert!((0..4).all(|class| labels.contains(&class)));
+        assert_eq!(seen(0).1, labels);
+        assert_ne!(seen(1).1, labels);
+        let many = Images { pixels: vec![images.pixels[0].clone(); 5], labels: vec![0; 5], defects: 0 };
+        assert_eq!(many.asked(&changes, 9).labels, [0, 1, 2, 3, 0]);
+    }
+
+    #[test]
     fn defects_are_marked_and_drawn_anew_in_every_epoch() {
         let size = ImageSize { height: 20, width: 32 };
         let image = |from: usize| (0..20 * 32).map(|i| ((i + from) * 7919 % 251) as f32 / 255.0).collect();
@@ -159,7 +203,7 @@ mod tests {
         let seen = |epoch| {
             let (indices, device) = ([0, 5, 1, 2], Device::default());
             let Batch { images, labels, marks } =
-                images.changed(&indices, size, &augmenter, &mut epoch_rng(3, epoch), &device);
+                images.changed(&indices, size, &augmenter, None, &mut epoch_rng(3, epoch), &device);
             let pixels = images.into_data().try_into_vec_as::<f32>().expect("floats");
             (pixels, labels, marks.expect("defects are marked"))
         };

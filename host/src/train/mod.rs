@@ -1,7 +1,8 @@
 //! Training: epochs of mini-batches, the best weights by validation loss, a checkpoint after every epoch.
 //!
 //! An epoch depends on the seed, its number and the state before it, and on nothing else: a training that was interrupted
-//! and resumed ends in the same bits as one that was not. Epochs with rounding ([`aware`]) follow on those without, by the same loop and
+//! and resumed ends in the same bits as one that was not. Where one network learns after another ([`stage`]), each begins with the best
+//! weights of those before it and an optimizer of its own. Epochs with rounding ([`aware`]) follow on those without, by the same loop and
 //! with a checkpoint of their own.
 
 pub mod aware;
@@ -9,6 +10,7 @@ pub mod batch;
 pub mod cells;
 pub mod checkpoint;
 pub mod optimizer;
+pub mod stage;
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,17 +27,22 @@ use crate::dataset::{Dataset, Kind, Sample};
 use crate::experiment::{Experiment, Task, TrainSettings};
 use crate::export::export;
 use crate::files::write_whole;
-use crate::frontend::{self, real_inputs};
+use crate::frontend::{self, Fitted, real_inputs};
 use crate::model::cnn::Cnn;
+use crate::model::distilled::{Distilled, Scale};
 use crate::model::{ImageSize, Network, vae};
+use crate::pretext::{Changes, Form};
 use crate::run::{Run, Trained, hex, split};
 use batch::{Batch, Images, epoch_rng, order};
 use cells::Cells;
 use checkpoint::{Checkpoint, Epoch, losses_csv};
 use optimizer::{Target, learning_rate, loss, optimizer};
+use stage::{Part, Stage};
 
 /// Images evaluated at once.
 const EVALUATION_BATCH: usize = 64;
+/// Most normal inputs that the scale of a teacher's features is taken of, evenly spread.
+const SCALE_INPUTS: usize = 512;
 
 /// How a training ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -75,12 +82,15 @@ pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBo
     let shape = front_end.shape().context("a front end that was fitted has a shape")?;
     let size = ImageSize { height: shape.height as usize, width: shape.width as usize };
     let augmenter = Augmenter::new(&experiment.train.augment, &front_end, size.height, size.width);
-    let material = Material { size, augmenter, train: train_images, validation: validation_images };
+    let changes = changes(experiment, &front_end, size)?;
+    let asked = changes.as_ref().map(|changes| validation_images.asked(changes, experiment.seed)).unwrap_or_default();
+    let material = Material { size, augmenter, changes, train: train_images, validation: validation_images, asked };
     let device = Device::default().autodiff();
-    let objective = Plain { experiment, size };
-    let network = objective.begin(classes, &material, &device)?;
+    let network = begin(experiment, classes, &material, &device)?;
+    let objective = Plain { experiment, material: &material, scale: None };
     let empty = Checkpoint::empty(experiment.hash(), data.hash());
     let mut trainer = Trainer::new(objective, &experiment.train, experiment.seed, &material, device, network, empty);
+    trainer.parts = stage::parts(experiment);
     if !trainer.go_on(run, &run.checkpoint(), &[], stop)? {
         return Ok(Ended::Interrupted(trainer.state.epochs.len()));
     }
@@ -127,6 +137,16 @@ fn classes<'d>(experiment: &Experiment, data: &'d Dataset) -> Result<(usize, imp
     Ok((count, class))
 }
 
+/// The changes that are told apart, where the experiment asks for some.
+fn changes(experiment: &Experiment, front_end: &Fitted, size: ImageSize) -> Result<Option<Changes>> {
+    let tasks = &experiment.train.pretext;
+    let form = match front_end {
+        Fitted::Sound(_) => Form::Spectrogram,
+        Fitted::Image(_) | Fitted::Raw => Form::Picture { aligned: experiment.front_end.strip.is_some() },
+    };
+    (!tasks.is_empty()).then(|| Changes::new(tasks, size.height, size.width, form)).transpose()
+}
+
 fn report_rejected(names: &[&str]) {
     if let Some(first) = names.first() {
         eprintln!("left out {} of the training images, since no part is found in them: {first} …", names.len());
@@ -140,10 +160,14 @@ pub struct Material {
     pub size: ImageSize,
     /// How training images are changed.
     pub augmenter: Augmenter,
+    /// What inputs are changed by, where a network learns to tell that.
+    pub changes: Option<Changes>,
     /// What is trained on.
     pub train: Images,
     /// What epochs are compared on.
     pub validation: Images,
+    /// The same with changes, where those are told apart.
+    pub asked: Images,
 }
 
 /// What is made small.
@@ -151,51 +175,115 @@ pub trait Objective {
     /// What is learned.
     type Model: Module;
 
-    /// The mean loss of a batch; `random` says that codes of a variational autoencoder are drawn.
-    fn loss(&self, model: &Self::Model, batch: Batch, random: bool) -> Tensor<1>;
+    /// The mean loss of a batch; `training` says that weights follow, and that codes of a variational autoencoder are drawn.
+    fn loss(&self, model: &Self::Model, batch: Batch, stage: Stage, training: bool) -> Tensor<1>;
+
+    /// Makes ready what a stage needs to know of the model that its epochs go on with: before each one, by what a checkpoint holds and
+    /// nothing else.
+    fn prepare(&mut self, _stage: Stage, _model: &Self::Model) {}
+}
+
+/// The network before the first epoch. `classes` are the data's; where changes are told apart, those count.
+fn begin(experiment: &Experiment, classes: usize, material: &Material, device: &Device) -> Result<Network> {
+    device.seed(experiment.seed);
+    let Material { size, changes, train, .. } = material;
+    let classes = changes.as_ref().map_or(classes, Changes::classes);
+    Ok(match Network::new(experiment, *size, classes, device)? {
+        Network::Dense(model) => Network::Dense(model.centre(&train.mean(), device)),
+        Network::Vae(model) => Network::Vae(model.centre(&train.mean(), device)),
+        Network::OneClass(model) => {
+            let all: Vec<usize> = (0..train.pixels.len()).collect();
+            let batches = all.chunks(EVALUATION_BATCH).map(|batch| train.plain(batch, *size, device).images);
+            Network::OneClass(model.centred(batches, device)?)
+        }
+        other => other,
+    })
 }
 
 /// The experiment's loss of a network that knows nothing of rounding.
 struct Plain<'a> {
     experiment: &'a Experiment,
-    size: ImageSize,
+    material: &'a Material,
+    /// Of the teacher's features, once it has learned.
+    scale: Option<Scale>,
 }
 
 impl Plain<'_> {
-    /// The network before the first epoch.
-    fn begin(&self, classes: usize, material: &Material, device: &Device) -> Result<Network> {
-        device.seed(self.experiment.seed);
-        let network = Network::new(self.experiment, self.size, classes, device)?;
-        Ok(match network {
-            Network::Dense(model) => Network::Dense(model.centre(&material.train.mean(), device)),
-            Network::Vae(model) => Network::Vae(model.centre(&material.train.mean(), device)),
-            other => other,
-        })
+    /// Whether the small network learns the mean of the teacher's features: where nothing else is looked at.
+    fn pooled(&self) -> bool {
+        self.experiment.task == Task::Distilled && self.experiment.detector.pooled
+    }
+
+    /// The scale of the features of normal inputs as they are.
+    fn scale(&self, model: &Distilled) -> Scale {
+        let (model, device) = (model.valid(), Device::default());
+        let Material { size, train, .. } = self.material;
+        let count = train.pixels.len().min(SCALE_INPUTS);
+        let indices: Vec<usize> = (0..count).map(|i| i * train.pixels.len() / count).collect();
+        let features = |batch: &[usize]| model.taught(train.plain(batch, *size, &device).images, self.pooled());
+        Scale::of(indices.chunks(EVALUATION_BATCH).map(features).collect())
+    }
+
+    /// The loss of a stage of a teacher, a small network and a student.
+    fn taught(
+        &self,
+        model: &Distilled,
+        images: Tensor<4>,
+        labels: &[usize],
+        stage: Stage,
+        training: bool,
+    ) -> Tensor<1> {
+        if stage == Stage::Student
+            && let Some(loss) = model.student_loss(images.clone())
+        {
+            return loss;
+        }
+        match self.scale.clone().filter(|_| stage == Stage::Match) {
+            Some(scale) => {
+                let scale = if training { scale.autodiff() } else { scale };
+                model.match_loss(images, &scale, self.pooled())
+            }
+            None => loss(self.experiment.loss(), model.teacher.forward(images), Target::Classes(labels)),
+        }
     }
 }
 
 impl Objective for Plain<'_> {
     type Model = Network;
 
-    fn loss(&self, network: &Network, batch: Batch, random: bool) -> Tensor<1> {
+    fn loss(&self, network: &Network, batch: Batch, stage: Stage, training: bool) -> Tensor<1> {
         let Batch { images, labels, marks } = batch;
+        match network {
+            Network::OneClass(model) => return model.loss(images),
+            Network::Distilled(model) => return self.taught(model, images, &labels, stage, training),
+            _ => {}
+        }
         let activation = self.experiment.model.activation;
         if let Network::Vae(model) = network {
-            let said = model.say(images.clone(), activation, random);
+            let said = model.say(images.clone(), activation, training);
             return vae::loss(said, images.flatten(1, 3), self.experiment.log_variance());
         }
         if let (Network::Cnn(model), Some(marks)) = (network, &marks)
             && let Some(places) = model.places(images.clone())
         {
             let whole = loss(self.experiment.loss(), Cnn::largest(places.clone()), Target::Classes(&labels));
-            return whole + Cells::new(marks, self.size, model.cell()).loss(places);
+            return whole + Cells::new(marks, self.material.size, model.cell()).loss(places);
         }
         let output = network.forward(images.clone(), activation);
         match self.experiment.task {
-            Task::Autoencoder | Task::Features => {
+            Task::Autoencoder | Task::Features | Task::Distilled | Task::Student | Task::OneClass => {
                 loss(self.experiment.loss(), output, Target::Images(&images.flatten(1, 3)))
             }
             Task::Cnn => loss(self.experiment.loss(), output, Target::Classes(&labels)),
+        }
+    }
+
+    fn prepare(&mut self, stage: Stage, network: &Network) {
+        if stage == Stage::Match
+            && self.scale.is_none()
+            && let Network::Distilled(model) = network
+        {
+            self.scale = Some(self.scale(model));
         }
     }
 }
@@ -206,6 +294,7 @@ pub struct Trainer<'a, O: Objective> {
     settings: &'a TrainSettings,
     seed: u64,
     material: &'a Material,
+    parts: Vec<Part>,
     device: Device,
     model: Option<O::Model>,
     optimizer: ModuleOptimizer,
@@ -228,8 +317,9 @@ impl<'a, O: Objective> Trainer<'a, O> {
         empty: Checkpoint,
     ) -> Self {
         let (optimizer, model) = (optimizer(settings), Some(model));
+        let parts = vec![Part { stage: Stage::Whole, first: 0, epochs: settings.epochs }];
         let best = f64::INFINITY;
-        Self { objective, settings, seed, material, device, model, optimizer, state: empty, before: 0, best }
+        Self { objective, settings, seed, material, parts, device, model, optimizer, state: empty, before: 0, best }
     }
 
     /// Goes on from the checkpoint at `path`, where there is one, to the last epoch; false where `stop` was set before. `earlier` are the
@@ -243,7 +333,7 @@ impl<'a, O: Objective> Trainer<'a, O> {
             let model = self.model.as_ref().context("a model")?;
             self.state.best = save(model)?;
             self.state.best_epoch = self.before;
-            self.best = self.validate(model).unwrap_or(f64::INFINITY);
+            self.best = self.validate(model, self.parts[0].stage).unwrap_or(f64::INFINITY);
         }
         if path.exists() {
             self.resume(Checkpoint::load(path)?).with_context(|| format!("resuming {}", run.folder().display()))?;
@@ -257,8 +347,12 @@ impl<'a, O: Objective> Trainer<'a, O> {
             self.state.save(path)?;
             write_whole(&run.file("losses.csv"), &losses_csv(&[earlier, &self.state.epochs].concat())?)?;
             let text = format!(
-                "epoch {:>4}  loss {:.6}  validation {:.6}  best {}",
-                epoch.epoch, epoch.train, epoch.validation, self.state.best_epoch
+                "{}epoch {:>4}  loss {:.6}  validation {:.6}  best {}",
+                stage::at(&self.parts, self.state.epochs.len() - 1).stage.name(),
+                epoch.epoch,
+                epoch.train,
+                epoch.validation,
+                self.state.best_epoch
             );
             // Where nobody watches a bar, a line now and then.
             if bar.is_hidden() && (epoch.epoch.is_multiple_of(50) || self.ended()) {
@@ -290,10 +384,14 @@ impl<'a, O: Objective> Trainer<'a, O> {
         self.material.train.count().div_ceil(self.settings.batch_size)
     }
 
+    /// All epochs of all stages.
+    fn epochs(&self) -> usize {
+        self.parts.last().map_or(0, Part::end)
+    }
+
     fn progress_bar(&self) -> ProgressBar {
         let batches = self.batches() as u64;
-        let bar =
-            ProgressBar::with_draw_target(Some(batches * self.settings.epochs as u64), ProgressDrawTarget::stderr());
+        let bar = ProgressBar::with_draw_target(Some(batches * self.epochs() as u64), ProgressDrawTarget::stderr());
         let style = ProgressStyle::with_template("{elapsed:>4} [{bar:32}] {eta:>4} left  {msg}");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> "));
         // A resumed bar begins where it was: what is left is estimated from what this process did.
@@ -302,11 +400,23 @@ impl<'a, O: Objective> Trainer<'a, O> {
         bar
     }
 
-    /// True after the last epoch, or after `patience` epochs without a better validation loss.
+    /// True after the last epoch, or after `patience` epochs of the last stage without a better validation loss.
     fn ended(&self) -> bool {
-        let (settings, done) = (self.settings, self.state.epochs.len());
+        let (patience, done) = (self.settings.patience, self.state.epochs.len());
+        let last = stage::at(&self.parts, self.epochs());
         let since = (self.before + done).saturating_sub(self.state.best_epoch);
-        done >= settings.epochs || (settings.patience > 0 && since >= settings.patience)
+        done >= self.epochs() || (patience > 0 && done > last.first && since >= patience)
+    }
+
+    /// Makes an epoch ready: a stage's first one begins with the best weights so far.
+    fn begin(&mut self, part: Part) -> Result<()> {
+        if part.first > 0 && self.state.epochs.len() == part.first {
+            self.model = Some(self.best()?);
+            self.optimizer = optimizer(self.settings);
+            self.best = f64::INFINITY;
+        }
+        self.objective.prepare(part.stage, self.model.as_ref().context("a model")?);
+        Ok(())
     }
 
     /// One epoch; `None` where `stop` was set in its midst, which leaves the state as it was before.
@@ -314,11 +424,14 @@ impl<'a, O: Objective> Trainer<'a, O> {
         let settings = self.settings;
         let own = self.state.epochs.len();
         let number = self.before + own;
-        let rate = learning_rate(settings, own);
+        let part = stage::at(&self.parts, own);
+        self.begin(part)?;
+        let rate = learning_rate(&TrainSettings { epochs: part.epochs, ..settings.clone() }, own - part.first);
         let mut rng = epoch_rng(self.seed, number);
         // Dropout draws from the device.
         self.device.seed(self.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(number as u64 + 1));
-        let Material { size, augmenter, train: images, .. } = self.material;
+        let Material { size, augmenter, changes, train: images, .. } = self.material;
+        let changes = changes.as_ref().filter(|_| part.stage != Stage::Student);
         let indices = order(images.count(), &mut rng);
         let mut model = self.model.take().context("a model")?;
         let mut sum = 0.0;
@@ -326,8 +439,8 @@ impl<'a, O: Objective> Trainer<'a, O> {
             if stop.load(Ordering::Relaxed) {
                 return Ok(None);
             }
-            let seen = images.changed(batch, *size, augmenter, &mut rng, &self.device);
-            let loss = self.objective.loss(&model, seen, true);
+            let seen = images.changed(batch, *size, augmenter, changes, &mut rng, &self.device);
+            let loss = self.objective.loss(&model, seen, part.stage, true);
             let value = f64::from(loss.clone().into_scalar::<f32>());
             if !value.is_finite() {
                 bail!("the loss is {value} in epoch {}; lower train.learning_rate ({rate:e})", number + 1);
@@ -338,7 +451,7 @@ impl<'a, O: Objective> Trainer<'a, O> {
             bar.inc(1);
         }
         let train = sum / images.count() as f64;
-        let validation = self.validate(&model).unwrap_or(train);
+        let validation = self.validate(&model, part.stage).unwrap_or(train);
         let epoch = Epoch { epoch: number + 1, train, validation, learning_rate: rate };
         self.state.model = save(&model)?;
         let bytes = self.optimizer.into_bytes().map_err(|error| anyhow::anyhow!("saving the optimizer: {error}"))?;
@@ -354,8 +467,9 @@ impl<'a, O: Objective> Trainer<'a, O> {
     }
 
     /// Mean loss over the validation images; none where there are none.
-    fn validate(&self, model: &O::Model) -> Option<f64> {
-        let Material { size, validation, .. } = self.material;
+    fn validate(&self, model: &O::Model, stage: Stage) -> Option<f64> {
+        let Material { size, changes, validation, asked, .. } = self.material;
+        let validation = if changes.is_some() && stage != Stage::Student { asked } else { validation };
         let count = validation.pixels.len();
         if count == 0 {
             return None;
@@ -367,7 +481,7 @@ impl<'a, O: Objective> Trainer<'a, O> {
             .chunks(EVALUATION_BATCH)
             .map(|batch| {
                 let seen = validation.plain(batch, *size, &device);
-                f64::from(self.objective.loss(&model, seen, false).into_scalar::<f32>()) * batch.len() as f64
+                f64::from(self.objective.loss(&model, seen, stage, false).into_scalar::<f32>()) * batch.len() as f64
             })
             .sum();
         Some(sum / count as f64)
