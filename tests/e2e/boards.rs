@@ -92,6 +92,25 @@ fn convolutions_give_the_same_bits_on_the_boards_that_hold_them() {
 }
 
 #[test]
+fn what_is_learned_without_labels_gives_the_same_bits_on_the_boards_that_hold_it() {
+    let screws = data(Layout::Mvtec);
+    for toml in [models::STUDENT, models::DISTILLED, models::ONE_CLASS, models::PATCHES] {
+        let (bytes, summary) = blob(toml, &screws).expect("a blob");
+        let (float, int8) = (summary.auroc_float.expect("measured"), summary.auroc_quantized.expect("measured"));
+        assert!((float - int8).abs() < 0.1, "{toml}: float {float}, int8 {int8}");
+        let model = Model::parse(bytes.as_slice()).expect("a model");
+        let map = neji_app::score::map_shape(model.plan()).expect("a map");
+        let places = if toml == models::STUDENT { 12 * 4 } else { 1 };
+        assert_eq!(map.height * map.width, places, "{toml}");
+        let needed = neji_app::Monitor::<neji_engine::Portable>::memory_bytes(&model) as u64;
+        let larger: Vec<Board> =
+            boards().into_iter().filter(|board| needed < board.settings.ram_bytes * 3 / 4).collect();
+        assert!(larger.len() >= 5, "{toml}: {} boards", larger.len());
+        same_everywhere(&bytes, &test_frames(&model, &screws), &larger);
+    }
+}
+
+#[test]
 fn every_operator_gives_the_same_bits_on_all_boards() {
     let bytes = fs::read(root().join("shared/tests/golden/v5_operators.neji")).expect("a golden blob");
     let aligned = AlignedBytes::new(&bytes);

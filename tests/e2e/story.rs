@@ -33,6 +33,9 @@ fn the_same_seed_gives_the_same_blob_and_int8_stays_close_to_float() {
 fn a_resumed_training_is_the_uninterrupted_one() {
     resumes(models::CNN, &data(Layout::Classes));
     resumes(models::DEFECTS, &data(Layout::Mvtec));
+    // Stopped between what one network learns and the next.
+    resumes(models::STUDENT, &data(Layout::Mvtec));
+    resumes(models::ONE_CLASS, &data(Layout::Mvtec));
 }
 
 /// A training of `model`, which has four epochs, ends in the same bits when it was interrupted.

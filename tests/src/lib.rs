@@ -119,4 +119,19 @@ pub mod models {
     /// Tells made defects on the aligned part from it, place by place.
     pub const DEFECTS: &str = "name = \"defects\"\ntask = \"cnn\"\n[front_end]\nstrip = [48, 16]\n\
         [model]\nchannels = [4, 8]\nconvs_per_block = 1\nhead = \"map\"\n[train]\nsynthetic = 1\nepochs = 4";
+    /// A teacher that learns augmentations, a small network that learns from it, a student that shares its first block.
+    pub const STUDENT: &str = "name = \"student\"\ntask = \"student\"\n[front_end]\nstrip = [48, 16]\n\
+        [model]\nchannels = [4, 8]\nconvs_per_block = 1\n[teacher]\nchannels = [6, 8]\nepochs = 1\nmatch_epochs = 1\n\
+        [train]\nepochs = 4\npretext = [\"augmentation\"]\n[threshold]\nalpha = 0.2";
+    /// A small network that learns from a teacher of mirrored parts and made defects; its mean output feeds a distance.
+    pub const DISTILLED: &str = "name = \"distilled\"\ntask = \"distilled\"\n[front_end]\nstrip = [48, 16]\n\
+        [model]\nchannels = [4, 8]\nconvs_per_block = 1\n[teacher]\nchannels = [6, 8]\nepochs = 1\n\
+        [train]\nepochs = 2\npretext = [\"rotation\", \"defects\"]\n[detector]\nrank = 4\n[threshold]\nalpha = 0.2";
+    /// Outputs drawn to one place.
+    pub const ONE_CLASS: &str = "name = \"one-class\"\ntask = \"one_class\"\n[front_end]\nstrip = [48, 16]\n\
+        [model]\nchannels = [4, 8]\nconvs_per_block = 1\nbottleneck = 8\n[train]\nepochs = 4\n[threshold]\nalpha = 0.2";
+    /// A cnn that tells where a patch is from; its last dense layer's input feeds a distance.
+    pub const PATCHES: &str = "name = \"patches\"\ntask = \"cnn\"\n[front_end]\nstrip = [48, 16]\n\
+        [model]\nchannels = [4, 8]\nconvs_per_block = 1\ndense = [12]\n[train]\nepochs = 2\npretext = [\"patch_position\"]\n\
+        [detector]\nkind = \"nearest\"\ncomponents = 8\n[threshold]\nalpha = 0.2";
 }
