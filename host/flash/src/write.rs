@@ -178,8 +178,11 @@ fn change(target: &mut dyn Target, layouts: &[Layout], told: &mut dyn FnMut(Even
     Ok(())
 }
 
+/// Bytes and the address where they go.
+type Chunk<'a> = (u64, &'a [u8]);
+
 /// The first page of what `head` holds, and what follows.
-fn first_page(head: &Wanted, page: u64) -> ((u64, &[u8]), Vec<(u64, &[u8])>) {
+fn first_page(head: &Wanted, page: u64) -> (Chunk<'_>, Vec<Chunk<'_>>) {
     let mut chunks = head.chunks.iter().map(|(address, bytes)| (*address, bytes.as_slice()));
     let (address, bytes) = chunks.next().unwrap_or((head.sector.address, &[]));
     let (first, more) = bytes.split_at(bytes.len().min((page - address % page) as usize));
@@ -189,7 +192,7 @@ fn first_page(head: &Wanted, page: u64) -> ((u64, &[u8]), Vec<(u64, &[u8])>) {
 
 fn program(target: &mut dyn Target, sectors: &[&Wanted]) -> Result<()> {
     let chunks = sectors.iter().flat_map(|wanted| &wanted.chunks);
-    let chunks: Vec<(u64, &[u8])> = chunks.map(|(address, bytes)| (*address, bytes.as_slice())).collect();
+    let chunks: Vec<Chunk<'_>> = chunks.map(|(address, bytes)| (*address, bytes.as_slice())).collect();
     target.program(&chunks)
 }
 

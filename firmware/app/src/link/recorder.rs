@@ -188,7 +188,7 @@ mod tests {
             let mut memory = vec![0xee; bytes];
             let mut recorder = Recorder::new(&mut memory, slots, step);
             let slot = recorder.slot_bytes();
-            assert!(slot as u64 % step == 0 && slot <= bytes / slots && slot > 0);
+            assert!((slot as u64).is_multiple_of(step) && slot <= bytes / slots && slot > 0);
             let (mut position, mut base, mut names) = (0, 0, Vec::new());
             for round in 0..400_u32 {
                 let count = u64::from(round * 13 % 29 + u32::from(round % 31 == 0) * 150);
