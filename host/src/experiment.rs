@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::augment::Augment;
+use crate::augment::waveform::{self, Waveform};
 use crate::dataset::{Dataset, Options};
 use crate::detect::LogVariance;
 use crate::frontend::FrontEndSettings;
@@ -254,6 +255,8 @@ pub struct TrainSettings {
     pub pretext: Vec<Pretext>,
     /// Augmentation.
     pub augment: Augment,
+    /// Variants of recordings, which are learned from beside them.
+    pub waveform: Waveform,
 }
 
 /// `[train.quantization_aware]`: the trained model, batch normalisation folded, goes on learning with rounded weights and activations, whose
@@ -300,6 +303,7 @@ impl Default for TrainSettings {
             quantization_aware: None,
             pretext: Vec::new(),
             augment: Augment::default(),
+            waveform: Waveform::default(),
         }
     }
 }
@@ -738,12 +742,15 @@ impl Experiment {
         Self::from_toml(&Self { detector: plain, ..self.clone() }.to_toml(), settings)
     }
 
-    /// The data as this experiment trains on them: with made defects as a class where it asks for those.
+    /// The data as this experiment trains on them: with variants of recordings, or made defects as a class, where it asks for those.
     ///
     /// # Errors
     /// A sample that no defect can be made of; names the file.
     pub fn seen<'d>(&self, data: &'d Dataset) -> anyhow::Result<Cow<'d, Dataset>> {
         match self.train.synthetic {
+            0 if self.train.waveform.copies > 0 => {
+                Ok(Cow::Owned(waveform::varied(data, &self.train.waveform, self.seed)?))
+            }
             0 => Ok(Cow::Borrowed(data)),
             copies => Ok(Cow::Owned(synthetic::against_normal(data, copies, self.seed)?)),
         }
@@ -910,6 +917,11 @@ impl Experiment {
         }
         ensure!((0.0..1.0).contains(&train.validation), "train.validation is {}; from 0 to below 1", train.validation);
         train.augment.check(self.front_end.sound.is_some())?;
+        train.waveform.check(self.front_end.sound.is_some())?;
+        ensure!(
+            train.waveform.copies == 0 || train.synthetic == 0,
+            "[train.waveform] and train.synthetic both make samples of the same recordings; take one out"
+        );
         ensure!(
             self.front_end.sound.as_ref().is_none_or(is_spectrogram) || train.augment == Augment::default(),
             "[train.augment.sound] changes frames of a spectrogram; front_end.sound has statistics, moments, axes or another \

@@ -12,6 +12,7 @@
 //! | `model.neji`, `quantize.json` | quantize | the blob; what quantization cost each layer |
 //! | `other.neji` | quantize, with both kinds of activations | the blob with the other kind |
 //! | `metrics.json`, `scores.csv` | eval | figures; a row an image |
+//! | `profile.json` | report | what a frame costs on a board, where that was asked for |
 //! | `report.html` | report | all of it for people |
 
 use std::collections::HashSet;
@@ -206,6 +207,7 @@ impl Run {
             "metrics.json",
             "scores.csv",
             "auto.json",
+            "profile.json",
             "report.html",
         ];
         let files = names.map(|name| self.file(name)).into_iter();
@@ -235,7 +237,7 @@ impl Run {
 }
 
 /// The samples that an experiment trains on and those that it validates on: an autoencoder sees good ones only. Made defects are
-/// on the side of the sample that they were made of.
+/// on the side of the sample that they were made of; variants of what is validated on are on neither.
 ///
 /// # Errors
 /// The share of validation does not fit the data.
@@ -255,6 +257,10 @@ pub fn split<'d>(experiment: &Experiment, data: &'d Dataset) -> Result<(Vec<&'d 
             let origins = normal(part);
             *part = data.train.iter().filter(|sample| origins.contains(&origin(sample))).collect();
         }
+    }
+    if train.iter().any(|sample| sample.variant) {
+        let origins: Vec<&Sample> = train.iter().filter(|sample| !sample.variant).copied().collect();
+        train.retain(|sample| !sample.variant || origins.iter().any(|origin| sample.is_of(origin)));
     }
     if experiment.learns_from_normal() {
         train.retain(|sample| sample.label == 0);

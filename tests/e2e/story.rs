@@ -12,7 +12,7 @@ use neji::render::Layout;
 use neji::run::Run;
 use neji::train::Ended;
 use neji_format::{Element, Shape};
-use neji_tests::{blob, data, models, train_into};
+use neji_tests::{blob, data, models, root, train_into};
 use tempfile::TempDir;
 
 #[test]

@@ -10,6 +10,7 @@
 
 pub mod image;
 pub mod sound;
+pub mod waveform;
 
 use anyhow::{Result, ensure};
 use rand_chacha::ChaCha8Rng;

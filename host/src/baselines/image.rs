@@ -153,6 +153,7 @@ mod tests {
             domain: None,
             signal: Signal::Image { image, mask: None },
             window: None,
+            variant: false,
             file_hash: [0; 32],
         }
     }

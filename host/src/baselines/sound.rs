@@ -210,6 +210,7 @@ mod tests {
             domain: None,
             signal: Signal::Features(features),
             window: None,
+            variant: false,
             file_hash: [0; 32],
         }
     }

@@ -7,7 +7,7 @@ use clap::Args as ClapArgs;
 
 use crate::auto;
 use crate::closed;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Sample};
 use crate::experiment::{DetectorName, Experiment};
 use crate::files::write_whole;
 use crate::run::{Run, Trained};
@@ -89,6 +89,17 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return Ok(());
     }
     let data = experiment.seen(&data)?;
+    let variants = data.train.iter().filter(|sample| sample.variant).count();
+    if variants > 0 {
+        let bytes = |sample: &Sample| sample.sound().map_or(0, |sound| 2 * sound.samples.len());
+        let made: usize = data.train.iter().filter(|sample| sample.variant).map(bytes).sum();
+        eprintln!(
+            "{variants} variants beside {} recordings: {:.0} MB more in memory, and {:.1} times the work of each pass",
+            data.train.len() - variants,
+            made as f64 / 1e6,
+            data.train.len() as f64 / (data.train.len() - variants).max(1) as f64
+        );
+    }
     let trained = match closed::train(&experiment, &data, &run)? {
         Some(trained) => trained,
         None => by_epochs(&experiment, &data, &run, &resume)?,

@@ -102,6 +102,7 @@ impl Reader<'_> {
             domain: file.domain,
             signal,
             window: None,
+            variant: false,
             file_hash,
         };
         let (early, late) = self.samples(whole).map_err(named)?;
@@ -222,7 +223,7 @@ impl Reader<'_> {
 
 impl Sample {
     /// Everything but what was recorded.
-    fn without_signal(&self) -> Self {
+    pub(crate) fn without_signal(&self) -> Self {
         Self {
             path: self.path.clone(),
             name: String::new(),
@@ -232,6 +233,7 @@ impl Sample {
             domain: self.domain,
             signal: Signal::Sound(Sound { rate: 1, channels: 1, samples: Vec::new() }),
             window: None,
+            variant: self.variant,
             file_hash: self.file_hash,
         }
     }

@@ -134,11 +134,18 @@ pub struct Sample {
     pub signal: Signal,
     /// The window's frames within its file, at the rate of [`Sample::signal`]; none for a whole file.
     pub window: Option<Range<usize>>,
+    /// It was made of the recording of the same path and window.
+    pub variant: bool,
     /// SHA-256 of the file, for [`Dataset::hash`].
     pub file_hash: [u8; 32],
 }
 
 impl Sample {
+    /// Whether the two are of one recording, or one is made of the other.
+    pub fn is_of(&self, other: &Self) -> bool {
+        self.path == other.path && self.window == other.window
+    }
+
     fn other(&self, wanted: Kind) -> anyhow::Error {
         let found = self.signal.form().kind();
         anyhow!("{}: the data are {found}, the model takes {wanted}; give data of that kind", self.path.display())
@@ -259,7 +266,8 @@ impl Dataset {
         let mut chosen = vec![false; self.train.len()];
         let mut left_out = vec![false; self.train.len()];
         for (label, class) in self.classes.iter().enumerate() {
-            let mut own: Vec<usize> = (0..self.train.len()).filter(|&i| self.train[i].label == label).collect();
+            let mut own: Vec<usize> =
+                (0..self.train.len()).filter(|&i| self.train[i].label == label && !self.train[i].variant).collect();
             if own.is_empty() {
                 continue;
             }

@@ -316,6 +316,7 @@ mod tests {
             domain: None,
             signal,
             window: None,
+            variant: false,
             file_hash: [0; 32],
         }
     }

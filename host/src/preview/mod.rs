@@ -11,6 +11,7 @@ use neji_format::Element;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
+use crate::augment::waveform::Varier;
 use crate::augment::{Augment, Augmenter};
 use crate::dataset::{Dataset, GreyImage, Kind, Sample, Signal, Sound};
 use crate::experiment::Experiment;
@@ -75,6 +76,17 @@ pub fn rows(experiment: &Experiment, data: &Dataset, columns: usize) -> Result<V
         rows.push(row("augmented inputs, as [train.augment] asks".into(), pictures));
     }
     let Some(first) = normal.first() else { return Ok(rows) };
+    let waveform = &experiment.train.waveform;
+    if waveform.copies > 0 {
+        let varier = Varier::new(waveform, first.sound()?)?;
+        let mut rng = ChaCha8Rng::seed_from_u64(experiment.seed);
+        let mut pictures = Vec::new();
+        for &sample in &normal {
+            let signal = Signal::Sound(varier.variant(sample.sound()?, &mut rng)?);
+            pictures.extend(seen.both(&Sample { signal, ..sample.clone() })?);
+        }
+        rows.push(row("variants of recordings, as [train.waveform] asks".into(), pictures));
+    }
     for (index, kind) in (0..).zip(synthetic::kinds(&first.signal)) {
         let mut pictures = Vec::new();
         for (column, sample) in (0..).zip(&normal) {

@@ -350,8 +350,10 @@ impl<'a> Quantizer<'a> {
         let banded = bands::within(lowered.clone(), experiment.quantize.ram_budget, keep_input)?;
         // Without held-out samples the training ones must do; they score lower than new ones will.
         let held_out = !validation.is_empty();
-        let (normal_samples, faults) =
-            if held_out { validation } else { train }.into_iter().partition(|sample| sample.label == 0);
+        let (normal_samples, faults) = if held_out { validation } else { train }
+            .into_iter()
+            .filter(|sample| !sample.variant)
+            .partition(|sample| sample.label == 0);
         let edges = Edges {
             front_end: front_end.clone(),
             detector: unfitted.clone(),
@@ -480,9 +482,10 @@ impl<'a> Quantizer<'a> {
             let judged: Vec<usize> = (0..samples.len()).filter(|&index| parts[index] == fold).collect();
             let touches =
                 |sample: &Sample| judged.iter().any(|&index| threshold::cross::overlap(sample, samples[index]));
-            let others = samples.iter().zip(&parts).filter(|(sample, part)| **part != fold && !touches(sample));
+            let normal = self.data.train.iter().filter(|sample| sample.label == 0);
             let data = Dataset {
-                train: others.map(|(&sample, _)| sample.clone()).collect(),
+                // With their variants.
+                train: normal.filter(|sample| !touches(sample)).cloned().collect(),
                 test: Vec::new(),
                 classes: self.data.classes.clone(),
                 form: self.data.form,
@@ -518,13 +521,12 @@ impl<'a> Quantizer<'a> {
         let detect::Fitted::Fusion(fusion) = &detector else { return Ok(detector) };
         let mut samples = self.normal_of.clone();
         samples.dedup_by_key(|sample| std::ptr::from_ref(*sample));
+        samples.retain(|sample| !sample.variant);
         let folds = FOLDS.min(samples.len());
         let mut alone = [Vec::new(), Vec::new()];
         for fold in 0..folds {
-            let (judged, fitted): (Vec<_>, Vec<_>) =
-                samples.iter().enumerate().partition(|(index, _)| index % folds == fold);
-            let judged: Vec<&Sample> = judged.into_iter().map(|(_, &sample)| sample).collect();
-            let others = |sample: &Sample| fitted.iter().any(|(_, other)| std::ptr::eq(**other, sample));
+            let judged: Vec<&Sample> = samples.iter().copied().skip(fold).step_by(folds).collect();
+            let others = |sample: &Sample| !judged.iter().any(|judged| sample.is_of(judged));
             let inputs: Vec<Vec<i8>> = (self.normal.iter().zip(&self.normal_of))
                 .filter(|(_, sample)| others(sample))
                 .map(|(input, _)| input.clone())

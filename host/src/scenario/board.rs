@@ -249,7 +249,7 @@ mod tests {
         let model = Model::parse(blob.as_slice()).expect("a model");
         let folder = tempfile::tempdir().expect("a folder");
         let spool = Some(Spool::new(folder.path(), 0));
-        let heard = on_host(model, &scenario, 0, 1, spool, &AtomicBool::new(false)).expect("plays");
+        let heard = on_host(model, &scenario, 0, 1, &Begin::default(), spool, &AtomicBool::new(false)).expect("plays");
         let path = Spool::path(folder.path(), 0, 0);
         let part = &heard.parts[0];
         let kept = std::fs::metadata(&path).expect("a file").len();

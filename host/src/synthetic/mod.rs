@@ -144,6 +144,7 @@ fn copy(sample: &Sample, kind: Defect, signal: Signal) -> Sample {
         domain: sample.domain,
         signal,
         window: sample.window.clone(),
+        variant: sample.variant,
         file_hash: sample.file_hash,
     }
 }
@@ -165,6 +166,7 @@ mod tests {
             domain: None,
             signal,
             window: None,
+            variant: false,
             file_hash: [0; 32],
         }
     }
