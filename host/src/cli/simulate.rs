@@ -83,7 +83,7 @@ pub struct Playing {
     pub buffer: u32,
 }
 
-fn clock(text: &str) -> Result<f64, String> {
+pub(super) fn clock(text: &str) -> Result<f64, String> {
     let clock: f64 = text.parse().map_err(|error| format!("{error}"))?;
     if clock.is_finite() && (0.001..=10_000.0).contains(&clock) {
         Ok(clock)

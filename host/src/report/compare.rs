@@ -9,6 +9,7 @@ use neji_format::AlignedBytes;
 
 use super::cases::{looked, note, ordered};
 use super::charts::{self, Series};
+use super::cost::Cost;
 use super::html::{escape, page, section, table};
 use super::intervals::{self, words};
 use super::look::largest;
@@ -120,7 +121,7 @@ type Said<'a> = &'a dyn Fn(&Compared<'_>) -> String;
 /// One column a run.
 fn overview(names: &[String], runs: &[Compared<'_>]) -> String {
     let interval = |found: Option<Interval>| found.map_or("-".to_owned(), |found| words(&found));
-    let rows: [(&str, Said<'_>); 13] = [
+    let rows: [(&str, Said<'_>); 15] = [
         ("detector", &|run| run.inspection.detector.clone()),
         ("AUROC, float", &|run| interval(intervals::of_float(&run.folder.scores))),
         ("AUROC, quantized", &|run| interval(intervals::quantized(&run.folder.scores))),
@@ -131,6 +132,13 @@ fn overview(names: &[String], runs: &[Compared<'_>]) -> String {
         ("blob in flash, bytes", &|run| run.inspection.flash_bytes.to_string()),
         ("memory of the monitor, bytes of RAM", &|run| run.inspection.memory_bytes.to_string()),
         ("multiplications of a run", &|run| run.inspection.macs.to_string()),
+        ("instructions of a frame: front end, inference, score", &|run| {
+            cost(run, |cost| format!("{} ({} at most) on {}", cost.instructions, cost.instructions_max, cost.name))
+        }),
+        ("its time at a cycle each, which is the least", &|run| {
+            let mhz = |cost: &Cost| cost.clock_hz as f64 / 1e6;
+            cost(run, |cost| format!("{:.2} ms at {} MHz", cost.ms(cost.instructions), mhz(cost)))
+        }),
         ("threshold", &|run| format!("{:.4}", run.inspection.threshold)),
         ("what it promises", &|run| run.inspection.threshold_basis.clone()),
         ("called bad: of the good, of the bad", &|run| called_bad(run.folder)),
@@ -151,6 +159,11 @@ fn matched(folder: &RunFolder) -> Option<f64> {
 fn place(folder: &RunFolder, figure: impl Fn(crate::localize::Localization) -> f64) -> String {
     let found = folder.metrics.as_ref().and_then(|metrics| metrics.localization);
     found.map_or("-".to_owned(), |found| number(figure(found)))
+}
+
+/// What was counted on a board.
+fn cost(run: &Compared<'_>, said: impl Fn(&Cost) -> String) -> String {
+    run.folder.cost.as_ref().map_or("-".to_owned(), said)
 }
 
 /// What the threshold does to the test part.
@@ -287,6 +300,19 @@ mod tests {
         check_balance(&page).expect("balanced");
         assert!(!page.contains("<i>") && page.contains("&lt;i&gt;dent"));
         assert!(page.contains("0.750 [") && page.contains("0.250 ["), "both AUROCs");
+        assert!(!page.contains("instructions of a frame"), "nothing was counted");
+        let cost = Cost {
+            board: "b".into(),
+            name: "a board".into(),
+            model_crc32: 0,
+            clock_hz: 50_000_000,
+            frames: 9,
+            instructions: 1_234_567,
+            instructions_max: 2_000_000,
+        };
+        let counted = RunFolder { cost: Some(cost), ..folder("counted", &scores) };
+        let beside = render(&[counted, folder("two", &worse)]).expect("rendered");
+        assert!(beside.contains("1234567 (2000000 at most) on a board") && beside.contains("24.69 ms at 50 MHz"));
         // One ROC chart and a histogram for each.
         assert_eq!(page.matches("<svg").count(), 3);
         for needle in ["http://", "https://", "<script", "url("] {

@@ -9,6 +9,7 @@ pub mod cases;
 pub mod charts;
 pub mod choice;
 pub mod compare;
+pub mod cost;
 pub mod examples;
 pub mod html;
 pub mod images;

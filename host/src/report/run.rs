@@ -7,6 +7,7 @@ use anyhow::{Context, ensure};
 use neji_format::{AlignedBytes, FrontEnd, Model};
 use serde::{Deserialize, Serialize};
 
+use super::cost::Cost;
 use super::metrics::Metrics;
 use crate::auto::Choice;
 use crate::dataset::Dataset;
@@ -63,6 +64,8 @@ pub struct RunFolder {
     pub auto: Option<Choice>,
     /// The blob; `None` before `neji quantize`.
     pub blob: Option<Vec<u8>>,
+    /// What a frame costs on a board, where it was counted.
+    pub cost: Option<Cost>,
 }
 
 impl RunFolder {
@@ -108,6 +111,7 @@ impl RunFolder {
         if blob.exists() {
             folder.blob = Some(fs::read(&blob).with_context(|| format!("reading {}", blob.display()))?);
         }
+        folder.cost = Cost::read(run, folder.blob.as_deref())?;
         let nothing = folder.losses.is_empty() && folder.scores.is_empty() && folder.blob.is_none();
         ensure!(!nothing, "{} holds nothing to report: run `neji train` and `neji eval` first", run.display());
         Ok(folder)

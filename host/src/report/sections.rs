@@ -244,6 +244,7 @@ mod tests {
         let light = Separation { auroc: 0.0, folded: 1.0, partial_auroc: 1.0 };
         let dim = Separation { auroc: 0.432, folded: 0.568, partial_auroc: 0.5 };
         let folder = RunFolder {
+            cost: None,
             name: "a & <b>".into(),
             losses: vec![LossRow { epoch: 1.0, train: 0.5, validation: 0.6 }],
             scores: vec![row("good", 1.0), row("<i>", 2.0)],
