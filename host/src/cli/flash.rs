@@ -44,7 +44,6 @@ pub struct Args {
     pub keep_firmware: bool,
     /// Write a UF2 file instead, or without FILE copy one to the drive of a board in its boot loader.
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
-    #[expect(clippy::option_option, reason = "clap's way to say with, without, or with a value")]
     pub uf2: Option<Option<PathBuf>>,
     /// Flash a model that the board is too slow for.
     #[arg(long)]

@@ -205,7 +205,7 @@ mod tests {
         let values: Vec<f32> =
             (0..2 * 3 * 4).map(|i| if (4..8).contains(&(i % 12)) { 7.0 } else { (i * i % 17) as f32 }).collect();
         let features = Tensor::<4>::from_data(TensorData::new(values, [2, 3, 2, 2]), &device);
-        let scale = Scale::of(vec![features.clone().slice([0..1]), features.clone().slice([1..2])]);
+        let scale = Scale::of(vec![features.clone().narrow(0, 0, 1), features.clone().narrow(0, 1, 1)]);
         let scaled = (features - scale.mean) / scale.deviation;
         let squares = |channel: usize| -> f32 {
             scaled.clone().slice([0..2, channel..channel + 1]).powi_scalar(2).mean().into_scalar()

@@ -124,7 +124,7 @@ mod tests {
         let images = Tensor::<4>::random([8, 1, 4, 6], Distribution::Uniform(0.0, 1.0), &device);
         let network = OneClass::new(&settings, size, &device).unwrap();
         let mean = network.forward(images.clone()).mean_dim(0).into_data().try_into_vec_as::<f32>().unwrap();
-        let halves = [images.clone().slice([0..3]), images.clone().slice([3..8])];
+        let halves = [images.clone().narrow(0, 0, 3), images.clone().narrow(0, 3, 5)];
         let network = network.centred(halves.into_iter(), &device).unwrap();
         let centre = network.centre.val().into_data().try_into_vec_as::<f32>().unwrap();
         for (mean, centre) in mean.iter().zip(&centre) {

@@ -346,7 +346,7 @@ fn rounded_by(x: Tensor<4>, element: Element, start: Range, learned: Tensor<1>) 
     let value = inside + moved.mul_scalar(scale);
     // Of value 0, with the gradient of each end.
     let by = |index: usize, end: f32, factor: Tensor<4>| {
-        let own = learned.clone().slice([index..index + 1]);
+        let own = learned.clone().narrow(0, index, 1);
         let none = own.clone() - own.detach();
         let per = none.mul_scalar(RANGE_SPEED * f64::from(end));
         factor * per.reshape([1, 1, 1, 1])

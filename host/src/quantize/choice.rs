@@ -149,6 +149,7 @@ mod tests {
             domain: None,
             signal: Signal::Image { image, mask: None },
             window: None,
+            variant: false,
             file_hash: [0; 32],
         };
         Trial { samples: vec![sample; 40], normals: 20 }

@@ -493,8 +493,8 @@ impl<'a> Quantizer<'a> {
                 notices: Vec::new(),
             };
             let (trained, graph) = closed::fit(experiment, &data)?;
-            let graph = detect::observed(experiment, &graph)?;
-            let part = Quantizer::new(experiment, &trained, &data, &graph)?;
+            let source = Source { trained, graph: detect::observed(experiment, &graph)?, learned: None };
+            let part = Quantizer::new(experiment, &source, &data)?;
             let bare = part.assemble(&part.edges)?;
             let mut edges = part.edges.clone();
             part.fit(&mut edges, accepted(&bare)?, part.detector(accepted(&bare)?, &part.normal)?)?;

@@ -236,7 +236,7 @@ mod tests {
     fn only_what_is_asked_for_is_rounded() {
         let graph = graph();
         let range = Range { low: -1.0, high: 1.55 };
-        let ranges = vec![range; 4];
+        let ranges = [range; 4];
         let scheme = Scheme::of(Element::I8, range);
         let weights = |index: usize| rounded(&graph, &[], &graph.nodes[index]);
         let layers = Layers {

@@ -106,7 +106,7 @@ pub fn measure(run: &Path, board: &Board, clock_hz: Option<u64>) -> Result<Cost>
     if count == 1 && counts.len() > 1 {
         counts.remove(0);
     }
-    let clock_hz = clock_hz.unwrap_or(board.settings.systick_hz);
+    let clock_hz = clock_hz.unwrap_or(board.emulator()?.systick_hz);
     let cost = Cost::of(board, &model, clock_hz, counts)
         .with_context(|| format!("{name}: {} gave no score to count; give longer samples", board.package))?;
     write_whole(&run.join(FILE), (serde_json::to_string_pretty(&cost)? + "\n").as_bytes())?;
