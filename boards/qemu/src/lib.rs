@@ -2,18 +2,21 @@
 #![no_std]
 
 pub mod bench;
+pub mod live;
 pub mod measure;
 pub mod pin;
 pub mod run;
 pub mod semihosting;
+pub mod uart;
 
 use core::fmt::Write as _;
 use core::panic::PanicInfo;
 
 use cortex_m_semihosting::{debug, hio};
 
-pub use pin::Pin;
+pub use live::{Live, run_live};
 pub use neji_app::{Fixed, Learner};
+pub use pin::Pin;
 pub use run::{Board, Knowledge, run};
 
 /// Ends QEMU: status 0 where all went well, 1 otherwise.

@@ -8,7 +8,8 @@ use cortex_m_semihosting::hio;
 use embedded_hal::digital::OutputPin;
 use embedded_io::Write as _;
 use neji_app::{
-    AlarmPin, AlarmPolarity, Fixed, Learner, Monitor, MonitorError, Pace, PacedSensor, Report, ReportWriter, Ring, Sensor, Tables, Trend, Verdict,
+    AlarmPin, AlarmPolarity, Fixed, Learner, Monitor, MonitorError, Pace, PacedSensor, Report, ReportWriter, Ring,
+    Sensor, Tables, Trend, Verdict,
 };
 use neji_engine::Isa;
 use neji_format::header::FORMAT_VERSION;
@@ -213,7 +214,7 @@ impl Sensor for Source<'_> {
 }
 
 /// Why the firmware gives up where the alarm can't be set.
-const PIN: &str = "the alarm pin fails";
+pub(crate) const PIN: &str = "the alarm pin fails";
 
 /// Where verdicts go.
 struct Line<A> {
@@ -250,7 +251,7 @@ impl<A: OutputPin> Line<A> {
 }
 
 /// The MODEL region of memory.x.
-fn region() -> &'static [u8] {
+pub(crate) fn region() -> &'static [u8] {
     unsafe extern "C" {
         static _model_start: u8;
         static _model_end: u8;
@@ -298,7 +299,7 @@ pub fn run<I: Isa, K: Knowledge, A: OutputPin, F: OutputPin>(board: Board<A, F>)
 }
 
 /// Says why on the pin and to the PC, and ends QEMU.
-fn give_up(fault: &mut impl OutputPin, reason: &dyn Display) -> ! {
+pub(crate) fn give_up(fault: &mut impl OutputPin, reason: &dyn Display) -> ! {
     let _ = fault.set_high();
     if let Ok(mut stderr) = hio::hstderr() {
         let _ = writeln!(stderr, "{reason}");

@@ -56,6 +56,8 @@ pub struct Settings {
     pub pairs: bool,
     /// The core, where what its instructions cost is known.
     pub core: Option<Core>,
+    /// Whether its firmware has the live link on its first serial port.
+    pub live: bool,
 }
 
 /// How QEMU runs a board, and how what it does there is seen.
@@ -98,6 +100,8 @@ struct Table {
     int16: bool,
     #[serde(default)]
     pairs: bool,
+    #[serde(default)]
+    live: bool,
     core: Option<Core>,
     machine: Option<String>,
     #[serde(default)]
@@ -147,6 +151,7 @@ impl TryFrom<Table> for Settings {
             int16: table.int16,
             pairs: table.pairs,
             core: table.core,
+            live: table.live,
         })
     }
 }

@@ -6,6 +6,7 @@
 
 pub mod bench;
 pub mod board;
+pub mod live;
 pub mod mix;
 mod plugin;
 pub mod profile;
@@ -18,6 +19,7 @@ pub mod toolchain;
 
 pub use bench::Counts;
 pub use board::{Board, Core, Emulator, Settings};
+pub use live::Live;
 pub use mix::{Cycles, Kind};
 pub use profile::{Profile, Tally};
 pub use qemu::{Emulation, Options, emulate};

@@ -29,7 +29,7 @@ pub(crate) const GAPS: &str = "gaps.bin";
 pub(crate) const PACE: &str = "pace.bin";
 /// The file that has the monitor calibrated, by so many scores.
 pub(crate) const CALIBRATE: &str = "calibrate.bin";
-const MODEL: &str = "model.neji";
+pub(crate) const MODEL: &str = "model.neji";
 const TRACE: &str = "trace.log";
 
 /// How to run.
@@ -268,6 +268,7 @@ mod tests {
             int16: true,
             stack_bytes: 4,
             core: None,
+            live: false,
         };
         Board { package: "b".into(), settings, workspace: "/w".into() }
     }
