@@ -1,0 +1,145 @@
+//! From the line to whoever looks: a terminal or lines, and the recordings beside.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use neji_link::{Command, Event, LogLevel, ModelIdentity};
+
+use crate::client::{Client, Heard};
+use crate::lines;
+use crate::record::{Keeper, Kept};
+use crate::view::View;
+
+/// Says when to end.
+pub type Stop = AtomicBool;
+
+/// What is wanted of a session.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// Where recordings go: all that the board keeps while it is watched.
+    pub record: Option<PathBuf>,
+    /// Scores that a calibration takes.
+    pub calibration_scores: u16,
+    /// Asked for once the board is known.
+    pub commands: Vec<Command>,
+    /// Ends the session behind so many scores, once what is fetched has come.
+    pub scores_max: Option<u64>,
+    /// Ends it after this long.
+    pub time_max: Option<Duration>,
+    /// Where recordings go that are asked for by a key, where `record` says nothing.
+    pub saves: PathBuf,
+}
+
+/// A board that is watched.
+pub struct Session {
+    client: Client,
+    settings: Settings,
+    keeper: Option<Keeper>,
+    /// What a person sees.
+    pub view: View,
+    start: Instant,
+    scores: u64,
+    greeted: bool,
+    with_maps: bool,
+}
+
+impl Session {
+    /// A session over `client`; `with_maps` asks the board for maps and spectra.
+    ///
+    /// # Errors
+    /// The folder for recordings can't be made.
+    pub fn new(client: Client, settings: Settings, with_maps: bool) -> Result<Self> {
+        let keeper = settings.record.as_deref().map(Keeper::new).transpose()?;
+        let view = View::new(client.name(), settings.calibration_scores);
+        Ok(Self { client, settings, keeper, view, start: Instant::now(), scores: 0, greeted: false, with_maps })
+    }
+
+    /// How long it has lasted.
+    pub fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    /// Whether it is over: all that was wanted has come, or nothing will come any more.
+    pub fn is_over(&self) -> bool {
+        let enough = self.settings.scores_max.is_some_and(|most| self.scores >= most) && !self.client.is_fetching();
+        let late = self.settings.time_max.is_some_and(|most| self.now() >= most);
+        enough || late || self.client.is_ended()
+    }
+
+    /// Says a command.
+    pub fn ask(&mut self, command: Command) {
+        self.client.ask(command);
+    }
+
+    /// Has the board keep what it heard last, and fetches it.
+    ///
+    /// # Errors
+    /// The folder for recordings can't be made.
+    pub fn save(&mut self) -> Result<()> {
+        if self.keeper.is_none() {
+            self.keeper = Some(Keeper::new(&self.settings.saves)?);
+            // Who the board is was said before there was anybody to keep it.
+            self.client.ask(Command::Identify);
+        }
+        self.client.ask(Command::Record);
+        Ok(())
+    }
+
+    /// Hears what has come and passes it on.
+    ///
+    /// # Errors
+    /// A line that never opens, a file that can't be written, or `hear`'s.
+    pub fn step(&mut self, hear: &mut dyn FnMut(&Heard<'_>) -> Result<()>) -> Result<()> {
+        let at = self.start.elapsed();
+        let Self { client, keeper, view, scores, greeted, .. } = self;
+        let (mut wanted, mut written, mut greet) = (Vec::new(), Vec::new(), false);
+        client.poll(&mut |heard| {
+            view.hear(at, &heard);
+            match heard {
+                Heard::Opened => *greeted = false,
+                Heard::Event(Event::Score(_)) => *scores += 1,
+                Heard::Event(Event::Identity(identity)) => {
+                    greet = matches!(identity.model, ModelIdentity::Running(_)) && !std::mem::replace(greeted, true);
+                }
+                _ => {}
+            }
+            match keeper.as_mut().map(|keeper| keeper.hear(&heard)).transpose()?.flatten() {
+                Some(Kept::Wanted(id)) => wanted.push(id),
+                Some(Kept::Written(path)) => written.push(path),
+                None => {}
+            }
+            hear(&heard)
+        })?;
+        view.lost = client.lost();
+        for path in written {
+            self.view.say(at, LogLevel::Info, format!("{} written", path.display()));
+        }
+        if greet {
+            if self.with_maps {
+                self.client.ask(Command::Subscribe { maps: true, spectra: true });
+            }
+            for command in std::mem::take(&mut self.settings.commands) {
+                self.client.ask(command);
+            }
+        }
+        wanted.into_iter().for_each(|id| self.client.fetch(id));
+        Ok(())
+    }
+
+    /// Writes lines of JSON until it is over or `stop` is set.
+    ///
+    /// # Errors
+    /// As [`Session::step`]; a reader that has gone is none.
+    pub fn write_lines(mut self, out: &mut dyn Write, stop: &Stop) -> Result<()> {
+        while !self.is_over() && !stop.load(Ordering::Relaxed) {
+            match self.step(&mut |heard| lines::write(out, heard)) {
+                Err(error) if lines::nobody_reads(&error) => return Ok(()),
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+}
