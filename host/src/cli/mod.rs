@@ -8,6 +8,7 @@ pub mod eval;
 pub mod flash;
 pub mod import;
 pub mod inspect;
+pub mod monitor;
 pub mod pack;
 pub mod pipe;
 pub mod profile;
@@ -63,6 +64,8 @@ pub enum Command {
     Boards(boards::Args),
     /// Write firmware and a model to a board.
     Flash(flash::Args),
+    /// Watch a board over its live link.
+    Monitor(monitor::Args),
     /// Write the report of a run, or a comparison of several, as one HTML file.
     Report(report::Args),
 }
@@ -101,6 +104,7 @@ impl Cli {
             Command::Simulate(args) => simulate::run(args),
             Command::Boards(args) => boards::run(args),
             Command::Flash(args) => flash::run(args),
+            Command::Monitor(args) => monitor::run(args),
             Command::Report(args) => report::run(args),
         }
     }

@@ -8,6 +8,7 @@ use clap::Args as ClapArgs;
 use neji_app::{Outcome, Trend, Verdict};
 use neji_format::{FrontEnd, Model, Plan};
 use neji_machine::{Board, Options, rises, toolchain};
+use neji_monitor::Recorded;
 use serde_json::json;
 
 use crate::begin::Begin;
@@ -24,8 +25,12 @@ pub struct Args {
     pub blob: PathBuf,
     /// Folders or image files, in the order in which the sensor sees them; for a model without a front end int8 .npy files,
     /// whose first axis counts samples.
-    #[arg(long, required_unless_present = "scenario", num_args = 1..)]
+    #[arg(long, required_unless_present_any = ["scenario", "recorded"], num_args = 1..)]
     pub source: Vec<PathBuf>,
+    /// The file that `neji monitor --record` wrote beside a recording: plays it, and compares the scores with those that the board
+    /// gave then. The exit status says whether they are the same.
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["source", "scenario", "calibrate"])]
+    pub recorded: Option<PathBuf>,
     /// A scenario instead: sources of sound, faults, events and what must come of them, in virtual time;
     /// configs/scenarios has examples. The exit status says whether its claims hold.
     #[arg(long, value_name = "FILE.toml", conflicts_with_all = ["source", "instructions", "events"])]
@@ -120,7 +125,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
         return run_scenario(path, &args, &begin, board.as_ref(), model);
     }
     let plan = *model.plan();
-    let files = simulate::image_files(&args.source)?;
+    let recorded = args.recorded.as_deref().map(Recorded::read).transpose()?;
+    if let (Some(recorded), Some(path)) = (&recorded, &args.recorded) {
+        ensure_same_model(path, recorded, &model)?;
+    }
+    let files = match &recorded {
+        Some(recorded) => recorded.files.clone(),
+        None => simulate::image_files(&args.source)?,
+    };
     if let Some(notice) = simulate::resized(&plan, &files) {
         eprintln!("{notice}");
     }
@@ -171,7 +183,43 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
     let same = found.identical.is_none_or(|count| count == found.verdicts.len());
     ensure!(same, "host and {} differ: rebuild both from one source", args.on);
+    if let Some(recorded) = &recorded {
+        let (same, all) = as_recorded(recorded, &found.verdicts);
+        if !args.json {
+            println!("{same} of {all} scores are those that the board gave");
+        }
+        ensure!(same == all, "{} of {all} scores are not those that the board gave", all - same);
+    }
     Ok(())
+}
+
+/// Whether a recording is of this model's sensor; another blob may be tried on it, but not be compared.
+fn ensure_same_model(path: &Path, recorded: &Recorded, model: &Model<'_>) -> anyhow::Result<()> {
+    let header = model.header();
+    let (given, wanted) =
+        ((format!("{:08x}", header.crc32), header.total_bytes), (&recorded.model_crc32, recorded.model_bytes));
+    ensure!(
+        (&given.0, given.1) == wanted,
+        "{}: recorded with the model {} ({}), this one is {}; to try it on the recording give its files as --source",
+        path.display(),
+        recorded.model,
+        recorded.model_crc32,
+        given.0
+    );
+    Ok(())
+}
+
+/// How many of the board's scores come again, and of how many. A window that a streaming model had not filled yet has none.
+fn as_recorded(recorded: &Recorded, verdicts: &[Verdict]) -> (usize, usize) {
+    let again = recorded.scores.iter().filter_map(|score| {
+        let verdict = usize::try_from(score.index).ok().and_then(|index| verdicts.get(index));
+        match verdict.map(|verdict| verdict.outcome) {
+            Some(Outcome::WindowNotFull) => None,
+            Some(Outcome::Scored { score: again, .. }) => Some(again == score.score),
+            _ => Some(false),
+        }
+    });
+    again.fold((0, 0), |(same, all), is_same| (same + usize::from(is_same), all + 1))
 }
 
 /// Plays a scenario; the board is asked for its instructions as well.
