@@ -141,7 +141,7 @@ fn error(subspace: &Subspace, inputs: &[Vec<f32>]) -> f64 {
 /// Two dense layers onto the subspace and back.
 ///
 /// Its basis is turned by a random rotation: the same subspace, but codes of like variance, which one scale of int8 serves best.
-fn nodes(subspace: &Subspace, shape: Shape, seed: u64) -> Vec<Node> {
+pub(crate) fn nodes(subspace: &Subspace, shape: Shape, seed: u64) -> Vec<Node> {
     let (features, codes) = subspace.axes.shape();
     let rotation = rotation(codes, &mut ChaCha8Rng::seed_from_u64(seed));
     let mut down = vec![0.0f64; codes * features];

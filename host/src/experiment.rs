@@ -101,6 +101,10 @@ pub struct ModelSettings {
     pub batch_norm: bool,
     /// Share of features dropped before dense layers of a cnn in training, 0 to below 1.
     pub dropout: f64,
+    /// A cnn sees what this many principal components of normal training inputs leave of an input, in units of how that deviates at
+    /// each place; absent, the input itself. For inputs in which a place means something, as on an aligned part.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub residual: Option<usize>,
     /// How a cnn ends.
     pub head: Head,
     /// Units of the hidden dense layers of a cnn that ends in such.
@@ -131,6 +135,7 @@ impl Default for ModelSettings {
             convs_per_block: 2,
             batch_norm: true,
             dropout: 0.2,
+            residual: None,
             head: Head::default(),
             dense: vec![64],
             patch: 0,
@@ -243,6 +248,10 @@ pub struct TrainSettings {
     /// classes of their own. Of pictures they are drawn anew in every epoch, on the model's input, and those of validation once,
     /// before the front end; of sounds and features all are drawn once.
     pub synthetic: u32,
+    /// Kinds of made defects of pictures that are learned, by their names; all where it is empty. Those of validation are of all kinds.
+    pub defects: Vec<String>,
+    /// The least strength, as opacity, of the defects of pictures that are learned, above 0 to 1.
+    pub defect_strength_min: f64,
     /// A cnn learns to tell the machines or sections apart that the names of normal training samples say; its layers then feed a
     /// detector of distances.
     pub sections: bool,
@@ -299,6 +308,8 @@ impl Default for TrainSettings {
             patience: 0,
             validation: 0.15,
             synthetic: 0,
+            defects: Vec::new(),
+            defect_strength_min: synthetic::LEARNED_MIN,
             sections: false,
             quantization_aware: None,
             pretext: Vec::new(),
@@ -883,6 +894,14 @@ impl Experiment {
             "model.channels is empty; a convolutional model needs at least one"
         );
         ensure!((1..=8).contains(&model.convs_per_block), "model.convs_per_block is {}; 1 to 8", model.convs_per_block);
+        ensure!(
+            model.residual.is_none_or(|axes| self.task == Task::Cnn && (1..=4096).contains(&axes)),
+            "model.residual is a number from 1 to 4096, for task = \"cnn\""
+        );
+        ensure!(
+            model.residual.is_none() || (train.pretext.is_empty() && train.quantization_aware.is_none()),
+            "model.residual goes neither with train.pretext nor with train.quantization_aware; take out one of them"
+        );
         ensure!((0.0..1.0).contains(&model.dropout), "model.dropout is {}; from 0 to below 1", model.dropout);
         ensure!((1..=4096).contains(&model.bottleneck), "model.bottleneck is {}; 1 to 4096", model.bottleneck);
         ensure!(model.patch <= 16, "model.patch is {}; 0 to 16", model.patch);
@@ -935,6 +954,7 @@ impl Experiment {
             train.synthetic == 0 || self.task == Task::Cnn,
             "train.synthetic is for a cnn, which tells made defects from normal samples; take it out, or say task = \"cnn\""
         );
+        synthetic::Learned::new(&train.defects, train.defect_strength_min)?;
         ensure!(train.synthetic <= 64, "train.synthetic is {}; at most 64", train.synthetic);
         ensure!(detector.rank <= 256, "detector.rank is {}; at most 256", detector.rank);
         ensure!((1..=1024).contains(&detector.components), "detector.components is {}; 1 to 1024", detector.components);

@@ -39,6 +39,7 @@ pub mod profile;
 pub mod quantize;
 pub mod render;
 pub mod report;
+pub mod residual;
 pub mod run;
 pub mod scenario;
 pub mod simulate;

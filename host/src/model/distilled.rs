@@ -127,7 +127,7 @@ impl Distilled {
     /// `[batch, 1, height, width]` to the teacher's features, `[batch, channels, rows, columns]`, none of its weights learning anything;
     /// their mean over rows and columns where `pooled`.
     pub fn taught(&self, images: Tensor<4>, pooled: bool) -> Tensor<4> {
-        mean_where(pooled, self.teacher.clone().no_grad().features(images).detach())
+        mean_where(pooled, self.teacher.clone().freeze().features(images).detach())
     }
 
     /// How far the small network is from the teacher: the mean square over all features, in units of `scale`.
@@ -140,8 +140,8 @@ impl Distilled {
     /// How far the student is from the small network, which learns nothing of it; none where there is no student.
     pub fn student_loss(&self, images: Tensor<4>) -> Option<Tensor<1>> {
         let student = self.student.as_ref()?;
-        let trunk = self.trunk.clone().no_grad().forward(images).detach();
-        let target = self.small.clone().no_grad().forward(trunk.clone()).detach();
+        let trunk = self.trunk.clone().freeze().forward(images).detach();
+        let target = self.small.clone().freeze().forward(trunk.clone()).detach();
         Some((student.forward(trunk) - target).powi_scalar(2).mean())
     }
 

@@ -23,7 +23,7 @@ use image::ImageDefect;
 use sound::SoundDefect;
 
 pub use image::part;
-pub use input::{Marked, input_kinds, of_kind, on_picture};
+pub use input::{LEARNED_MIN, Learned, Marked, input_kinds, of_kind, on_picture};
 
 /// The least strength; the most is 1.
 pub const STRENGTH_MIN: f64 = 0.06;

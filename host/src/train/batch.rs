@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use crate::augment::Augmenter;
 use crate::model::ImageSize;
 use crate::pretext::Changes;
-use crate::synthetic::{Marked, on_picture};
+use crate::residual::Residual;
+use crate::synthetic::{Learned, Marked, on_picture};
 
 /// Images as the model takes them, each `height * width` values from 0 to 1, and their classes.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,10 @@ pub struct Images {
     pub labels: Vec<usize>,
     /// Copies of each image that an epoch has beside it, of class 1, with a defect that is drawn when they are seen.
     pub defects: usize,
+    /// Those that are drawn.
+    pub learned: Learned,
+    /// What is seen of the images at last, where it is not they themselves.
+    pub residual: Option<Residual>,
 }
 
 /// Random numbers of an epoch: the same however many epochs this process has run before, so that a resumed training is
@@ -70,7 +75,7 @@ impl Images {
         mean.iter().map(|sum| (sum / self.pixels.len() as f64) as f32).collect()
     }
 
-    /// The images at `indices` as they are.
+    /// The images at `indices` as they are, or as they were made to be seen.
     pub fn plain(&self, indices: &[usize], size: ImageSize, device: &Device) -> Batch {
         let pixels = indices.iter().map(|&index| &self.pixels[index][..]).collect::<Vec<_>>().concat();
         let labels = indices.iter().map(|&index| self.labels[index]).collect();
@@ -126,11 +131,15 @@ impl Images {
             return Seen { marks: vec![false; pixels.len()], pixels, label };
         }
         let picture = Size { width: size.width as u16, height: size.height as u16 };
-        let made = if round > 0 { on_picture(&pixels, picture, &mut rng) } else { None };
-        match made {
+        let made = if round > 0 { on_picture(&pixels, picture, &self.learned, &mut rng) } else { None };
+        let mut seen = match made {
             Some(Marked { pixels, marks }) => Seen { pixels, label: 1, marks },
             None => Seen { marks: vec![false; pixels.len()], pixels, label: self.labels[index] },
+        };
+        if let Some(residual) = &self.residual {
+            seen.pixels = residual.of(index, &seen.pixels);
         }
+        seen
     }
 
     /// Any image of the same class; itself where there is no other.
@@ -156,13 +165,13 @@ mod tests {
         let order = |epoch| order(50, &mut epoch_rng(7, epoch));
         assert_eq!(order(3), order(3));
         assert_ne!(order(3), order(4));
-        let images = Images { pixels: vec![vec![0.0, 1.0], vec![1.0, 1.0]], labels: vec![0, 0], defects: 0 };
+        let images = Images { pixels: vec![vec![0.0, 1.0], vec![1.0, 1.0]], labels: vec![0, 0], ..Images::default() };
         assert_eq!(images.mean(), [0.5, 1.0]);
     }
 
     #[test]
     fn another_image_is_of_the_same_class() {
-        let images = Images { pixels: vec![vec![0.0]; 4], labels: vec![0, 1, 0, 2], defects: 0 };
+        let images = Images { pixels: vec![vec![0.0]; 4], labels: vec![0, 1, 0, 2], ..Images::default() };
         let mut rng = epoch_rng(1, 0);
         let seen: Vec<usize> = (0..20).map(|_| images.another(0, &mut rng)).collect();
         assert!(seen.contains(&0) && seen.contains(&2) && seen.iter().all(|index| images.labels[*index] == 0));
@@ -197,7 +206,7 @@ mod tests {
     fn defects_are_marked_and_drawn_anew_in_every_epoch() {
         let size = ImageSize { height: 20, width: 32 };
         let image = |from: usize| (0..20 * 32).map(|i| ((i + from) * 7919 % 251) as f32 / 255.0).collect();
-        let images = Images { pixels: vec![image(0), image(9)], labels: vec![0, 0], defects: 2 };
+        let images = Images { pixels: vec![image(0), image(9)], labels: vec![0, 0], defects: 2, ..Images::default() };
         assert_eq!(images.count(), 6);
         let augmenter = Augmenter::new(&Augment::default(), &Fitted::Raw, size.height, size.width);
         let seen = |epoch| {

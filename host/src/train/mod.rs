@@ -32,7 +32,9 @@ use crate::model::cnn::Cnn;
 use crate::model::distilled::{Distilled, Scale};
 use crate::model::{ImageSize, Network, vae};
 use crate::pretext::{Changes, Form};
+use crate::residual::Residual;
 use crate::run::{Run, Trained, hex, split};
+use crate::synthetic::Learned;
 use batch::{Batch, Images, epoch_rng, order};
 use cells::Cells;
 use checkpoint::{Checkpoint, Epoch, losses_csv};
@@ -72,8 +74,24 @@ pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBo
     report_rejected(&[train.rejected, validation.rejected].concat());
     let (classes, class) = classes(experiment, data)?;
     let labels = |samples: &[&Sample]| samples.iter().map(|sample| class(sample)).collect();
-    let train_images = Images { labels: labels(&train.samples), pixels: train.inputs, defects: redrawn as usize };
-    let validation_images = Images { labels: labels(&validation.samples), pixels: validation.inputs, defects: 0 };
+    let train_labels: Vec<usize> = labels(&train.samples);
+    let normal = |index: usize| train.samples[index].label == 0;
+    let residual = match experiment.model.residual {
+        Some(axes) => Some(Residual::fit(&train.inputs, normal, axes)?),
+        None => None,
+    };
+    let seen: Vec<Vec<f32>> = match &residual {
+        Some(residual) => validation.inputs.iter().map(|input| residual.of_other(input)).collect(),
+        None => validation.inputs,
+    };
+    let validation_images = Images { labels: labels(&validation.samples), pixels: seen, ..Images::default() };
+    let train_images = Images {
+        labels: train_labels,
+        pixels: train.inputs,
+        defects: redrawn as usize,
+        learned: Learned::new(&experiment.train.defects, experiment.train.defect_strength_min)?,
+        residual: residual.clone(),
+    };
     ensure!(
         !train_images.pixels.is_empty(),
         "no training image passes the front end; see [front_end] in the experiment"
@@ -97,6 +115,9 @@ pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBo
     let best = trainer.state.best().copied().context("a training has at least one epoch")?;
     let epochs = std::mem::take(&mut trainer.state.epochs);
     let mut graph = export(&trainer.best()?, experiment, size)?;
+    if let Some(residual) = &residual {
+        graph = residual.before(graph, experiment.seed);
+    }
     let (mut best_epoch, mut best_loss) = (best.epoch, best.validation);
     if let Some(settings) = experiment.train.aware() {
         let empty = Checkpoint::empty(experiment.hash(), data.hash());
