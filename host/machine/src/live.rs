@@ -78,7 +78,7 @@ impl Live {
         let feed = OpenOptions::new().write(true).open(&samples).context(what)?;
         let errors = File::create(path(ERRORS))?;
         let mut command = Command::new(QEMU);
-        let mut words = arguments(board, elf, None);
+        let mut words = arguments(board, elf, None)?;
         // The first port, in place of none.
         if let Some(none) = words.iter().position(|word| word == "-serial").and_then(|at| words.get_mut(at + 1)) {
             *none = "stdio".into();

@@ -117,7 +117,7 @@ impl Images {
             changes.apply(pixels.clone(), index % changes.classes(), &mut rng)
         };
         let (pixels, labels) = self.pixels.par_iter().enumerate().map(one).unzip();
-        Self { pixels, labels, defects: 0 }
+        Self { pixels, labels, ..Self::default() }
     }
 
     fn seen(&self, index: usize, size: ImageSize, augmenter: &Augmenter, changes: Option<&Changes>, seed: u64) -> Seen {
@@ -181,7 +181,7 @@ mod tests {
     #[test]
     fn changes_are_drawn_anew_and_their_classes_are_what_was_done() {
         let size = ImageSize { height: 2, width: 3 };
-        let images = Images { pixels: vec![vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6]], labels: vec![0], defects: 0 };
+        let images = Images { pixels: vec![vec![0.1, 0.2, 0.3, 0.4, 0.5, 0.6]], labels: vec![0], ..Images::default() };
         let form = crate::pretext::Form::Picture { aligned: true };
         let changes = Changes::new(&[crate::pretext::Pretext::Rotation], 2, 3, form).expect("large enough");
         let augmenter = Augmenter::new(&Augment::default(), &Fitted::Raw, 2, 3);
@@ -198,7 +198,7 @@ mod tests {
         assert!((0..4).all(|class| labels.contains(&class)));
         assert_eq!(seen(0).1, labels);
         assert_ne!(seen(1).1, labels);
-        let many = Images { pixels: vec![images.pixels[0].clone(); 5], labels: vec![0; 5], defects: 0 };
+        let many = Images { pixels: vec![images.pixels[0].clone(); 5], labels: vec![0; 5], ..Images::default() };
         assert_eq!(many.asked(&changes, 9).labels, [0, 1, 2, 3, 0]);
     }
 
