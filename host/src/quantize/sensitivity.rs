@@ -256,12 +256,10 @@ mod tests {
         // The second layer's weights are 127 and 0 steps: rounding them changes nothing, rounding its values by at most half a step.
         assert_eq!(layers.run(&before, |index| (index == 3, false)), before[3]);
         let values = layers.run(&before, |index| (false, index == 3));
+        assert_ne!(values, before[3]);
         for (rounded, float) in values.iter().zip(&before[3]) {
-            assert!(
-                (rounded - float).abs() <= 0.5001 * scheme.scale && (rounded - float).abs() > 0.0,
-                "{rounded} {float}"
-            );
-            assert_eq!(f64::from(*rounded), scheme.real(scheme.quantize(f64::from(*float))) as f32 as f64);
+            assert!((rounded - float).abs() <= 0.5001 * scheme.scale, "{rounded} {float}");
+            assert_eq!(f64::from(*rounded), f64::from(scheme.real(scheme.quantize(f64::from(*float))) as f32));
         }
         // The first layer's weights alone: what a graph with them gives.
         let own = layers.run(&before, |index| (index <= 2, false));
