@@ -599,6 +599,7 @@ mod tests {
         // The folder of several machines is no data set, but its error says where one is.
         let above = tempfile::tempdir().expect("a folder");
         fs::create_dir_all(above.path().join("fan/train")).expect("created");
+        fs::create_dir_all(above.path().join("pump/train")).expect("created");
         assert!(refused(above.path()).contains("fan has one, give that"), "{}", refused(above.path()));
     }
 

@@ -107,8 +107,8 @@ mod tests {
     #[test]
     fn edges_are_mirrored_and_what_is_too_large_is_shrunk() {
         let image = GreyImage { size: size(2, 1), pixels: vec![10, 20] };
-        let wide = grey_at_size(&image, size(6, 3));
-        assert_eq!(wide.pixels, [20, 10, 10, 20, 20, 10].repeat(3));
+        let wide = grey_at_size(&image, size(6, 5));
+        assert_eq!(wide.pixels, [20, 10, 10, 20, 20, 10].repeat(5));
         // Half as large, one row above and below: a mean of pixels in each.
         let image = GreyImage { size: size(8, 4), pixels: (0..32).map(|i| if i % 8 < 4 { 40 } else { 80 }).collect() };
         let small = grey_at_size(&image, size(4, 4));
