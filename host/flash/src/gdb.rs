@@ -3,6 +3,7 @@
 //! Packets are `$data#checksum`, the sum of the bytes as two hex digits, and are acknowledged by `+` (GDB manual,
 //! appendix "GDB Remote Serial Protocol"). What comes is read by a thread, so that waiting for it can end.
 
+use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -11,12 +12,14 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, Result};
 
 /// Bytes of memory in a packet: two digits each, and a packet of QEMU's stub has 4096.
-const STEP: usize = 1024;
+const STEP: usize = 2000;
 
 /// A connection to a stub.
 pub struct Remote {
     to: Box<dyn Write + Send>,
-    from: Receiver<u8>,
+    from: Receiver<Vec<u8>>,
+    /// What came and was not looked at yet.
+    ahead: VecDeque<u8>,
     timeout: Duration,
     running: bool,
 }
@@ -50,12 +53,12 @@ impl Remote {
             let mut from = from;
             let mut buffer = [0; 4096];
             while let Ok(count @ 1..) = from.read(&mut buffer) {
-                if buffer[..count].iter().any(|&byte| sender.send(byte).is_err()) {
+                if sender.send(buffer[..count].to_vec()).is_err() {
                     break;
                 }
             }
         });
-        Self { to: Box::new(to), from: receiver, timeout, running: false }
+        Self { to: Box::new(to), from: receiver, ahead: VecDeque::new(), timeout, running: false }
     }
 
     /// Whether the core runs, as far as is known.
@@ -69,10 +72,16 @@ impl Remote {
     }
 
     fn byte(&mut self, deadline: Instant) -> Result<u8> {
-        self.from.recv_timeout(deadline.saturating_duration_since(Instant::now())).map_err(|error| match error {
-            RecvTimeoutError::Timeout => Error::Stalled { doing: "talking to the GDB stub", after: self.timeout },
-            RecvTimeoutError::Disconnected => broken("it has ended"),
-        })
+        loop {
+            if let Some(byte) = self.ahead.pop_front() {
+                return Ok(byte);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.ahead.extend(self.from.recv_timeout(left).map_err(|error| match error {
+                RecvTimeoutError::Timeout => Error::Stalled { doing: "talking to the GDB stub", after: self.timeout },
+                RecvTimeoutError::Disconnected => broken("it has ended"),
+            })?);
+        }
     }
 
     /// The next packet's data; one with a wrong checksum is asked for again.

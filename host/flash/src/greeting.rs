@@ -1,5 +1,6 @@
 //! The device's own word for the model that it runs.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use neji_app::{FrameDecoder, Report};
@@ -55,16 +56,20 @@ impl Listener {
 /// It says nothing for `timeout`, refuses the model, or the line is cut.
 pub fn greeting(target: &mut dyn Target, timeout: Duration) -> Result<Digest> {
     let begin = Instant::now();
-    let mut listener = Listener::default();
+    // Reports may share the probe's lines with logs for people.
+    let mut listeners: BTreeMap<usize, Listener> = BTreeMap::new();
     loop {
-        let bytes = target.hear()?;
-        if let Some(word) = bytes.iter().find_map(|&byte| listener.push(byte)) {
-            return word;
+        let heard = target.hear()?;
+        for (channel, bytes) in &heard {
+            let listener = listeners.entry(*channel).or_default();
+            if let Some(word) = bytes.iter().find_map(|&byte| listener.push(byte)) {
+                return word;
+            }
         }
         if begin.elapsed() > timeout {
             return Err(Error::Silent { way: target.line(), after: timeout });
         }
-        if bytes.is_empty() {
+        if heard.is_empty() {
             std::thread::sleep(Duration::from_millis(5));
         }
     }

@@ -322,7 +322,7 @@ impl Target for Probed {
         core.reset().map_err(|error| cause(doing, &error))
     }
 
-    fn hear(&mut self) -> Result<Vec<u8>> {
+    fn hear(&mut self) -> Result<Vec<(usize, Vec<u8>)>> {
         let doing = "listening to the firmware";
         let mut core = self.session.core(CORE).map_err(|error| cause(doing, &error))?;
         let failed = |error: &rtt::Error| match error {
@@ -342,11 +342,15 @@ impl Target for Probed {
                 Err(error) => return Err(failed(&error)),
             },
         };
-        let Some(channel) = rtt.up_channel(0) else { return Ok(vec![]) };
-        let mut buffer = vec![0; 1024];
-        let count = channel.read(&mut core, &mut buffer).map_err(|error| failed(&error))?;
-        buffer.truncate(count);
-        Ok(buffer)
+        let mut heard = Vec::new();
+        let mut buffer = [0; 1024];
+        for (number, channel) in rtt.up_channels().iter_mut().enumerate() {
+            let count = channel.read(&mut core, &mut buffer).map_err(|error| failed(&error))?;
+            if let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) {
+                heard.push((number, bytes.to_vec()));
+            }
+        }
+        Ok(heard)
     }
 
     fn line(&self) -> &'static str {

@@ -141,11 +141,18 @@ impl Target for Emulated {
 
     fn start(&mut self) -> Result<()> {
         self.heard = 0;
+        // What an earlier run said must not be taken for this one's word.
+        match std::fs::remove_file(self.folder.path().join(REPORTS)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::Io { doing: "removing old reports".into(), source: error });
+            }
+            _ => {}
+        }
         let done = self.remote.monitor("system_reset").and_then(|()| self.remote.go());
         self.explain(done)
     }
 
-    fn hear(&mut self) -> Result<Vec<u8>> {
+    fn hear(&mut self) -> Result<Vec<(usize, Vec<u8>)>> {
         // Asked before the file is read: what was written before the end is read then.
         let ended = self.child.try_wait().map_err(Error::io("watching QEMU"))?;
         let mut bytes = Vec::new();
@@ -158,7 +165,8 @@ impl Target for Emulated {
                 let reason = format!("it has ended, {status}: {}", self.stderr());
                 Err(Error::Device { doing: "running the firmware", reason })
             }
-            _ => Ok(bytes),
+            _ if bytes.is_empty() => Ok(vec![]),
+            _ => Ok(vec![(0, bytes)]),
         }
     }
 

@@ -64,11 +64,12 @@ pub trait Target {
     /// The chip does not answer.
     fn start(&mut self) -> Result<()>;
 
-    /// Some more bytes of the firmware's reports, or none where there are no new ones. Does not wait long.
+    /// Some more bytes of what the firmware says, by the number of the channel, or none where there are no new ones. Does not
+    /// wait long.
     ///
     /// # Errors
     /// The line is cut, or the firmware has ended.
-    fn hear(&mut self) -> Result<Vec<u8>>;
+    fn hear(&mut self) -> Result<Vec<(usize, Vec<u8>)>>;
 
     /// Where [`Target::hear`] listens, for people.
     fn line(&self) -> &'static str;

@@ -163,9 +163,10 @@ impl Target for Chip {
         Ok(())
     }
 
-    fn hear(&mut self) -> Result<Vec<u8>> {
+    fn hear(&mut self) -> Result<Vec<(usize, Vec<u8>)>> {
         self.step("hear")?;
-        Ok(self.line.pop_front().unwrap_or_default())
+        // Another channel talks in between.
+        Ok(self.line.pop_front().map(|bytes| vec![(1, vec![9, 9]), (0, bytes)]).unwrap_or_default())
     }
 
     fn line(&self) -> &'static str {
