@@ -36,6 +36,7 @@ pub mod plan;
 pub mod pretext;
 pub mod preview;
 pub mod profile;
+pub mod project;
 pub mod quantize;
 pub mod render;
 pub mod report;

@@ -307,9 +307,22 @@ fn feed<'m, T: Tables>(
 /// # Errors
 /// No compiler or QEMU, a refused blob with the board's reason, or reports that are broken or missing.
 pub fn on_board(board: &Board, model: &Model<'_>, frames: &[Frame], options: Options) -> anyhow::Result<Run> {
-    let elf = board.build()?;
+    on_firmware(board, &board.build()?, model, frames, options)
+}
+
+/// Runs a firmware that is there, such as a user's own, in QEMU on the same frames.
+///
+/// # Errors
+/// As [`on_board`].
+pub fn on_firmware(
+    board: &Board,
+    elf: &Path,
+    model: &Model<'_>,
+    frames: &[Frame],
+    options: Options,
+) -> anyhow::Result<Run> {
     let samples: Vec<u8> = frames.iter().flat_map(|frame| &frame.samples).copied().collect();
-    let run = board.run(&elf, model.bytes(), &samples, options)?;
+    let run = board.run(elf, model.bytes(), &samples, options)?;
     if let Some(reason) = run.refused() {
         bail!("{} refuses the model: {reason}", board.package);
     }

@@ -260,6 +260,29 @@ impl Board {
         pick(Self::here(root)?, name, "no board")
     }
 
+    /// A file of its folder, of those that a project of a user's own begins with: `Cargo.toml`, `../Cargo.toml` (the workspace's),
+    /// `memory.x`, `src/main.rs`.
+    ///
+    /// # Errors
+    /// It cannot be read, or is not known without the repository.
+    pub fn file(&self, name: &str) -> Result<String> {
+        if self.has_sources() {
+            let path = self.workspace.join(&self.package).join(name);
+            return std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()));
+        }
+        let known: serde_json::Value = serde_json::from_str(KNOWN).context("reading boards.json")?;
+        let text = match name.strip_prefix("../") {
+            Some(_) => &known["workspace"],
+            None => {
+                let mut packages = known["packages"].as_array().into_iter().flatten();
+                let package = packages.find(|package| package["name"] == *self.package);
+                package.map_or(&serde_json::Value::Null, |package| &package["files"][name])
+            }
+        };
+        let text = text.as_str().with_context(|| format!("{name} of {} is in neji's repository only", self.package))?;
+        Ok(text.to_owned())
+    }
+
     /// Whether the repository is there to build its firmware from.
     pub fn has_sources(&self) -> bool {
         !self.workspace.as_os_str().is_empty()
@@ -394,21 +417,26 @@ mod tests {
         let half = TABLE.replace(r#""pin_trace":"x","#, "");
         assert!(format!("{:#}", parse(half.as_bytes(), Path::new("/w")).unwrap_err()).contains("says `pin_trace` too"));
     }
-    /// The packages with a table, in the order of their names and a line each.
-    fn printed(json: &[u8]) -> String {
+    /// The packages with a table, in the order of their names and a line each, with the files that projects begin with.
+    fn printed(json: &[u8], workspace: &Path) -> String {
+        let read = |path: PathBuf| std::fs::read_to_string(path).unwrap();
         let metadata: serde_json::Value = serde_json::from_slice(json).unwrap();
-        let mut lines: Vec<String> = metadata["packages"]
-            .as_array()
-            .unwrap()
-            .iter()
+        let packages = metadata["packages"].as_array().unwrap().iter();
+        let mut lines: Vec<String> = packages
             .filter(|package| package["metadata"]["neji"].is_object())
             .map(|package| {
+                let name = package["name"].as_str().unwrap();
+                let mut files = serde_json::Map::new();
+                for file in ["Cargo.toml", "memory.x", "src/main.rs"] {
+                    files.insert(file.into(), read(workspace.join(name).join(file)).into());
+                }
                 let neji = &package["metadata"]["neji"];
-                serde_json::json!({"name": package["name"], "metadata": {"neji": neji}}).to_string()
+                serde_json::json!({"name": name, "metadata": {"neji": neji}, "files": files}).to_string()
             })
             .collect();
         lines.sort();
-        format!("{{\"packages\":[\n{}\n]}}\n", lines.join(",\n"))
+        let shared = serde_json::Value::from(read(workspace.join("Cargo.toml")));
+        format!("{{\"workspace\":{shared},\n\"packages\":[\n{}\n]}}\n", lines.join(",\n"))
     }
 
     #[test]
@@ -416,7 +444,7 @@ mod tests {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../boards");
         let mut command = toolchain::clean("cargo");
         command.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(&workspace);
-        let found = printed(&command.output().unwrap().stdout);
+        let found = printed(&command.output().unwrap().stdout, &workspace);
         if std::env::var_os("NEJI_BLESS").is_some() {
             std::fs::write(Path::new(env!("CARGO_MANIFEST_DIR")).join("boards.json"), &found).unwrap();
             return;
@@ -426,6 +454,11 @@ mod tests {
         assert!(here.iter().all(Board::has_sources));
         let names = |boards: &[Board]| boards.iter().map(|board| board.package.clone()).collect::<Vec<_>>();
         assert_eq!(names(&Board::known()), names(&here));
+        for (known, here) in Board::known().iter().zip(&here) {
+            for file in ["../Cargo.toml", "Cargo.toml", "memory.x", "src/main.rs"] {
+                assert_eq!(known.file(file).unwrap(), here.file(file).unwrap(), "{}", known.package);
+            }
+        }
         let error = Board::known()[0].build().unwrap_err().to_string();
         assert!(error.contains("git clone https://") && error.contains("--firmware"), "{error}");
     }

@@ -58,14 +58,27 @@ struct Row {
 /// The core, as the board's name has it.
 pub(crate) fn core(board: &Board) -> String {
     let name = &board.settings.name;
-    let inside = name.split_once('(').and_then(|(_, rest)| rest.split_once(')')).map(|(core, _)| core);
-    inside.unwrap_or(&board.settings.target).to_owned()
+    let word = name.split(['(', ')', ',', ' ']).find(|word| word.starts_with("Cortex-"));
+    word.unwrap_or(&board.settings.target).to_owned()
 }
 
-/// The board that QEMU runs in place of `board`: itself, or its twin.
+/// Whether QEMU runs it with the PC's files as sensor and line, so that it can be fed and its instructions counted.
+pub(crate) fn takes_files(board: &Board) -> bool {
+    board.settings.emulator.as_ref().is_some_and(|emulator| emulator.systick_hz > 0)
+}
+
+/// The board that QEMU runs in place of `board`: itself, its twin, or one with the same core and kernels.
 pub(crate) fn emulated<'b>(board: &Board, boards: &'b [Board]) -> Option<&'b Board> {
-    let name = if board.settings.emulator.is_some() { Some(&board.package) } else { board.settings.twin.as_ref() };
-    boards.iter().find(|other| Some(&other.package) == name)
+    let settings = &board.settings;
+    // The floating point unit makes no difference: all is whole numbers.
+    let kind = |board: &Board| core(board).trim_end_matches(['F', '+']).to_owned();
+    let alike = |other: &&Board| {
+        other.settings.target == settings.target && other.settings.pairs == settings.pairs && kind(other) == kind(board)
+    };
+    let all = || boards.iter().filter(|other| takes_files(other));
+    let itself = all().find(|other| other.package == board.package);
+    let twin = all().find(|other| settings.twin.as_ref() == Some(&other.package));
+    itself.or(twin).or_else(|| all().find(alike))
 }
 
 fn fits(board: &Board, boards: &[Board], source: &Source, args: &Args) -> anyhow::Result<Fit> {
@@ -185,8 +198,24 @@ mod tests {
             text.ends_with("Cortex-M4F  64 MHz  512K   1.5M   256K  1K       microphone, motion  in QEMU as q\n"),
             "{text}"
         );
-        for board in Board::known() {
-            assert!(core(&board).starts_with("Cortex-M"), "{}: its name has the core in brackets", board.package);
+        let boards = Board::known();
+        for board in &boards {
+            assert!(core(board).starts_with("Cortex-M"), "{}: its name has the core in it", board.package);
         }
+    }
+    #[test]
+    fn a_board_without_a_twin_is_counted_on_one_with_its_core() {
+        let boards = Board::known();
+        let find = |name: &str| boards.iter().find(|board| board.package == name).unwrap();
+        let on = |board: &Board| emulated(board, &boards).map(|board| board.package.as_str());
+        let mut real = find("qemu-mps2-an386").clone();
+        assert_eq!(on(&real), Some("qemu-mps2-an386"));
+        (real.package, real.settings.emulator) = ("real".into(), None);
+        real.settings.name = "R (nRF52840, Cortex-M4)".into();
+        assert_eq!(on(&real), Some("qemu-mps2-an386"));
+        real.settings.twin = Some("qemu-mps2-an500".into());
+        assert_eq!(on(&real), Some("qemu-mps2-an500"));
+        (real.settings.twin, real.settings.name) = (None, "R (Cortex-A7)".into());
+        assert_eq!(on(&real), None);
     }
 }

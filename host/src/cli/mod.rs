@@ -9,6 +9,7 @@ pub mod flash;
 pub mod import;
 pub mod inspect;
 pub mod monitor;
+pub mod new;
 pub mod pack;
 pub mod pipe;
 pub mod profile;
@@ -62,6 +63,8 @@ pub enum Command {
     Simulate(simulate::Args),
     /// List the boards that neji knows, and whether a model fits them.
     Boards(boards::Args),
+    /// Write a small firmware project of your own.
+    New(new::Args),
     /// Write firmware and a model to a board.
     Flash(flash::Args),
     /// Watch a board over its live link.
@@ -103,6 +106,7 @@ impl Cli {
             Command::Run(args) => run::run(args),
             Command::Simulate(args) => simulate::run(args),
             Command::Boards(args) => boards::run(args),
+            Command::New(args) => new::run(args),
             Command::Flash(args) => flash::run(args),
             Command::Monitor(args) => monitor::run(args),
             Command::Report(args) => report::run(args),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
 use neji_app::{Outcome, Trend, Verdict};
 use neji_format::{FrontEnd, Model, Plan};
@@ -38,6 +38,9 @@ pub struct Args {
     /// `host`, or a board whose firmware is built and run in QEMU.
     #[arg(long, default_value = "host")]
     pub on: String,
+    /// A firmware of your own for that board, instead of its own: `neji new` writes one.
+    #[arg(long, value_name = "ELF", conflicts_with = "scenario")]
+    pub firmware: Option<PathBuf>,
     /// Also run the host and compare its verdicts with the board's bit by bit.
     #[arg(long)]
     pub compare: bool,
@@ -105,6 +108,7 @@ pub(super) fn clock(text: &str) -> Result<f64, String> {
 pub fn run(args: Args) -> anyhow::Result<()> {
     let on_host = args.on == "host";
     ensure!(!on_host || !args.compare, "--compare needs a board to compare with: add --on BOARD");
+    ensure!(!on_host || args.firmware.is_none(), "--firmware runs on a board: add --on BOARD");
     ensure!(!on_host || !args.instructions, "--instructions are counted on a board: add --on BOARD");
     ensure!(on_host || args.state.is_none(), "--state is kept on the host; leave out --on");
     let mut begin = Begin { calibrate: args.calibrate, tables: args.tables, state: None };
@@ -149,7 +153,14 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     };
     let found = if let Some(board) = &board {
         let options = begin.options(Options { count_instructions: args.instructions, ..Options::default() });
-        let run = simulate::on_board(board, &model, &frames, options)?;
+        let run = match &args.firmware {
+            // QEMU runs in a folder of its own.
+            Some(elf) => {
+                let elf = elf.canonicalize().with_context(|| format!("no firmware {}", elf.display()))?;
+                simulate::on_firmware(board, &elf, &model, &frames, options)?
+            }
+            None => simulate::on_board(board, &model, &frames, options)?,
+        };
         // Files of sound are one stream: which of them a window ends in is known from running the host as well.
         let sound = matches!(plan.front_end, FrontEnd::LogMel(_));
         let host = if args.compare || sound { Some(host()?) } else { None };

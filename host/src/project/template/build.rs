@@ -1,0 +1,14 @@
+//! Puts memory.x where the linker looks.
+
+use std::path::PathBuf;
+use std::{env, fs};
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
+    fs::copy("memory.x", out.join("memory.x")).expect("memory.x lies beside Cargo.toml");
+    println!("cargo:rustc-link-search={}", out.display());
+    println!("cargo:rerun-if-changed=memory.x");
+    for argument in ["-Tlink.x", "--nmagic"] {
+        println!("cargo:rustc-link-arg-bins={argument}");
+    }
+}
