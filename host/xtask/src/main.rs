@@ -7,6 +7,7 @@ mod demo;
 mod fuzz;
 mod neji;
 mod no_panic;
+mod package;
 mod setup;
 mod size;
 mod step;
@@ -32,7 +33,9 @@ enum Verb {
     /// The main job on rendered data, screws or sound: train, quantize, raise the alarm on emulated boards, write the reports.
     Demo(demo::Args),
     /// Everything that CI runs: format, lints, docs, tests, all firmware, the report in a browser.
-    Test,
+    Test(test::Args),
+    /// What crates.io would be given of every crate that is published, made and not compiled.
+    Package,
     /// Imported models against the answers of TensorFlow Lite's reference kernels: every X.tflite of the folders that has an
     /// X.in.npy and an X.out.npy.
     Conformance(conformance::Args),
@@ -51,7 +54,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().verb {
         Verb::Setup => setup::run(),
         Verb::Demo(args) => demo::run(&args),
-        Verb::Test => test::run(),
+        Verb::Test(args) => test::run(&args),
+        Verb::Package => package::run(),
         Verb::Conformance(args) => conformance::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
         Verb::Bench(args) => bench::run(&args),

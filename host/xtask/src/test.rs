@@ -4,20 +4,29 @@ use std::process::Command;
 use std::time::Instant;
 
 use anyhow::Result;
+use clap::Args as ClapArgs;
 use neji_machine::Board;
 use neji_machine::toolchain::{self, TARGETS};
 
 use crate::step::step;
-use crate::{no_panic, setup, size};
+use crate::{no_panic, package, setup, size};
 
 /// The crates that run on devices.
 const DEVICE: [&str; 8] = ["-p", "neji-format", "-p", "neji-link", "-p", "neji-engine", "-p", "neji-app"];
+
+/// Everything that CI runs.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct Args {
+    /// Also lint and test what needs probe-rs, which takes five minutes to compile on two cores.
+    #[arg(long)]
+    probe: bool,
+}
 
 /// Runs every check.
 ///
 /// # Errors
 /// The first that fails.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let begin = Instant::now();
     let root = toolchain::root()?;
     let boards = root.join("boards");
@@ -35,6 +44,7 @@ pub(crate) fn run() -> Result<()> {
     };
 
     step("format", &mut host(&["fmt", "--check"]))?;
+    package::run()?;
     step("format of the boards", host(&["fmt", "--check"]).current_dir(&boards))?;
 
     for target in TARGETS {
@@ -71,6 +81,11 @@ pub(crate) fn run() -> Result<()> {
     // The end-to-end tests start the command, which `cargo test` alone does not build.
     step("the neji command", &mut host(&["build", "--package", "neji"]))?;
     step("tests", &mut host(&["test", "--workspace"]))?;
+    if args.probe {
+        let probe = ["--package", "neji-flash", "--features", "probe"];
+        step("lints of debug probes", host(&["clippy", "--all-targets"]).args(probe).args(["--", "-D", "warnings"]))?;
+        step("tests of debug probes", host(&["test"]).args(probe))?;
+    }
     eprintln!("all of it holds: {:.0} s", begin.elapsed().as_secs_f32());
     Ok(())
 }
