@@ -138,7 +138,7 @@ fn draw_picture(
     let (shown_width, shown_height) =
         (((width as f64 * scale) as usize).clamp(1, columns), ((height as f64 * scale) as usize).clamp(1, rows));
     let at = |x: usize, y: usize| {
-        (y < shown_height).then(|| color(x * width / shown_width, y * height / shown_height)).unwrap_or(Color::Reset)
+        if y < shown_height { color(x * width / shown_width, y * height / shown_height) } else { Color::Reset }
     };
     let buffer = frame.buffer_mut();
     for row in 0..shown_height.div_ceil(2) {
