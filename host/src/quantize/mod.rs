@@ -174,6 +174,9 @@ pub fn quantize_on(run: &Run, data: &Dataset, test: TestPart) -> Result<(Aligned
     Ok((found.bytes, found.summary))
 }
 
+/// A blob, what there is to say of it, and the scores that it gives a trial's samples.
+type Attempt = ((AlignedBytes, Summary), Vec<f64>);
+
 /// What a run has for quantization.
 struct Source {
     trained: Trained,
@@ -222,10 +225,10 @@ impl Source {
             let made = Quantizer::new(&experiment, self, data)?.run(request, test)?;
             let rows = scores::quantized(accepted(&made.0)?, &trial.samples)?;
             let scores: Vec<f64> = rows.into_iter().map(|row| row.score).collect();
-            Ok::<_, anyhow::Error>((made, scores))
+            Ok::<Attempt, anyhow::Error>((made, scores))
         };
         let (int8, int16) = (attempt(ActivationsName::Int8), attempt(ActivationsName::Int16));
-        let made = |attempt: &Result<((AlignedBytes, Summary), Vec<f64>)>| match attempt {
+        let made = |attempt: &Result<Attempt>| match attempt {
             Ok(((bytes, _), scores)) => {
                 Ok(choice::Made { model: accepted(bytes)?, scores }.figures(&experiment.auto, &trial)?)
             }
