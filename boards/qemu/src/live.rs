@@ -3,8 +3,11 @@
 //! The sensor is the file `samples.bin` still. The PC makes it a pipe into which it writes as fast as a sensor would: who reads from
 //! it waits as for samples, and what the PC says over the UART is heard between two reads.
 
-use cortex_m::peripheral::SCB;
+use cortex_m::Peripherals;
+use cortex_m::peripheral::syst::SystClkSource;
+use cortex_m::peripheral::{SCB, SYST};
 use embedded_hal::digital::OutputPin;
+use embedded_io::ReadReady as _;
 use neji_app::link::{About, LinkStation, Memory, Refusal};
 use neji_app::{AlarmPin, AlarmPolarity, Monitor};
 use neji_engine::Isa;
@@ -46,6 +49,8 @@ pub fn run_live<I: Isa, K: Knowledge, A: OutputPin, F: OutputPin>(board: Board<A
 #[inline(never)]
 fn watch<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>, live: Live) -> ! {
     let Board { memory, ticks_per_second, alarm, mut fault } = board;
+    let Some(peripherals) = Peripherals::take() else { give_up(&mut fault, &"the peripherals are taken") };
+    tick(peripherals.SYST, ticks_per_second / 1000);
     let Some(samples) = File::read_from(b"samples.bin\0") else { give_up(&mut fault, &"no file of samples") };
     let Ok(alarm) = AlarmPin::new(alarm, AlarmPolarity::ActiveHigh) else { give_up(&mut fault, &PIN) };
     let about = About {
@@ -77,6 +82,15 @@ fn watch<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>, live: Live) -> 
     line.serve(LinkStation::<I>::without_model(about, made, memory))
 }
 
+/// Has the core woken every `ticks` ticks.
+fn tick(mut timer: SYST, ticks: u32) {
+    timer.set_clock_source(SystClkSource::Core);
+    timer.set_reload(ticks.saturating_sub(1));
+    timer.clear_current();
+    timer.enable_counter();
+    timer.enable_interrupt();
+}
+
 /// What is around the station.
 struct Line<A, F> {
     samples: File,
@@ -91,9 +105,16 @@ impl<A: OutputPin, F: OutputPin> Line<A, F> {
         if station.monitor().is_none() {
             let _ = self.fault.set_high();
         }
-        let mut buffer = [0; 256];
+        let mut buffer = [0; 512];
         loop {
             let Ok(_) = station.serve(&mut self.uart, usize::MAX);
+            // QEMU has time for its serial port where the core rests; reading the sensor it has none. So rest for a thousandth of a
+            // second, and again while the PC speaks, whose bytes come one by one.
+            cortex_m::asm::wfi();
+            while matches!(self.uart.read_ready(), Ok(true)) {
+                let Ok(_) = station.serve(&mut self.uart, usize::MAX);
+                cortex_m::asm::wfi();
+            }
             if station.is_restart_due() {
                 SCB::sys_reset();
             }

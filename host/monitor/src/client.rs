@@ -22,8 +22,10 @@ const AGAIN: Duration = Duration::from_millis(500);
 pub enum Heard<'a> {
     /// The line is open.
     Opened,
-    /// It is not, or no longer: why.
+    /// It is not, or no longer: why. Said once, however often it is tried again.
     Closed(&'a str),
+    /// The board has started anew: it knows of nothing that was asked before.
+    Restarted,
     /// The board says something.
     Event(&'a Event<'a>),
     /// The board did a command, or refused it.
@@ -67,6 +69,8 @@ pub struct Client {
     asked: Vec<Asked>,
     fetches: VecDeque<Fetch>,
     version: Option<u8>,
+    /// Why the line is closed, as it was said.
+    closed: Option<String>,
     ended: bool,
 }
 
@@ -82,6 +86,7 @@ impl Client {
             asked: Vec::new(),
             fetches: VecDeque::new(),
             version: None,
+            closed: None,
             ended: false,
         }
     }
@@ -159,6 +164,7 @@ impl Client {
         match self.line.open() {
             Ok(port) => {
                 self.port = Some(port);
+                self.closed = None;
                 (self.encoder, self.decoder) = (Encoder::new(), Decoder::new());
                 hear(Heard::Opened)?;
                 self.write(&[0]);
@@ -166,7 +172,7 @@ impl Client {
                 Ok(true)
             }
             Err(error) if self.line.comes_back() => {
-                hear(Heard::Closed(&format!("{error:#}")))?;
+                self.say_closed(format!("{error:#}"), hear)?;
                 Ok(false)
             }
             Err(error) => Err(error),
@@ -179,7 +185,16 @@ impl Client {
         self.fetches.clear();
         self.next_open = Instant::now() + AGAIN;
         self.ended = !self.line.comes_back();
-        hear(Heard::Closed(why))
+        self.say_closed(why.to_owned(), hear)
+    }
+
+    fn say_closed(&mut self, why: String, hear: &mut dyn FnMut(Heard<'_>) -> Result<()>) -> Result<()> {
+        if self.closed.as_ref() == Some(&why) {
+            return Ok(());
+        }
+        let said = hear(Heard::Closed(&why));
+        self.closed = Some(why);
+        said
     }
 
     /// Takes a byte from the board.
@@ -188,7 +203,15 @@ impl Client {
         let Self { decoder, asked, fetches, port, version, .. } = self;
         let message = match decoder.push::<Event<'_>>(byte) {
             None => return Ok(()),
-            Some(Ok(frame)) => frame.message,
+            Some(Ok(frame)) => {
+                // Only ever the first of a board.
+                if frame.sequence == 0 {
+                    asked.retain(|asked| asked.command == Command::Identify);
+                    fetches.clear();
+                    hear(Heard::Restarted)?;
+                }
+                frame.message
+            }
             Some(Err(FrameError::Version { found })) => {
                 // Once, not for each of its frames.
                 return if version.replace(found) == Some(found) { Ok(()) } else { hear(Heard::Version(found)) };
@@ -291,5 +314,147 @@ fn answer(
     match asked.iter().position(|asked| asked.sequence == sequence) {
         Some(index) => hear(Heard::Answer(asked.remove(index).command, answer)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{self, ErrorKind};
+    use std::sync::{Arc, Mutex};
+
+    use neji_link::{Cause, RecordingPiece};
+
+    use super::*;
+
+    /// A board on paper: what it was told, and what it says next.
+    #[derive(Default)]
+    struct Paper {
+        told: Vec<Command>,
+        says: VecDeque<u8>,
+        is_gone: bool,
+        opened: u32,
+        ears: Decoder<{ COMMAND_FRAME_BYTES_MAX }>,
+        mouth: Encoder,
+    }
+
+    impl Paper {
+        fn say(&mut self, event: &Event<'_>) {
+            let mut buffer = [0; FRAME_BYTES_MAX];
+            self.says.extend(self.mouth.encode(event, &mut buffer).unwrap());
+        }
+
+        /// Says what is lost on the way.
+        fn mumble(&mut self, event: &Event<'_>) {
+            self.mouth.encode(event, &mut [0; FRAME_BYTES_MAX]).unwrap();
+        }
+    }
+
+    #[derive(Clone, Default)]
+    struct Desk(Arc<Mutex<Paper>>);
+
+    impl Port for Desk {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let mut paper = self.0.lock().unwrap();
+            if paper.is_gone {
+                return Err(ErrorKind::BrokenPipe.into());
+            }
+            let count = paper.says.len().min(buffer.len());
+            buffer.iter_mut().zip(paper.says.drain(..count)).for_each(|(to, from)| *to = from);
+            Ok(count)
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            let mut paper = self.0.lock().unwrap();
+            for &byte in bytes {
+                if let Some(Ok(frame)) = paper.ears.push::<Command>(byte) {
+                    paper.told.push(frame.message);
+                    let ack = Event::Ack { command: frame.sequence };
+                    paper.say(&ack);
+                }
+            }
+            Ok(())
+        }
+    }
+
+    impl Line for Desk {
+        fn name(&self) -> String {
+            "a desk".to_owned()
+        }
+
+        fn open(&mut self) -> Result<Box<dyn Port>> {
+            let mut paper = self.0.lock().unwrap();
+            paper.opened += 1;
+            anyhow::ensure!(!paper.is_gone, "nobody is there");
+            Ok(Box::new(self.clone()))
+        }
+
+        fn comes_back(&self) -> bool {
+            true
+        }
+    }
+
+    fn heard(client: &mut Client) -> Vec<String> {
+        let mut all = Vec::new();
+        client
+            .poll(&mut |heard| {
+                all.push(format!("{heard:?}"));
+                Ok(())
+            })
+            .unwrap();
+        all
+    }
+
+    #[test]
+    fn a_recording_of_which_a_piece_is_lost_is_fetched_whole() {
+        let desk = Desk::default();
+        let mut client = Client::new(Box::new(desk.clone()));
+        heard(&mut client);
+        let recording = Recording { id: 7, verdict: 1, cause: Cause::Alarm, begin: 0, bytes: 6 };
+        let piece = |offset, bytes| Event::RecordingPiece(RecordingPiece { id: 7, offset, bytes });
+        client.fetch(7);
+        client.fetch(7);
+        {
+            let mut paper = desk.0.lock().unwrap();
+            assert_eq!(paper.told.last(), Some(&Command::FetchRecording { which: Which::Id(7), offset: 0 }));
+            paper.say(&Event::Recording(recording));
+            paper.say(&piece(0, &[1, 2]));
+            paper.mumble(&piece(2, &[3, 4]));
+            paper.say(&piece(4, &[5, 6]));
+        }
+        heard(&mut client);
+        assert!(client.is_fetching());
+        // Without waiting until patience is at its end.
+        client.ask_for_the_rest();
+        {
+            let mut paper = desk.0.lock().unwrap();
+            assert_eq!(paper.told.last(), Some(&Command::FetchRecording { which: Which::Id(7), offset: 2 }));
+            paper.say(&piece(2, &[3, 4]));
+            paper.say(&piece(4, &[5, 6]));
+        }
+        let all = heard(&mut client);
+        assert!(
+            all.iter().any(|heard| heard.starts_with("Fetched") && heard.ends_with("[1, 2, 3, 4, 5, 6])")),
+            "{all:?}"
+        );
+        assert!(!client.is_fetching());
+        assert_eq!(client.lost(), (1, 0));
+    }
+
+    #[test]
+    fn a_line_that_closes_is_said_once_and_opened_again() {
+        let desk = Desk::default();
+        let mut client = Client::new(Box::new(desk.clone()));
+        assert!(heard(&mut client).iter().any(|heard| heard == "Opened"));
+        desk.0.lock().unwrap().is_gone = true;
+        let mut closed = Vec::new();
+        while desk.0.lock().unwrap().opened < 4 {
+            closed.extend(heard(&mut client));
+        }
+        // Broken, and then nobody there, however often.
+        assert_eq!(closed.iter().filter(|heard| heard.starts_with("Closed")).count(), 2, "{closed:?}");
+        desk.0.lock().unwrap().is_gone = false;
+        while !heard(&mut client).iter().any(|heard| heard == "Opened") {}
+        assert_eq!(desk.0.lock().unwrap().told, [Command::Identify; 2]);
+        assert!(!client.is_ended());
     }
 }

@@ -113,8 +113,10 @@ impl Port for Emulation {
     }
 }
 
-/// Pieces that are written at once: small enough for a board to hear the PC between them, and for the pace to be even.
+/// Most bytes that are written at once.
 const PIECE: usize = 1024;
+/// Pieces a second where there is a pace: a board hears the PC between two of them.
+const PIECES_PER_SECOND: f64 = 100.0;
 
 /// Plays to the end of the input or of the board.
 fn play(begin: &Receiver<()>, input: &Input, pace: Pace, mut feed: Feed) {
@@ -124,8 +126,12 @@ fn play(begin: &Receiver<()>, input: &Input, pace: Pace, mut feed: Feed) {
     }
     let start = Instant::now();
     let mut written = 0.0;
+    let length = match pace {
+        Pace::None => PIECE,
+        Pace::BytesPerSecond(rate) => ((rate / PIECES_PER_SECOND) as usize).clamp(1, PIECE),
+    };
     let _ = input(&mut |bytes| {
-        for piece in bytes.chunks(PIECE) {
+        for piece in bytes.chunks(length) {
             if let Pace::BytesPerSecond(rate) = pace {
                 let due = Duration::from_secs_f64(written / rate.max(1.0));
                 thread::sleep(due.saturating_sub(start.elapsed()));

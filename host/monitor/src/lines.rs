@@ -31,6 +31,7 @@ pub fn line(heard: &Heard<'_>) -> Option<String> {
     let mut fields = match heard {
         Heard::Opened => json!({ "event": "opened" }),
         Heard::Closed(why) => json!({ "event": "closed", "reason": why }),
+        Heard::Restarted => json!({ "event": "restarted" }),
         Heard::Event(Event::RecordingPiece(_) | Event::Ack { .. } | Event::Refused { .. }) => return None,
         Heard::Event(event) => of_event(event),
         Heard::Answer(command, Ok(())) => json!({ "event": "done", "command": command }),

@@ -77,6 +77,7 @@ struct Owner {
 #[derive(Debug)]
 pub struct Keeper {
     folder: PathBuf,
+    alarms: bool,
     owner: Option<Owner>,
     levels: (i32, i32, Levels),
     scores: VecDeque<Score>,
@@ -84,20 +85,17 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    /// A keeper that writes into `folder`, which it makes.
-    ///
-    /// # Errors
-    /// The folder can't be made.
-    pub fn new(folder: &Path) -> Result<Self> {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("creating {}: give --record a folder that may be written", folder.display()))?;
-        Ok(Self {
+    /// A keeper that writes into `folder`, which it makes where there is something to write: what raised alarms as well as what was
+    /// asked for, or that alone.
+    pub fn new(folder: &Path, alarms: bool) -> Self {
+        Self {
             folder: folder.to_owned(),
+            alarms,
             owner: None,
             levels: (0, 0, Levels::Blob),
             scores: VecDeque::new(),
             seen: Vec::new(),
-        })
+        }
     }
 
     /// Takes what is heard. Gives a recording that is to be fetched, or the file beside one that was written.
@@ -106,8 +104,8 @@ impl Keeper {
     /// A file can't be written.
     pub fn hear(&mut self, heard: &Heard<'_>) -> Result<Option<Kept>> {
         match heard {
-            Heard::Opened => {
-                // Another start of the board, which counts anew.
+            // Another start of the board, which counts anew.
+            Heard::Opened | Heard::Restarted => {
                 self.scores.clear();
                 self.seen.clear();
             }
@@ -126,10 +124,6 @@ impl Keeper {
             }
             Heard::Event(Event::State(state)) => self.levels = (state.threshold, state.release, state.levels),
             Heard::Event(Event::Score(score)) => {
-                if self.scores.back().is_some_and(|last| last.samples > score.samples) {
-                    self.scores.clear();
-                    self.seen.clear();
-                }
                 if self.scores.len() >= SCORES {
                     self.scores.pop_front();
                 }
@@ -137,7 +131,9 @@ impl Keeper {
             }
             Heard::Event(Event::Recording(recording)) if !self.seen.contains(&recording.id) => {
                 self.seen.push(recording.id);
-                return Ok(Some(Kept::Wanted(recording.id)));
+                if self.alarms || recording.cause == Cause::Asked {
+                    return Ok(Some(Kept::Wanted(recording.id)));
+                }
             }
             Heard::Fetched(recording, bytes) => return self.write(**recording, bytes).map(Some),
             _ => {}
@@ -148,6 +144,7 @@ impl Keeper {
     /// Writes a recording.
     fn write(&self, recording: Recording, bytes: &[u8]) -> Result<Kept> {
         let Some(owner) = &self.owner else { bail!("the board sends a recording before it says who it is") };
+        make(&self.folder)?;
         let kind = match recording.cause {
             Cause::Alarm => "alarm",
             Cause::Asked => "asked",
@@ -183,6 +180,12 @@ impl Keeper {
         let more = (2..).map(|number| format!("{name}-{number}"));
         std::iter::once(name.to_owned()).chain(more).find(|name| !taken(name)).unwrap_or_else(|| name.to_owned())
     }
+}
+
+/// Makes a folder for recordings.
+pub(crate) fn make(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)
+        .with_context(|| format!("creating {}: give --record a folder that may be written", folder.display()))
 }
 
 /// What came of a message.
@@ -370,7 +373,7 @@ mod tests {
     fn recordings_are_written_and_read() {
         let folder = tempfile::tempdir().unwrap();
         let sensor = Sensor::Image { width: 3, height: 2, rgb: false };
-        let mut keeper = Keeper::new(&folder.path().join("new")).unwrap();
+        let mut keeper = Keeper::new(&folder.path().join("new"), true);
         let recording = Recording { id: 4, verdict: 2, cause: Cause::Alarm, begin: 6, bytes: 14 };
         let mut hear = |heard: Heard<'_>| keeper.hear(&heard).unwrap();
         hear(Heard::Event(&Event::Identity(identity(sensor))));

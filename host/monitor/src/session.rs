@@ -10,7 +10,7 @@ use neji_link::{Command, Event, LogLevel, ModelIdentity};
 
 use crate::client::{Client, Heard};
 use crate::lines;
-use crate::record::{Keeper, Kept};
+use crate::record::{self, Keeper, Kept};
 use crate::view::View;
 
 /// Says when to end.
@@ -37,7 +37,7 @@ pub struct Settings {
 pub struct Session {
     client: Client,
     settings: Settings,
-    keeper: Option<Keeper>,
+    keeper: Keeper,
     /// What a person sees.
     pub view: View,
     start: Instant,
@@ -52,7 +52,11 @@ impl Session {
     /// # Errors
     /// The folder for recordings can't be made.
     pub fn new(client: Client, settings: Settings, with_maps: bool) -> Result<Self> {
-        let keeper = settings.record.as_deref().map(Keeper::new).transpose()?;
+        if let Some(folder) = &settings.record {
+            // Before anything happens that would be lost.
+            record::make(folder)?;
+        }
+        let keeper = Keeper::new(settings.record.as_ref().unwrap_or(&settings.saves), settings.record.is_some());
         let view = View::new(client.name(), settings.calibration_scores);
         Ok(Self { client, settings, keeper, view, start: Instant::now(), scores: 0, greeted: false, with_maps })
     }
@@ -75,17 +79,8 @@ impl Session {
     }
 
     /// Has the board keep what it heard last, and fetches it.
-    ///
-    /// # Errors
-    /// The folder for recordings can't be made.
-    pub fn save(&mut self) -> Result<()> {
-        if self.keeper.is_none() {
-            self.keeper = Some(Keeper::new(&self.settings.saves)?);
-            // Who the board is was said before there was anybody to keep it.
-            self.client.ask(Command::Identify);
-        }
+    pub fn save(&mut self) {
         self.client.ask(Command::Record);
-        Ok(())
     }
 
     /// Hears what has come and passes it on.
@@ -99,14 +94,14 @@ impl Session {
         client.poll(&mut |heard| {
             view.hear(at, &heard);
             match heard {
-                Heard::Opened => *greeted = false,
+                Heard::Opened | Heard::Restarted => *greeted = false,
                 Heard::Event(Event::Score(_)) => *scores += 1,
                 Heard::Event(Event::Identity(identity)) => {
                     greet = matches!(identity.model, ModelIdentity::Running(_)) && !std::mem::replace(greeted, true);
                 }
                 _ => {}
             }
-            match keeper.as_mut().map(|keeper| keeper.hear(&heard)).transpose()?.flatten() {
+            match keeper.hear(&heard)? {
                 Some(Kept::Wanted(id)) => wanted.push(id),
                 Some(Kept::Written(path)) => written.push(path),
                 None => {}
@@ -121,11 +116,15 @@ impl Session {
             if self.with_maps {
                 self.client.ask(Command::Subscribe { maps: true, spectra: true });
             }
+            // A calibration that was asked for is not asked for again where a board starts anew.
             for command in std::mem::take(&mut self.settings.commands) {
                 self.client.ask(command);
             }
         }
-        wanted.into_iter().for_each(|id| self.client.fetch(id));
+        // What is kept behind the last score that was asked for is not waited for.
+        if self.settings.scores_max.is_none_or(|most| self.scores < most) {
+            wanted.into_iter().for_each(|id| self.client.fetch(id));
+        }
         Ok(())
     }
 

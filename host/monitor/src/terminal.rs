@@ -82,7 +82,7 @@ fn run(terminal: &mut DefaultTerminal, session: &mut Session, stop: &Stop) -> Re
             match key(session, pressed) {
                 Some(Key::Quit) => return Ok(()),
                 Some(Key::Ask(command)) => session.ask(command),
-                Some(Key::Save) => session.save()?,
+                Some(Key::Save) => session.save(),
                 None => {}
             }
         }

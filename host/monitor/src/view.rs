@@ -109,13 +109,10 @@ impl View {
                 self.say(at, LogLevel::Info, format!("{} is open", self.line));
             }
             Heard::Closed(why) => {
-                // Said once, and not at each try to open it again.
-                let first = self.is_open || self.log.back().is_none_or(|(.., text)| !text.ends_with(why));
                 self.is_open = false;
-                if first {
-                    self.say(at, LogLevel::Warning, format!("{} is closed: {why}", self.line));
-                }
+                self.say(at, LogLevel::Warning, format!("{} is closed: {why}", self.line));
             }
+            Heard::Restarted => self.say(at, LogLevel::Debug, "the board has started".to_owned()),
             Heard::Event(event) => self.event(at, event),
             Heard::Answer(command, Ok(())) => self.say(at, LogLevel::Debug, format!("done: {command:?}")),
             Heard::Answer(command, Err(reason)) => {
