@@ -102,14 +102,14 @@ fn images(size: [u16; 2], normals: usize) -> Vec<Candidate> {
             &["model.kind=pca", top[0], top[1], ROUND],
         )
         .with(to_settings(&turned))
-        .with([within(RESIZED), bottleneck.clone()]),
+        .with([within(DETAILED), bottleneck.clone()]),
         Candidate::new(
             "upright-pca",
             "principal subspace of the part, which is moved and not turned",
             &["model.kind=pca", top[0], top[1], ROUND],
         )
         .with(to_settings(&upright))
-        .with([within(RESIZED), bottleneck.clone()]),
+        .with([within(DETAILED), bottleneck.clone()]),
         Candidate::new("whole-patches", "patches of the whole picture, each in its place", &[])
             .with([within(PATCHED)])
             .with(patches(8, 4, 16, true)),
