@@ -14,7 +14,7 @@ use neji_engine::Host;
 use serde::{Deserialize, Serialize};
 
 use crate::closed;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Form};
 use crate::evaluate::auroc;
 use crate::experiment::Experiment;
 use crate::files::write_whole;
@@ -75,13 +75,14 @@ pub struct Measured {
 /// No candidate that can be trained and fits, too few samples to hold any out, or a file that can't be written.
 pub fn choose(base: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -> Result<Choice> {
     let trial = Trial::new(base, data, DEFECTS_MIN)?;
-    let mut tried = Vec::new();
+    let (mut tried, mut found) = (Vec::new(), Vec::new());
     let all = candidates(base, data);
     for (index, candidate) in all.iter().enumerate() {
         ensure!(!stop.load(Ordering::Relaxed), "interrupted; nothing was chosen yet");
         eprintln!("candidate {} of {}, {}: {}", index + 1, all.len(), candidate.name, candidate.what);
         let (measured, out) = match attempt(base, candidate, data, run, &trial, stop) {
-            Ok(measured) => {
+            Ok((measured, scores)) => {
+                found.push(scores);
                 let over = |key: &str, limit: Option<usize>, needed: usize| {
                     let limit = limit.filter(|&limit| needed > limit)?;
                     Some(format!("takes {needed} bytes, auto.{key} = {limit}"))
@@ -90,12 +91,21 @@ pub fn choose(base: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -
                 (Some(measured), flash.or_else(|| over("ram", base.auto.ram, measured.ram)))
             }
             Err(error) if stop.load(Ordering::Relaxed) => return Err(error),
-            Err(error) => (None, Some(format!("{error:#}"))),
+            Err(error) => {
+                found.push(Vec::new());
+                (None, Some(format!("{error:#}")))
+            }
         };
         let (name, what) = (candidate.name.to_owned(), candidate.what.to_owned());
         tried.push(Tried { name, what, measured, out });
     }
-    let (chosen, reason) = best(&tried)?;
+    // Of pictures made defects rank detectors well, so the error is that of the difference on the same samples; of sounds badly, so it
+    // is the wider one of a figure by itself.
+    let paired = matches!(data.form, Form::Image(_));
+    let (chosen, reason) = best(&tried, |index, top, most| match paired {
+        true => difference_error(&found[index], &found[top], trial.normals),
+        false => most.error,
+    })?;
     let choice =
         Choice { chosen: tried[chosen].name.clone(), reason, normals: trial.normals, defects: trial.defects(), tried };
     let winner = folder(run, &choice.chosen);
@@ -116,7 +126,7 @@ fn folder(run: &Run, name: &str) -> Run {
     Run::new(run.folder().join("candidates").join(name))
 }
 
-/// Trains, quantizes and judges one candidate.
+/// Trains, quantizes and judges one candidate, whose scores come with what was measured.
 fn attempt(
     base: &Experiment,
     candidate: &Candidate,
@@ -124,7 +134,7 @@ fn attempt(
     run: &Run,
     trial: &Trial,
     stop: &AtomicBool,
-) -> Result<Measured> {
+) -> Result<(Measured, Vec<f64>)> {
     let experiment = base.as_candidate(&candidate.settings)?;
     let own = folder(run, candidate.name);
     let _lock = own.lock()?;
@@ -138,7 +148,8 @@ fn attempt(
     let found: Vec<f64> = scores::quantized(model, &trial.samples)?.into_iter().map(|row| row.score).collect();
     let auroc = auroc(&found, &trial.abnormal())?;
     let error = standard_error(auroc, trial.normals, trial.defects());
-    Ok(Measured { auroc, error, flash: summary.blob_bytes, ram: Monitor::<Host>::memory_bytes(&model) })
+    let ram = Monitor::<Host>::memory_bytes(&model);
+    Ok((Measured { auroc, error, flash: summary.blob_bytes, ram }, found))
 }
 
 /// Trains `experiment` into `run`, outright or by epochs.
@@ -170,10 +181,37 @@ fn standard_error(auroc: f64, normals: usize, defects: usize) -> f64 {
     (variance / (n * d)).max(0.0).sqrt().max(0.5 / (n * d))
 }
 
+/// Standard error of the difference of two AUROCs on the same samples, of which the first `normals` are normal (E. R. DeLong, D. M.
+/// DeLong and D. L. Clarke-Pearson, Comparing the areas under two or more correlated receiver operating characteristic curves,
+/// Biometrics 44, 1988).
+fn difference_error(a: &[f64], b: &[f64], normals: usize) -> f64 {
+    // How often a sample lies on the right side of those of the other kind.
+    let above = |high: f64, low: f64| match high.total_cmp(&low) {
+        std::cmp::Ordering::Greater => 1.0,
+        std::cmp::Ordering::Equal => 0.5,
+        std::cmp::Ordering::Less => 0.0,
+    };
+    let places = |scores: &[f64]| -> Vec<f64> {
+        let (normal, defective) = scores.split_at(normals.min(scores.len()));
+        let share = |sum: f64, of: &[f64]| sum / of.len().max(1) as f64;
+        let low = normal.iter().map(|&n| share(defective.iter().map(|&d| above(d, n)).sum(), defective));
+        low.chain(defective.iter().map(|&d| share(normal.iter().map(|&n| above(d, n)).sum(), normal))).collect()
+    };
+    let differences: Vec<f64> = places(a).iter().zip(places(b)).map(|(a, b)| a - b).collect();
+    let variance = |part: &[f64]| {
+        let n = part.len() as f64;
+        let mean = part.iter().sum::<f64>() / n;
+        part.iter().map(|d| (d - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0) / n.max(1.0)
+    };
+    let (normal, defective) = differences.split_at(normals.min(differences.len()));
+    (variance(normal) + variance(defective)).sqrt()
+}
+
 /// The index of the candidate that is taken, and why.
 ///
-/// That is the first, in the order in which they are preferred, whose AUROC is less than a standard error below the best.
-fn best(tried: &[Tried]) -> Result<(usize, String)> {
+/// That is the first, in the order in which they are preferred, whose AUROC is no more than a standard error below the best;
+/// `error(candidate, best, what the best has)` is that error.
+fn best(tried: &[Tried], error: impl Fn(usize, usize, Measured) -> f64) -> Result<(usize, String)> {
     let within = |one: &Tried| one.measured.filter(|_| one.out.is_none());
     let fitting: Vec<(usize, Measured)> =
         tried.iter().enumerate().filter_map(|(index, one)| Some((index, within(one)?))).collect();
@@ -184,7 +222,7 @@ fn best(tried: &[Tried]) -> Result<(usize, String)> {
         }
         bail!("no candidate could be trained within [auto]:{why}");
     };
-    let chosen = fitting.iter().find(|(_, measured)| measured.auroc >= most.auroc - most.error);
+    let chosen = fitting.iter().find(|(index, measured)| measured.auroc >= most.auroc - error(*index, top, most));
     let (index, measured) = chosen.copied().unwrap_or((top, most));
     let name = |index: usize| &tried[index].name;
     let reason = if index == top {
@@ -194,7 +232,7 @@ fn best(tried: &[Tried]) -> Result<(usize, String)> {
             "{} is preferred: its AUROC of made defects, {:.4}, is within a standard error ({:.4}) of the best, {:.4} of {}",
             name(index),
             measured.auroc,
-            most.error,
+            error(index, top, most),
             most.auroc,
             name(top)
         )
@@ -222,6 +260,9 @@ pub fn text(choice: &Choice) -> String {
 
 #[cfg(test)]
 mod tests {
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
     use super::*;
 
     fn tried(name: &str, auroc: f64, out: Option<&str>) -> Tried {
@@ -231,12 +272,31 @@ mod tests {
 
     #[test]
     fn the_earlier_of_equals_is_taken_and_what_is_too_large_is_not() {
+        let best = |all: &[Tried]| best(all, |_, _, most| most.error);
         let chosen = |all: &[Tried]| best(all).map(|(index, _)| all[index].name.clone()).expect("one fits");
         assert_eq!(chosen(&[tried("a", 0.95, None), tried("b", 0.96, None)]), "a");
         assert_eq!(chosen(&[tried("a", 0.90, None), tried("b", 0.96, None)]), "b");
         assert_eq!(chosen(&[tried("a", 0.90, None), tried("b", 0.96, Some("large"))]), "a");
         let error = best(&[tried("a", 0.9, Some("too large"))]).expect_err("none fits").to_string();
         assert!(error.contains("a: too large"), "{error}");
+    }
+
+    #[test]
+    fn scores_that_go_together_differ_surely() {
+        // The same scores, a little better ones of the same samples, and such that know nothing of them.
+        let normals = 40;
+        let scores = |gain: f64, seed: u64| -> Vec<f64> {
+            let mut random = ChaCha8Rng::seed_from_u64(seed);
+            (0..200).map(|i| random.random::<f64>() + if i < normals { 0.0 } else { gain }).collect()
+        };
+        let (a, better, other) = (scores(0.3, 1), scores(0.35, 1), scores(0.3, 5));
+        assert_eq!(difference_error(&a, &a, normals), 0.0);
+        let (together, apart) = (difference_error(&a, &better, normals), difference_error(&a, &other, normals));
+        assert!(together > 0.0 && 3.0 * together < apart, "{together} {apart}");
+        // Independent ones have the error of both figures.
+        let abnormal: Vec<bool> = (0..200).map(|i| i >= normals).collect();
+        let alone = standard_error(auroc(&a, &abnormal).expect("both kinds"), normals, 160);
+        assert!((apart / (alone * 2.0f64.sqrt()) - 1.0).abs() < 0.35, "{apart} {alone}");
     }
 
     #[test]
