@@ -221,6 +221,18 @@ pub enum Schedule {
     Exponential,
 }
 
+/// Which epoch's weights a training ends with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Keep {
+    /// Those of the least validation loss.
+    #[default]
+    Best,
+    /// The last one's: where defects are drawn anew in every epoch nothing is learned by heart, and the validation loss says how sure
+    /// the network is of weak defects rather than how well it ranks.
+    Last,
+}
+
 /// `[train]`: the loop.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -242,6 +254,8 @@ pub struct TrainSettings {
     pub schedule: Schedule,
     /// Epochs without a better validation loss after which training stops; 0 never stops early.
     pub patience: usize,
+    /// Which epoch's weights are kept.
+    pub keep: Keep,
     /// Share of the training images kept for validation, below 1.
     pub validation: f64,
     /// Defective copies made of each normal training sample, which a cnn learns to tell from normal ones; 0 where the data have
@@ -306,6 +320,7 @@ impl Default for TrainSettings {
             weight_decay: 0.0,
             schedule: Schedule::default(),
             patience: 0,
+            keep: Keep::default(),
             validation: 0.15,
             synthetic: 0,
             defects: Vec::new(),
@@ -953,6 +968,10 @@ impl Experiment {
         ensure!(
             train.synthetic == 0 || self.task == Task::Cnn,
             "train.synthetic is for a cnn, which tells made defects from normal samples; take it out, or say task = \"cnn\""
+        );
+        ensure!(
+            train.patience == 0 || train.keep == Keep::Best,
+            "train.patience waits for a better epoch and train.keep = \"last\" takes none; leave one out"
         );
         synthetic::Learned::new(&train.defects, train.defect_strength_min)?;
         ensure!(train.synthetic <= 64, "train.synthetic is {}; at most 64", train.synthetic);

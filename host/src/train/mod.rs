@@ -24,7 +24,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::augment::Augmenter;
 use crate::dataset::{Dataset, Kind, Sample};
-use crate::experiment::{Experiment, Task, TrainSettings};
+use crate::experiment::{Experiment, Keep, Task, TrainSettings};
 use crate::export::export;
 use crate::files::write_whole;
 use crate::frontend::{self, Fitted, real_inputs};
@@ -477,7 +477,7 @@ impl<'a, O: Objective> Trainer<'a, O> {
         self.state.model = save(&model)?;
         let bytes = self.optimizer.into_bytes().map_err(|error| anyhow::anyhow!("saving the optimizer: {error}"))?;
         self.state.optimizer = bytes.to_vec();
-        if validation < self.best || self.material.validation.pixels.is_empty() {
+        if validation < self.best || settings.keep == Keep::Last || self.material.validation.pixels.is_empty() {
             self.best = validation;
             self.state.best_epoch = epoch.epoch;
             self.state.best = self.state.model.clone();
