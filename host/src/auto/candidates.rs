@@ -48,8 +48,6 @@ pub fn candidates(experiment: &Experiment, data: &Dataset) -> Vec<Candidate> {
 
 /// Largest side of what a part is looked for in.
 const RESIZED: u16 = 128;
-/// The same, where small defects of it are to be seen.
-const DETAILED: u16 = 192;
 /// Largest side of a picture that is looked at as a whole.
 const WHOLE: u16 = 32;
 /// The same, by patches.
@@ -65,6 +63,7 @@ fn images(size: [u16; 2], normals: usize) -> Vec<Candidate> {
     };
     // A subspace of more than a third of the samples would reproduce any of them.
     let bottleneck = format!("model.bottleneck={}", (normals / 3).clamp(1, 64));
+    let residual = format!("model.residual={}", (normals / 3).clamp(1, 64));
     let strip = ["front_end.strip=[48, 16]".to_owned(), within(RESIZED)];
     let top = ["detector.smooth_radius=1", "detector.top_k=4"];
     // A part that is as broad as long has no axis: it is looked for in every direction, or it always lies one way.
@@ -137,28 +136,28 @@ fn images(size: [u16; 2], normals: usize) -> Vec<Candidate> {
         .with([within(WHOLE)]),
         Candidate::new(
             "strip-defects",
-            "a network that sees where a made defect is on the aligned part",
+            "a network that sees where a made defect is in what a principal subspace leaves of the aligned part",
             &[
                 "task=cnn",
-                "model.channels=[16, 32, 64, 64]",
+                "model.channels=[16, 32]",
                 "model.convs_per_block=1",
                 "model.head=map",
                 "model.dropout=0.0",
                 "train.synthetic=1",
-                "train.epochs=60",
+                "train.defects=[\"scar\", \"scratch\", \"blot\", \"missing\"]",
+                "train.defect_strength_min=0.5",
+                "train.epochs=8",
+                "train.keep=last",
                 "train.batch_size=16",
                 "train.optimizer=adamw",
                 "train.learning_rate=3e-3",
                 "train.weight_decay=1e-2",
-                "train.augment.shift=1.5",
-                "train.augment.rotation=1.5",
-                "train.augment.scale=0.02",
-                "train.augment.brightness=0.03",
-                "train.augment.contrast=0.1",
-                "quantize.ram_budget=80000",
+                "train.augment.brightness=0.02",
+                "train.augment.contrast=0.05",
             ],
         )
-        .with([within(DETAILED), "front_end.strip=[144, 48]".to_owned()])
+        .with(strip)
+        .with([residual])
         .by_epochs(),
     ]
 }
