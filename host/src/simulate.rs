@@ -386,7 +386,9 @@ mod tests {
             FrontEnd::Raw | FrontEnd::LogMel(_) => plan.input.shape.len(),
             FrontEnd::Image(config) => usize::from(config.sensor.width) * usize::from(config.sensor.height),
         };
-        assert_eq!(read_frame(&plan, &path).expect("a picture").samples, vec![0; length]);
+        let FrontEnd::Image(config) = plan.front_end else { panic!("the golden autoencoder has an image front end") };
+        let bytes = neji_app::frontend::image::frame_bytes(&config);
+        assert_eq!(read_frame(&plan, &path).expect("a picture").samples, vec![0; bytes]);
         let notice = resized(&plan, std::slice::from_ref(&path)).expect("another size");
         assert!(notice.starts_with("1 of 1 pictures"), "{notice}");
         let frame = Frame { path, samples: (0..length).map(|i| (i * 37) as u8).collect() };
