@@ -182,7 +182,7 @@ fn sample(image: &[u8], size: Size, x: i64, y: i64) -> u32 {
     (upper * (256 - fy) + lower * fy + (1 << 15)) >> 16
 }
 
-/// [`sample`] at a position that has a next pixel to the right and below: what most strips consist of, in a quarter of the instructions.
+/// [`sample`] at a position that has a next pixel to the right and below: what most strips consist of, and quicker.
 fn sample_within(image: &[u8], width: usize, x: i64, y: i64) -> u32 {
     let index = ((y >> 32) as usize).wrapping_mul(width).wrapping_add((x >> 32) as usize);
     let (fx, fy) = ((x >> 24) as u32 & 255, (y >> 24) as u32 & 255);
