@@ -1,7 +1,7 @@
 //! How many instructions an input takes, front end to score, and how often one comes.
 //!
 //! They are counted where QEMU has the board or its twin: the firmware runs, and every instruction is counted. Elsewhere they
-//! are estimated from the plan, which is right within a factor of two or so.
+//! are estimated from the plan, which is rough: of a small window the front end alone may take several times as much.
 
 use std::time::Duration;
 
@@ -152,7 +152,7 @@ pub fn estimated(board: &Board, model: &Model<'_>) -> Load {
         }
     };
     let instructions = (inference as f64 * mac + front * other) as u64;
-    Load { instructions, source: "estimated, within a factor of two or so,".into() }
+    Load { instructions, source: "estimated roughly,".into() }
 }
 
 #[cfg(test)]
