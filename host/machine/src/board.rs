@@ -30,6 +30,8 @@ pub struct Settings {
     pub chip: Option<String>,
     /// The board in QEMU that is of the same family and runs the same logic.
     pub twin: Option<String>,
+    /// The real board that this one is the twin of: it runs that one's station, and has no pins that could be seen.
+    pub twin_of: Option<String>,
     /// The family of UF2 files that its boot loader takes.
     pub uf2_family: Option<u32>,
     /// What it listens to or looks with, for people; the firmware takes the one that the model's front end asks for.
@@ -69,7 +71,7 @@ pub struct Emulator {
     pub args: Vec<String>,
     /// Clock of SysTick.
     pub systick_hz: u64,
-    /// QEMU's trace event for writes to the register of the pins.
+    /// QEMU's trace event for writes to the register of the pins; empty of a twin.
     pub pin_trace: String,
     /// The alarm's bit in that register.
     pub alarm_mask: u32,
@@ -85,6 +87,7 @@ struct Table {
     target: String,
     chip: Option<String>,
     twin: Option<String>,
+    twin_of: Option<String>,
     uf2_family: Option<u32>,
     #[serde(default)]
     sensors: Vec<String>,
@@ -120,6 +123,14 @@ impl TryFrom<Table> for Settings {
         let emulator = match table.machine {
             None if table.chip.is_none() => return Err("neither `machine` (in QEMU) nor `chip` (real)".into()),
             None => None,
+            Some(machine) if table.twin_of.is_some() => Some(Emulator {
+                machine,
+                args: table.args,
+                systick_hz: 0,
+                pin_trace: String::new(),
+                alarm_mask: 0,
+                fault_mask: 0,
+            }),
             Some(machine) => Some(Emulator {
                 machine,
                 args: table.args,
@@ -138,6 +149,7 @@ impl TryFrom<Table> for Settings {
             emulator,
             chip: table.chip,
             twin: table.twin,
+            twin_of: table.twin_of,
             uf2_family: table.uf2_family,
             sensors: table.sensors,
             clock_hz: table.clock_hz,
@@ -288,12 +300,29 @@ impl Board {
         !self.workspace.as_os_str().is_empty()
     }
 
-    /// The boards that QEMU runs, by name.
+    /// The boards that QEMU runs and that show their pins, by name: all of them but the twins of real ones.
     ///
     /// # Errors
     /// As [`Board::all`].
     pub fn emulated(root: &Path) -> Result<Vec<Self>> {
-        Ok(Self::all(root)?.into_iter().filter(|board| board.settings.emulator.is_some()).collect())
+        let is_whole = |board: &Self| board.settings.emulator.is_some() && board.settings.twin_of.is_none();
+        Ok(Self::all(root)?.into_iter().filter(is_whole).collect())
+    }
+
+    /// The boards in QEMU that run the station of a real one.
+    ///
+    /// # Errors
+    /// As [`Board::all`].
+    pub fn twins(root: &Path) -> Result<Vec<Self>> {
+        Ok(Self::all(root)?.into_iter().filter(|board| board.settings.twin_of.is_some()).collect())
+    }
+
+    /// The real boards.
+    ///
+    /// # Errors
+    /// As [`Board::all`].
+    pub fn real(root: &Path) -> Result<Vec<Self>> {
+        Ok(Self::all(root)?.into_iter().filter(|board| board.settings.emulator.is_none()).collect())
     }
 
     /// The board called `name`, real or not.

@@ -22,7 +22,7 @@ pub use board::{Board, Core, Emulator, Settings};
 pub use live::Live;
 pub use mix::{Cycles, Kind};
 pub use profile::{Profile, Tally};
-pub use qemu::{Emulation, Options, emulate};
+pub use qemu::{Emulation, Fault, Options, emulate};
 pub use run::{Overrun, Pace, Run, Stream, rises};
 pub use sizes::Sizes;
 pub use stack::Bounds;

@@ -29,6 +29,8 @@ pub(crate) const GAPS: &str = "gaps.bin";
 pub(crate) const PACE: &str = "pace.bin";
 /// The file that has the monitor calibrated, by so many scores.
 pub(crate) const CALIBRATE: &str = "calibrate.bin";
+/// The file that has something go wrong in a twin.
+const FAULT: &str = "fault.bin";
 pub(crate) const MODEL: &str = "model.neji";
 const TRACE: &str = "trace.log";
 
@@ -43,6 +45,8 @@ pub struct Options {
     pub calibrate: Option<u16>,
     /// The first half of them teach it where normal outputs lie.
     pub tables: bool,
+    /// What goes wrong when half of the samples are through, in a twin.
+    pub fault: Option<Fault>,
 }
 
 impl Options {
@@ -53,9 +57,43 @@ impl Options {
     }
 }
 
+/// What can go wrong in a twin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The sensor gives nothing more.
+    Silence,
+    /// The sensor's driver gives up.
+    Failure,
+    /// The core refuses an instruction.
+    HardFault,
+    /// A check of the firmware's own fails.
+    Panic,
+    /// The firmware hangs.
+    Hang,
+}
+
+impl Fault {
+    /// As the firmware reads it.
+    const fn byte(self) -> u8 {
+        match self {
+            Self::Silence => b'S',
+            Self::Failure => b'F',
+            Self::HardFault => b'H',
+            Self::Panic => b'P',
+            Self::Hang => b'L',
+        }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(300), count_instructions: false, calibrate: None, tables: false }
+        Self {
+            timeout: Duration::from_secs(300),
+            count_instructions: false,
+            calibrate: None,
+            tables: false,
+            fault: None,
+        }
     }
 }
 
@@ -100,7 +138,9 @@ pub fn arguments(board: &Board, elf: &Path, shift: Option<u32>) -> Result<Vec<Os
     }
     let loader = format!("loader,file={MODEL},addr={:#x},force-raw=on", settings.model_address);
     arguments.extend(["-device".into(), loader.into()]);
-    arguments.extend(["-trace".into(), emulator.pin_trace.clone().into(), "-D".into(), TRACE.into()]);
+    if !emulator.pin_trace.is_empty() {
+        arguments.extend(["-trace".into(), emulator.pin_trace.clone().into(), "-D".into(), TRACE.into()]);
+    }
     arguments.extend(["-kernel".into(), elf.into()]);
     Ok(arguments)
 }
@@ -233,6 +273,8 @@ pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options:
     let calibrate = options.calibration();
     let mut files = vec![(SAMPLES, Content::Bytes(samples))];
     files.extend(calibrate.as_ref().map(|scores| (CALIBRATE, Content::Bytes(scores))));
+    let fault = options.fault.map(|fault| [fault.byte()]);
+    files.extend(fault.as_ref().map(|fault| (FAULT, Content::Bytes(fault))));
     Ok(Emulation::of(start(board, elf, model, &files, count, options.timeout, None)?))
 }
 
@@ -255,6 +297,7 @@ mod tests {
             }),
             chip: None,
             twin: None,
+            twin_of: None,
             uf2_family: None,
             sensors: Vec::new(),
             clock_hz: None,
