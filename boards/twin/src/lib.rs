@@ -1,0 +1,163 @@
+//! What a real board's chip is to neji-embassy, QEMU is to a twin.
+//!
+//! A twin runs the station of the real boards, its samples, its restarts and their reasons, with a file of the PC as its sensor.
+//! SysTick is its clock and its watchdog, as QEMU has none of the chips'. Everything it says, its lines too, goes to the PC as text.
+//!
+//! A file `fault.bin` says what goes wrong when half of the samples are through, in the first life of the firmware: see [`Fault`].
+#![no_std]
+
+pub mod clock;
+pub mod pc;
+
+use core::fmt::Write as _;
+
+use cortex_m::peripheral::SYST;
+use cortex_m_semihosting::hio;
+use embassy_executor::Spawner;
+use embassy_executor::raw::Executor;
+use embassy_time::Timer;
+use embedded_hal::digital::{ErrorType, OutputPin};
+use neji_app::{AlarmPolarity, Cause};
+use neji_embassy::{Lines, Samples, Station, restart};
+use neji_engine::Isa;
+use static_cell::StaticCell;
+
+use crate::pc::{Console, File};
+
+static SAMPLES: Samples = Samples::new();
+
+/// What goes wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// Nothing.
+    None,
+    /// The sensor gives nothing more.
+    Silence,
+    /// The sensor's driver gives up.
+    Failure,
+    /// A jump to where no code is.
+    HardFault,
+    /// A check that fails.
+    Panic,
+    /// A loop without end in the sensor's task, which the loop of the station never comes back from.
+    Hang,
+}
+
+impl Fault {
+    /// By the PC's file.
+    fn read() -> Self {
+        let mut byte = [0];
+        if let Some(mut file) = File::read_from(b"fault.bin\0") {
+            file.read(&mut byte);
+        }
+        match byte {
+            [b'S'] => Self::Silence,
+            [b'F'] => Self::Failure,
+            [b'H'] => Self::HardFault,
+            [b'P'] => Self::Panic,
+            [b'L'] => Self::Hang,
+            _ => Self::None,
+        }
+    }
+}
+
+/// A line whose levels are told to the PC.
+struct Line(&'static str, Option<bool>);
+
+impl ErrorType for Line {
+    type Error = core::convert::Infallible;
+}
+
+impl Line {
+    fn set(&mut self, high: bool) {
+        if self.1.replace(high) != Some(high) {
+            console(format_args!("{}: {}", self.0, if high { "high" } else { "low" }));
+        }
+    }
+}
+
+impl OutputPin for Line {
+    fn set_low(&mut self) -> Result<(), Self::Error> {
+        self.set(false);
+        Ok(())
+    }
+
+    fn set_high(&mut self) -> Result<(), Self::Error> {
+        self.set(true);
+        Ok(())
+    }
+}
+
+fn console(line: core::fmt::Arguments<'_>) {
+    if let Ok(mut stderr) = hio::hstderr() {
+        let _ = writeln!(stderr, "{line}");
+    }
+}
+
+/// The PC's samples, as a sensor's task would take them: a block each millisecond. Ends QEMU at their end.
+#[embassy_executor::task]
+async fn sensor(fault: Fault) {
+    let Some(mut file) = File::read_from(b"samples.bin\0") else { pc::exit(false) };
+    let half = file.length() / 2;
+    let (mut block, mut taken) = ([0; 128], 0);
+    loop {
+        Timer::after_millis(1).await;
+        if SAMPLES.waiting() > block.len() {
+            continue;
+        }
+        if taken >= half {
+            match fault {
+                Fault::None => {}
+                Fault::Silence => return,
+                Fault::Failure => return SAMPLES.fail(),
+                // SAFETY: it is not: the address is no code's, and the core's answer is what is asked for.
+                Fault::HardFault => unsafe { core::mem::transmute::<usize, extern "C" fn()>(0xf000_0001)() },
+                Fault::Panic => panic!("as asked for"),
+                Fault::Hang => loop {
+                    cortex_m::asm::nop();
+                },
+            }
+        }
+        let count = file.read(&mut block);
+        if count == 0 && SAMPLES.waiting() == 0 {
+            pc::exit(true);
+        }
+        taken += count;
+        SAMPLES.push(block.get(..count).unwrap_or_default().iter().map(|&byte| [byte]));
+    }
+}
+
+/// Runs tasks for ever. While there is nothing to do the core waits for an interrupt, where QEMU's clock jumps to the next one;
+/// the executor that real boards use waits for an event, where QEMU goes on counting instructions.
+pub fn execute(begin: impl FnOnce(Spawner)) -> ! {
+    static EXECUTOR: StaticCell<Executor> = StaticCell::new();
+    // What the executor of threads is called by its wakers.
+    let executor = EXECUTOR.init(Executor::new(usize::MAX as *mut ()));
+    begin(executor.spawner());
+    loop {
+        // SAFETY: it is polled here alone, and not by one of its own tasks.
+        unsafe { executor.poll() };
+        cortex_m::asm::wfi();
+    }
+}
+
+/// Runs the station until the samples end. `clock_hz` is SysTick's, `waiting` what samples wait in.
+pub async fn run<I: Isa>(
+    spawner: Spawner,
+    timer: SYST,
+    clock_hz: u32,
+    memory: &'static mut [u8],
+    waiting: &'static mut [u8],
+) -> ! {
+    let cause = clock::start(timer, clock_hz);
+    let start = restart::begin(cause, None);
+    let lines = Lines::new(Line("alarm", None), Line("fault", None), AlarmPolarity::ActiveLow);
+    let mut station = Station::new(lines, clock::feed, Console, &start);
+    let model = station.model().await;
+    // A life after a fault is a good one.
+    let is_first = start.why.is_none() && cause != Cause::Watchdog;
+    let fault = if is_first { Fault::read() } else { Fault::None };
+    SAMPLES.begin(waiting, 1);
+    spawner.spawn(sensor(fault).expect("once"));
+    station.watch::<I>(model, memory, &SAMPLES).await
+}
