@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod budget;
 mod conformance;
 mod demo;
 mod fuzz;

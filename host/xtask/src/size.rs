@@ -9,6 +9,8 @@ use neji_format::{AlignedBytes, Element, Model, Packing};
 use neji_machine::board::Settings;
 use neji_machine::{Board, Bounds, Options, Sizes, toolchain};
 
+use crate::budget;
+
 /// Print flash, RAM and stack of each board.
 #[derive(Debug, Default, ClapArgs)]
 pub(crate) struct Args {
@@ -52,6 +54,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(path) => std::fs::read(path).with_context(|| format!("reading {}", path.display()))?,
         None => (0..4096u32).map(|index| (index * 37 % 251) as u8).collect(),
     };
+    // Real boards and their twins have another loop around the monitor, in tasks: a budget, and no bound of the stack.
+    let is_held = |board: &Board| board.settings.emulator.is_none() || board.settings.twin_of.is_some();
+    let mut held: Vec<Board> = Board::all(&root)?.into_iter().filter(is_held).collect();
+    if let Some(name) = &args.board {
+        held.retain(|board| board.package == *name);
+        if !held.is_empty() {
+            return budget::hold(&root, &held);
+        }
+    }
     let boards = match &args.board {
         Some(name) => vec![Board::find_emulated(&root, name)?],
         None => Board::emulated(&root)?,
@@ -84,6 +95,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!(
             "all is without what {names} call by register: texts for people, before the first frame or at the end."
         );
+    }
+    if args.board.is_none() {
+        budget::hold(&root, &held)?;
     }
     Ok(())
 }

@@ -69,6 +69,18 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         step(&format!("firmware of {}", board.package), &mut build)?;
     }
 
+    for board in Board::real(&root)?.iter().chain(&Board::twins(&root)?) {
+        let target = &board.settings.target;
+        for verb in ["clippy", "build"] {
+            let mut command = firmware(target, &[verb, "--locked", "--release", "-p", &board.package])?;
+            command.current_dir(&boards).arg("--target-dir").arg(boards.join("target"));
+            if verb == "clippy" {
+                command.args(["-p", "neji-embassy", "--no-deps", "--", "-D", "warnings"]);
+            }
+            step(&format!("{verb} of {}", board.package), &mut command)?;
+        }
+    }
+
     let mut lints = firmware(TARGETS[0], &["clippy", "--locked", "--release", "-p", "no-panic"])?;
     lints.current_dir(&boards).arg("--target-dir").arg(boards.join("target")).args(["--", "-D", "warnings"]);
     step("lints of no-panic", &mut lints)?;
