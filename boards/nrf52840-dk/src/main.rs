@@ -68,7 +68,7 @@ async fn accelerometer(
 }
 
 #[embassy_executor::main]
-async fn main(_: Spawner) {
+async fn main(_spawner: Spawner) {
     let (p, start) = nrf::start();
     let drive = OutputDrive::Standard;
     let lines = Lines::new(Output::new(p.P1_05, Level::Low, drive), Output::new(p.P1_06, Level::Low, drive), POLARITY);

@@ -67,7 +67,7 @@ fn clocks() -> Config {
 }
 
 #[embassy_executor::main]
-async fn main(_: Spawner) {
+async fn main(_spawner: Spawner) {
     let (p, start) = stm32::start(clocks());
     let lines =
         Lines::new(Output::new(p.PA8, Level::Low, Speed::Low), Output::new(p.PB10, Level::Low, Speed::Low), POLARITY);

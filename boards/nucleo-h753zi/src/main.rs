@@ -82,7 +82,7 @@ fn clocks() -> Config {
 }
 
 #[embassy_executor::main]
-async fn main(_: Spawner) {
+async fn main(_spawner: Spawner) {
     let (p, start) = stm32::start(clocks());
     let lines =
         Lines::new(Output::new(p.PG14, Level::Low, Speed::Low), Output::new(p.PG9, Level::Low, Speed::Low), POLARITY);

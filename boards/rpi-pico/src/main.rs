@@ -48,7 +48,7 @@ async fn accelerometer(
 }
 
 #[embassy_executor::main]
-async fn main(_: Spawner) {
+async fn main(_spawner: Spawner) {
     let (p, start) = rp::start();
     let lines = Lines::new(Output::new(p.PIN_14, Level::Low), Output::new(p.PIN_15, Level::Low), POLARITY);
     let mut station = Station::new(lines, rp::watchdog(p.WATCHDOG), Rtt, &start);
