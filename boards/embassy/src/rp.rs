@@ -2,12 +2,12 @@
 
 use embassy_executor::{InterruptExecutor, SendSpawner};
 use embassy_rp::dma::{self, Channel};
-use embassy_rp::interrupt::{self, InterruptExt as _, Priority};
+use embassy_rp::interrupt::{InterruptExt as _, Priority};
 use embassy_rp::pio::program::pio_asm;
 use embassy_rp::pio::{self, Common, Direction, FifoJoin, Pio, PioPin, ShiftConfig, ShiftDirection, StateMachine};
 use embassy_rp::pio_programs::clock_divider::calculate_pio_clock_divider;
 use embassy_rp::watchdog::Watchdog;
-use embassy_rp::{Peri, Peripherals, bind_interrupts, pac, peripherals};
+use embassy_rp::{Peri, Peripherals, bind_interrupts, interrupt, pac, peripherals};
 use neji_app::{Cause, Restart};
 
 use crate::restart;

@@ -2,10 +2,10 @@
 
 use embassy_executor::{InterruptExecutor, SendSpawner};
 use embassy_stm32::i2s::{self, I2S};
-use embassy_stm32::interrupt::{self, InterruptExt as _, Priority};
+use embassy_stm32::interrupt::{InterruptExt as _, Priority};
 use embassy_stm32::time::Hertz;
 use embassy_stm32::wdg::IndependentWatchdog;
-use embassy_stm32::{Config, Peri, Peripherals, pac, peripherals};
+use embassy_stm32::{Config, Peri, Peripherals, interrupt, pac, peripherals};
 use neji_app::{Cause, Restart, Why};
 
 use crate::restart;
