@@ -48,6 +48,8 @@ pub fn candidates(experiment: &Experiment, data: &Dataset) -> Vec<Candidate> {
 
 /// Largest side of what a part is looked for in.
 const RESIZED: u16 = 128;
+/// The same, where small defects of it are to be seen.
+const DETAILED: u16 = 192;
 /// Largest side of a picture that is looked at as a whole.
 const WHOLE: u16 = 32;
 /// The same, by patches.
