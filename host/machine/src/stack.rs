@@ -33,11 +33,15 @@ impl Bounds {
     /// The image does not tell.
     pub fn of(elf: &[u8], target: &str) -> Result<Self> {
         let image = Image::read(elf)?;
+        // A generic one may be there for several types: the deepest counts.
         let method = |of: &str, name: &str| -> Result<u64> {
-            let address = image.find(name, |symbol| symbol.contains(of) && symbol.ends_with(name))?;
-            let depth = image.depth(address)?;
-            ensure!(depth.indirect.is_empty(), "calls by register below {name}: {:?}", depth.indirect);
-            Ok(depth.bytes)
+            let mut deepest = None;
+            for address in image.all(|symbol| symbol.contains(of) && symbol.ends_with(name)) {
+                let depth = image.depth(address)?;
+                ensure!(depth.indirect.is_empty(), "calls by register below {name}: {:?}", depth.indirect);
+                deepest = deepest.max(Some(depth.bytes));
+            }
+            deepest.with_context(|| format!("{name} is not in the image, or was inlined"))
         };
         let run = method("neji_engine::engine::Engine<", "::run")?;
         let push = method("neji_app::monitor::Monitor<", "::push")?;
@@ -128,13 +132,18 @@ impl Image {
         Ok(Self { functions, handlers: handlers.map(|word| word & !1).collect() })
     }
 
+    /// The functions whose names `matches`.
+    fn all(&self, matches: impl Fn(&str) -> bool) -> impl Iterator<Item = u32> {
+        self.functions.iter().filter(move |(_, function)| matches(&function.name)).map(|(&address, _)| address)
+    }
+
     /// The one function whose name `matches`.
     ///
     /// # Errors
     /// There is none, or there are several.
     pub(crate) fn find(&self, what: &str, matches: impl Fn(&str) -> bool) -> Result<u32> {
-        let mut found = self.functions.iter().filter(|(_, function)| matches(&function.name));
-        let (&address, _) = found.next().with_context(|| format!("{what} is not in the image, or was inlined"))?;
+        let mut found = self.all(matches);
+        let address = found.next().with_context(|| format!("{what} is not in the image, or was inlined"))?;
         ensure!(found.next().is_none(), "{what} is in the image more than once");
         Ok(address)
     }
