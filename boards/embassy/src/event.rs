@@ -2,6 +2,9 @@
 
 use core::fmt::Display;
 
+// Named so that it is linked: it is what defmt writes to.
+#[cfg(feature = "defmt")]
+use defmt_rtt as _;
 use neji_app::{Restart, Trend, Verdict};
 
 /// One thing that a station says.

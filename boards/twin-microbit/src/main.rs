@@ -9,7 +9,7 @@ use neji_engine::{Int8Only, Portable};
 use static_cell::ConstStaticCell;
 
 /// Arena, front end and frame.
-static MEMORY: ConstStaticCell<[u8; 7 * 1024]> = ConstStaticCell::new([0; 7 * 1024]);
+static MEMORY: ConstStaticCell<[u8; 4 * 1024]> = ConstStaticCell::new([0; 4 * 1024]);
 /// Samples that wait while the model runs.
 static WAITING: ConstStaticCell<[u8; 512]> = ConstStaticCell::new([0; 512]);
 
