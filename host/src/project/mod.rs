@@ -188,6 +188,9 @@ fn in_qemu(name: &str, board: &Board, task: Task, crates: &Crates) -> Result<Fil
     Ok(files)
 }
 
+/// What a real board says: defmt by itself compiles in errors only.
+const DEFMT: &str = "\n# What defmt compiles in; by itself errors only.\n[env]\nDEFMT_LOG = \"info\"\n";
+
 /// The project for a real board: its own firmware.
 fn real(name: &str, board: &Board, twin: Option<&Board>, task: Task, crates: &Crates) -> Result<Files> {
     let settings = &board.settings;
@@ -206,7 +209,7 @@ fn real(name: &str, board: &Board, twin: Option<&Board>, task: Task, crates: &Cr
         None => String::new(),
     };
     let commands = format!(
-        "    neji flash run/model.neji --board BOARD --firmware ELF\n{uf2}\nwith BOARD = {} and ELF = target/{}/release/{name}\n{rehearsal}",
+        "    neji flash run/model.neji --board BOARD --firmware ELF --no-wait\n{uf2}\nwith BOARD = {} and ELF = target/{}/release/{name}\n{rehearsal}",
         board.package, settings.target
     );
     let logic = "The loop around the monitor is neji-embassy's `Station`.";
@@ -214,7 +217,7 @@ fn real(name: &str, board: &Board, twin: Option<&Board>, task: Task, crates: &Cr
     files.extend(lock(crates));
     files.extend([
         ("Cargo.toml".into(), crates.real(name, board)?),
-        (".cargo/config.toml".into(), config(&settings.target, None)),
+        (".cargo/config.toml".into(), config(&settings.target, None) + DEFMT),
         ("memory.x".into(), board.file("memory.x")?),
         ("build.rs".into(), include_str!("template/build.rs").to_owned()),
         ("src/main.rs".into(), main),
@@ -298,6 +301,7 @@ mod tests {
                 assert_eq!(manifest["package"]["name"].as_str(), Some("mine"));
                 let config: toml::Table = text(".cargo/config.toml").parse().unwrap();
                 assert_eq!(config["build"]["target"].as_str(), Some(board.settings.target.as_str()));
+                assert_eq!(config.contains_key("env"), !takes_files(&board), "{}", board.package);
                 let train: toml::Table = text("train.toml").parse().unwrap();
                 assert_eq!(train["auto"]["ram"].as_integer(), Some(board.settings.memory_bytes as i64));
             }
