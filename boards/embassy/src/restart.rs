@@ -23,9 +23,10 @@ fn with<R>(work: impl FnOnce(&mut Retained<'_>) -> R) -> R {
         static mut _retained: [u32; RETAINED_WORDS];
     }
     critical_section::with(|_| {
+        let place = &raw mut _retained;
         // SAFETY: memory.x lays the words out in RAM that is nobody else's, word-aligned; any bits are words; and this is the
         // only reference, since no interrupt comes in between.
-        let words = unsafe { &mut *(&raw mut _retained) };
+        let words = unsafe { &mut *place };
         work(&mut Retained::new(words))
     })
 }
