@@ -5,7 +5,7 @@ use std::time::Duration;
 /// Why a board was not written, or did not answer.
 ///
 /// The text names the cure where there is one; what was already written when it happened is refused by the device until
-/// it is whole (see [`write`](crate::write)).
+/// it is whole (see [`write`](crate::write())).
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No debug probe is plugged in.
