@@ -115,14 +115,16 @@ fn int8_or_int16_is_chosen_by_what_it_does_to_made_defects() {
     for layer in &sensitivity.layers {
         assert!(layer.both_db.is_none_or(|db| db > all - 1.0), "{layer:?} of {all}");
     }
-    // No more memory than the larger kind takes, and the smaller is left where that is too little.
+    // No more flash than the larger kind takes, and the smaller is left where that is too little.
+    let (small, large) = (choice.int8.flash, choice.int16.flash);
+    assert!(small < large, "{choice:?}");
     let mut experiment = run.experiment().expect("an experiment");
-    experiment.auto.ram = choice.int16.ram.map(|ram| ram - 1);
+    experiment.auto.flash = large.map(|flash| flash - 1);
     fs::write(run.config(), experiment.to_toml()).expect("written");
     let found = quantize::quantize_all(&run, &Request::default()).expect("a blob");
     let choice = found.summary.choice.expect("a choice");
     assert_eq!(choice.chosen, ActivationsName::Int8);
-    assert!(choice.reason.contains("auto.ram"), "{choice:?}");
+    assert!(choice.reason.contains("auto.flash"), "{choice:?}");
 }
 
 /// Trains until the checkpoint holds `epochs` epochs, then stops.
