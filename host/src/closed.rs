@@ -10,6 +10,7 @@ use crate::experiment::{AutoencoderKind, Experiment, Task};
 use crate::frontend::{self, real_inputs};
 use crate::graph::{Graph, Node, Op, window_output};
 use crate::linear::{Eigen, Moments, Subspace};
+use crate::lowered::POINT;
 use crate::run::{Run, Trained, hex, split};
 
 /// Most inputs that a subspace is computed from, evenly spread.
@@ -99,12 +100,7 @@ fn patches(inputs: &[Vec<f32>], shape: Shape, side: usize, stride: usize, count:
         kernel_width: side as u16,
         stride_height: stride as u16,
         stride_width: stride as u16,
-        dilation_height: 1,
-        dilation_width: 1,
-        padding_top: 0,
-        padding_left: 0,
-        padding_bottom: 0,
-        padding_right: 0,
+        ..POINT
     };
     let (width, rows) = (shape.width as usize, shape.height as usize);
     ensure!(!inputs.is_empty(), "no training sample passes the front end; see [front_end] in the experiment");

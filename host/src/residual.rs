@@ -5,11 +5,12 @@
 //! the device runs begins with it; training sees inputs that it was applied to.
 
 use anyhow::{Context, Result, ensure};
-use neji_format::{Shape, Window};
+use neji_format::Shape;
 
 use crate::closed;
 use crate::graph::{Graph, Node, Op};
 use crate::linear::Subspace;
+use crate::lowered::POINT;
 
 /// Parts of the inputs that are each seen under a subspace of the others.
 const FOLDS: usize = 4;
@@ -103,20 +104,9 @@ impl Residual {
         if let Op::FullyConnected { weights, bias } = &mut nodes[2].op {
             weights.iter_mut().chain(bias).for_each(|weight| *weight = -*weight);
         }
-        let window = Window {
-            kernel_height: 1,
-            kernel_width: 1,
-            stride_height: 1,
-            stride_width: 1,
-            dilation_height: 1,
-            dilation_width: 1,
-            padding_top: 0,
-            padding_left: 0,
-            padding_bottom: 0,
-            padding_right: 0,
-        };
         // A depthwise layer whose channels are the elements has a factor for each.
-        let factors = Op::DepthwiseConv2d { weights: self.factor.clone(), bias: vec![0.0; self.factor.len()], window };
+        let factors =
+            Op::DepthwiseConv2d { weights: self.factor.clone(), bias: vec![0.0; self.factor.len()], window: POINT };
         nodes.extend([
             node("elements", Op::Reshape, vec![0], elements),
             node("left", Op::Add, vec![3, 2], elements),
@@ -137,6 +127,8 @@ impl Residual {
 
 #[cfg(test)]
 mod tests {
+    use neji_format::Window;
+
     use super::*;
 
     /// On a line in four dimensions, but for the last number, which is 1 or -1 beside it.
@@ -176,18 +168,7 @@ mod tests {
     fn the_graph_computes_it() {
         let residual = Residual::fit(&inputs(), |_| true, 1).expect("a line");
         let shape = Shape::new(2, 2, 1);
-        let window = Window {
-            kernel_height: 2,
-            kernel_width: 2,
-            stride_height: 1,
-            stride_width: 1,
-            dilation_height: 1,
-            dilation_width: 1,
-            padding_top: 0,
-            padding_left: 0,
-            padding_bottom: 0,
-            padding_right: 0,
-        };
+        let window = Window { kernel_height: 2, kernel_width: 2, ..POINT };
         let largest =
             |inputs| Node { name: "largest".into(), op: Op::MaxPool2d { window }, inputs, shape: Shape::new(1, 1, 1) };
         let input = Node { name: "input".into(), op: Op::Input, inputs: vec![], shape };

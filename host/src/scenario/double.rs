@@ -2,11 +2,12 @@
 
 use neji_format::{
     AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, Metrics, Multiplier, Operator, Plan, Pool2d, PoolKind,
-    Pooling, Provenance, Reconstruction, Shape, Tensor, Weights, Window,
+    Pooling, Provenance, Reconstruction, Shape, Tensor, Weights,
 };
 use neji_tables::{Settings, Tables, quantizer};
 
 use super::run::Listening;
+use crate::lowered::POINT;
 
 /// Windows of eight frames of eight bands; every second frame begins one.
 const SOUND: Settings = Settings {
@@ -29,23 +30,11 @@ pub(super) const LISTENING: Listening =
 /// Its blob.
 pub(super) fn listener() -> AlignedBytes {
     let tensor = |offset| Tensor { offset, shape: Shape::new(8, 8, 1), scale: 1.0 / 255.0, zero_point: -128 };
-    let window = Window {
-        kernel_height: 1,
-        kernel_width: 1,
-        stride_height: 1,
-        stride_width: 1,
-        dilation_height: 1,
-        dilation_width: 1,
-        padding_top: 0,
-        padding_left: 0,
-        padding_bottom: 0,
-        padding_right: 0,
-    };
     let pool = Pool2d {
         kind: PoolKind::Max,
         input: tensor(0),
         output: tensor(64),
-        window,
+        window: POINT,
         multiplier: Multiplier { multiplier: 1 << 30, shift: 1 },
         activation_min: -128,
         activation_max: 0,
