@@ -593,6 +593,17 @@ pub struct AutoSettings {
     pub ram: Option<usize>,
 }
 
+impl AutoSettings {
+    /// Which limit a blob of `flash` bytes, whose monitor has `ram`, is over; for people.
+    pub fn exceeded(&self, flash: usize, ram: usize) -> Option<String> {
+        let over = |key: &str, limit: Option<usize>, needed: usize| {
+            let limit = limit.filter(|&limit| needed > limit)?;
+            Some(format!("takes {needed} bytes, auto.{key} = {limit}"))
+        };
+        over("flash", self.flash, flash).or_else(|| over("ram", self.ram, ram))
+    }
+}
+
 /// How ranges of activations are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default)]
 #[serde(rename_all = "snake_case")]

@@ -83,12 +83,7 @@ pub fn choose(base: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBool) -
         let (measured, out) = match attempt(base, candidate, data, run, &trial, stop) {
             Ok((measured, scores)) => {
                 found.push(scores);
-                let over = |key: &str, limit: Option<usize>, needed: usize| {
-                    let limit = limit.filter(|&limit| needed > limit)?;
-                    Some(format!("takes {needed} bytes, auto.{key} = {limit}"))
-                };
-                let flash = over("flash", base.auto.flash, measured.flash);
-                (Some(measured), flash.or_else(|| over("ram", base.auto.ram, measured.ram)))
+                (Some(measured), base.auto.exceeded(measured.flash, measured.ram))
             }
             Err(error) if stop.load(Ordering::Relaxed) => return Err(error),
             Err(error) => {

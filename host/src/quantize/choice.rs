@@ -76,15 +76,11 @@ impl Made<'_> {
     /// Scores without a value.
     pub fn figures(&self, limits: &AutoSettings, trial: &Trial) -> Result<Tried> {
         let (flash, ram) = (self.model.bytes().len(), Monitor::<Host>::memory_bytes(&self.model));
-        let over = |key: &str, limit: Option<usize>, needed: usize| {
-            let limit = limit.filter(|&limit| needed > limit)?;
-            Some(format!("takes {needed} bytes, auto.{key} = {limit}"))
-        };
         Ok(Tried {
             auroc: Some(auroc(self.scores, &trial.abnormal())?),
             flash: Some(flash),
             ram: Some(ram),
-            out: over("flash", limits.flash, flash).or_else(|| over("ram", limits.ram, ram)),
+            out: limits.exceeded(flash, ram),
         })
     }
 }
