@@ -10,8 +10,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use neji_machine::Board;
-use neji_machine::qemu::{REPORTS, SAMPLES};
-use neji_machine::toolchain::{QEMU, QEMU_INSTALL};
+use neji_machine::qemu::{REPORTS, SAMPLES, machine};
+use neji_machine::toolchain::{QEMU, qemu_is_missing};
 use tempfile::TempDir;
 
 use crate::error::{Error, Result};
@@ -50,15 +50,11 @@ impl Emulated {
         std::fs::write(folder.path().join(SAMPLES), samples).map_err(io("writing samples"))?;
         let errors = File::create(folder.path().join("stderr")).map_err(io("writing QEMU's errors"))?;
         let mut command = Command::new(QEMU);
-        command.args(["-machine", &emulator.machine, "-display", "none", "-monitor", "none", "-serial", "none"]);
-        command.args(["-semihosting-config", "enable=on,target=native"]).args(&emulator.args);
+        command.args(machine(emulator, "none"));
         command.args(["-S", "-chardev", "stdio,id=gdb,signal=off", "-gdb", "chardev:gdb"]);
         command.current_dir(folder.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut child = command.spawn().map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Error::Device {
-                doing: "starting QEMU",
-                reason: format!("{QEMU} is missing; type: cargo xtask setup    or: sudo {QEMU_INSTALL}"),
-            },
+            ErrorKind::NotFound => Error::Device { doing: "starting QEMU", reason: qemu_is_missing() },
             _ => Error::Io { doing: "starting QEMU".into(), source: error },
         })?;
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::board::Board;
 use crate::qemu::{MODEL, SAMPLES, arguments};
-use crate::toolchain::{QEMU, QEMU_INSTALL};
+use crate::toolchain::{QEMU, qemu_is_missing};
 
 /// The file that asks the firmware for its live link.
 const LIVE: &str = "live";
@@ -78,12 +78,7 @@ impl Live {
         let feed = OpenOptions::new().write(true).open(&samples).context(what)?;
         let errors = File::create(path(ERRORS))?;
         let mut command = Command::new(QEMU);
-        let mut words = arguments(board, elf, None)?;
-        // The first port, in place of none.
-        if let Some(none) = words.iter().position(|word| word == "-serial").and_then(|at| words.get_mut(at + 1)) {
-            *none = "stdio".into();
-        }
-        command.args(words).current_dir(folder.path());
+        command.args(arguments(board, elf, "stdio", None)?).current_dir(folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         // Ctrl-C is the PC's side's: it ends the board when it has shown what it has to.
         #[cfg(unix)]
@@ -93,7 +88,7 @@ impl Live {
         }
         let mut child = match command.spawn() {
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                bail!("{QEMU} is missing; type: cargo xtask setup    or: sudo {QEMU_INSTALL}");
+                bail!(qemu_is_missing());
             }
             other => other.context("starting QEMU")?,
         };

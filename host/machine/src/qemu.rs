@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 
-use crate::board::Board;
-use crate::toolchain::{QEMU, QEMU_INSTALL};
+use crate::board::{Board, Emulator};
+use crate::toolchain::{QEMU, qemu_is_missing};
 
 /// The file that the firmware reads samples from.
 pub const SAMPLES: &str = "samples.bin";
@@ -121,18 +121,23 @@ impl Emulation {
     }
 }
 
-/// QEMU's arguments for `board`, whose firmware is `elf`; paths other than `elf` are relative to the run's folder.
+/// QEMU's arguments for the machine itself, with its first serial port at `serial`.
+pub fn machine<'a>(emulator: &'a Emulator, serial: &'a str) -> Vec<&'a str> {
+    let mut arguments = vec!["-machine", &emulator.machine, "-display", "none", "-monitor", "none", "-serial", serial];
+    arguments.extend(["-semihosting-config", "enable=on,target=native"]);
+    arguments.extend(emulator.args.iter().map(String::as_str));
+    arguments
+}
+
+/// QEMU's arguments for `board`, whose firmware is `elf` and whose first serial port is `serial`; paths other than `elf` are relative to the run's folder.
 ///
 /// With `shift` an instruction takes 2^`shift` nanoseconds of virtual time.
 ///
 /// # Errors
 /// The board is real.
-pub fn arguments(board: &Board, elf: &Path, shift: Option<u32>) -> Result<Vec<OsString>> {
+pub(crate) fn arguments(board: &Board, elf: &Path, serial: &str, shift: Option<u32>) -> Result<Vec<OsString>> {
     let (settings, emulator) = (&board.settings, board.emulator()?);
-    let mut arguments: Vec<OsString> = ["-machine", &emulator.machine].map(OsString::from).to_vec();
-    arguments.extend(["-display", "none", "-monitor", "none", "-serial", "none"].map(OsString::from));
-    arguments.extend(["-semihosting-config", "enable=on,target=native"].map(OsString::from));
-    arguments.extend(emulator.args.iter().map(OsString::from));
+    let mut arguments: Vec<OsString> = machine(emulator, serial).into_iter().map(OsString::from).collect();
     if let Some(shift) = shift {
         arguments.extend(["-icount".into(), format!("shift={shift}").into()]);
     }
@@ -228,14 +233,14 @@ pub(crate) fn start(
 
     let mut command = Command::new(QEMU);
     let shift = if let Count::Time(shift) = count { Some(shift) } else { None };
-    command.args(arguments(board, elf, shift)?).current_dir(folder.path());
+    command.args(arguments(board, elf, "none", shift)?).current_dir(folder.path());
     if let Count::Plugin(plugin) = count {
         command.arg("-plugin").arg(plugin);
     }
     command.stdin(Stdio::null()).stdout(errors.try_clone()?).stderr(errors);
     let mut child = match command.spawn() {
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            bail!("{QEMU} is missing; type: cargo xtask setup    or: sudo {QEMU_INSTALL}");
+            bail!(qemu_is_missing());
         }
         other => other.context("starting QEMU")?,
     };
@@ -281,7 +286,7 @@ pub fn emulate(board: &Board, elf: &Path, model: &[u8], samples: &[u8], options:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::board::{Emulator, Settings};
+    use crate::board::Settings;
 
     fn board() -> Board {
         let settings = Settings {
@@ -319,7 +324,7 @@ mod tests {
     #[test]
     fn the_blob_is_loaded_at_the_boards_address_and_counting_is_asked_for() {
         let line = |shift| {
-            let words = arguments(&board(), Path::new("/f.elf"), shift).unwrap();
+            let words = arguments(&board(), Path::new("/f.elf"), "none", shift).unwrap();
             words.iter().map(|w| w.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
         };
         let plain = line(None);

@@ -16,6 +16,11 @@ pub const DEBIAN: &str = "neji-debian";
 /// What installs QEMU where apt is.
 pub const QEMU_INSTALL: &str = "apt-get install -y --no-install-recommends qemu-system-arm";
 
+/// What to do where QEMU is missing, for people.
+pub fn qemu_is_missing() -> String {
+    format!("{QEMU} is missing; type: cargo xtask setup    or: sudo {QEMU_INSTALL}")
+}
+
 /// The emulator.
 pub const QEMU: &str = "qemu-system-arm";
 
