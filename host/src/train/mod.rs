@@ -108,7 +108,6 @@ pub fn train(experiment: &Experiment, data: &Dataset, run: &Run, stop: &AtomicBo
     let objective = Plain { experiment, material: &material, scale: None };
     let empty = Checkpoint::empty(experiment.hash(), data.hash());
     let mut trainer = Trainer::new(objective, &experiment.train, experiment.seed, &material, device, network, empty);
-    trainer.parts = stage::parts(experiment);
     if !trainer.go_on(run, &run.checkpoint(), &[], stop)? {
         return Ok(Ended::Interrupted(trainer.state.epochs.len()));
     }
@@ -198,6 +197,11 @@ pub trait Objective {
 
     /// The mean loss of a batch; `training` says that weights follow, and that codes of a variational autoencoder are drawn.
     fn loss(&self, model: &Self::Model, batch: Batch, stage: Stage, training: bool) -> Tensor<1>;
+
+    /// What is learned one after the other.
+    fn parts(&self, settings: &TrainSettings) -> Vec<Part> {
+        vec![Part { stage: Stage::Whole, first: 0, epochs: settings.epochs }]
+    }
 
     /// Makes ready what a stage needs to know of the model that its epochs go on with: before each one, by what a checkpoint holds and
     /// nothing else.
@@ -299,6 +303,10 @@ impl Objective for Plain<'_> {
         }
     }
 
+    fn parts(&self, _: &TrainSettings) -> Vec<Part> {
+        stage::parts(self.experiment)
+    }
+
     fn prepare(&mut self, stage: Stage, network: &Network) {
         if stage == Stage::Match
             && self.scale.is_none()
@@ -338,7 +346,7 @@ impl<'a, O: Objective> Trainer<'a, O> {
         empty: Checkpoint,
     ) -> Self {
         let (optimizer, model) = (optimizer(settings), Some(model));
-        let parts = vec![Part { stage: Stage::Whole, first: 0, epochs: settings.epochs }];
+        let parts = objective.parts(settings);
         let best = f64::INFINITY;
         Self { objective, settings, seed, material, parts, device, model, optimizer, state: empty, before: 0, best }
     }
