@@ -2,14 +2,15 @@
 //!
 //! The model hands on two numbers, and the score is 256 times the second less the first: so a frame says its own score.
 
+mod echo;
+
 use neji_app::{
     AlarmPin, AlarmPolarity, Calibration, CalibrationError, FrameDecoder, Monitor, Outcome, Report, ReportWriter,
     STATE_BYTES, Sensor, StateError, Station, Trend, Verdict,
 };
 use neji_engine::Portable;
 use neji_format::{
-    Aggregate, AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Drift, Element, FrontEnd, Metrics,
-    Model, Normal, Operator, Plan, Provenance, Reshape, Shape, Tensor,
+    Aggregate, AlignedBytes, Classifier, ClassifierScore, Decision, Detector, Drift, FrontEnd, Model, Normal, Shape,
 };
 
 /// Of normal scores: 10 steps of the output, give or take 2.
@@ -26,29 +27,8 @@ const DECISION: Decision = Decision {
 };
 
 fn blob(decision: Decision) -> AlignedBytes {
-    let tensor = |offset| Tensor { offset, shape: Shape::new(1, 1, 2), scale: 1.0, zero_point: 0 };
-    let copy = Reshape { input: tensor(0), output: tensor(16) };
-    let plan = Plan {
-        provenance: Provenance {
-            neji_version: "0.1.0",
-            name: "echo",
-            classes: "",
-            data_hash: [0; 32],
-            config_hash: [0; 32],
-            seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
-        },
-        front_end: FrontEnd::Raw,
-        detector: Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin }),
-        decision,
-        element: Element::I8,
-        streaming: None,
-        input: tensor(0),
-        output: tensor(16),
-        operator_count: 0,
-    };
-    let operators = vec![Operator::Reshape(copy)];
-    AlignedBytes::new(&Blob { plan, operators, constants: Vec::new(), arena_bytes: 32 }.encode())
+    let margin = Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin });
+    echo::blob(FrontEnd::Raw, margin, decision, Shape::new(1, 1, 2), Vec::new())
 }
 
 /// Frames of these scores, in steps of the output.

@@ -2,47 +2,27 @@
 //!
 //! The model hands on what it is given, so a frame is its own output: int8, of which a detector sees sixteenths.
 
+mod echo;
+
 use neji_app::learn::PRIOR;
 use neji_app::{
     CalibrationError, Learner, Monitor, MonitorError, Outcome, STATE_BYTES, SetupError, StateError, Verdict,
 };
 use neji_engine::Portable;
 use neji_format::{
-    AlignedBytes, Blob, Constant, Decision, Detector, Distance, Element, FrontEnd, Fusion, Mahalanobis, Metrics,
-    Mixture, Model, Normal, Operator, Plan, Pooling, Provenance, Reshape, Shape, Tensor, push_constant,
+    AlignedBytes, Constant, Decision, Detector, Distance, FrontEnd, Fusion, Mahalanobis, Mixture, Model, Normal,
+    Pooling, Shape, push_constant,
 };
 
 /// A blob of rows of pixels with a detector over `constants`.
 fn blob(shape: Shape, detector: Detector, constants: Vec<u8>) -> AlignedBytes {
-    let tensor = |offset| Tensor { offset, shape, scale: 1.0, zero_point: 0 };
-    let behind = shape.len().next_multiple_of(16) as u32;
-    let copy = Reshape { input: tensor(0), output: tensor(behind) };
-    let plan = Plan {
-        provenance: Provenance {
-            neji_version: "0.1.0",
-            name: "echo",
-            classes: "",
-            data_hash: [0; 32],
-            config_hash: [0; 32],
-            seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
-        },
-        front_end: FrontEnd::Raw,
-        detector,
-        decision: Decision {
-            threshold: 1500,
-            release: 1500,
-            normal: Some(Normal { location: 256, scale: 200 }),
-            ..Decision::EACH
-        },
-        element: Element::I8,
-        streaming: None,
-        input: tensor(0),
-        output: tensor(behind),
-        operator_count: 0,
+    let decision = Decision {
+        threshold: 1500,
+        release: 1500,
+        normal: Some(Normal { location: 256, scale: 200 }),
+        ..Decision::EACH
     };
-    let operators = vec![Operator::Reshape(copy)];
-    AlignedBytes::new(&Blob { plan, operators, constants, arena_bytes: 2 * behind }.encode())
+    echo::blob(FrontEnd::Raw, detector, decision, shape, constants)
 }
 
 fn words<W: Copy, const N: usize>(constants: &mut Vec<u8>, words: &[W], bytes: impl Fn(W) -> [u8; N]) -> Constant {

@@ -2,15 +2,16 @@
 //!
 //! The model hands on two numbers, and the score is 256 times the second less the first: so a frame says its own score.
 
+mod echo;
+
 use std::collections::VecDeque;
 
 use neji_app::link::{About, LinkStation, Memory, QUEUE_BYTES_MIN, Refusal};
 use neji_app::{Monitor, Outcome};
 use neji_engine::Portable;
 use neji_format::{
-    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Drift, Element, FrontEnd, ImageFrontEnd,
-    Metrics, Model, Multiplier, Normal, Operator, Photometric, PixelFormat, Plan, Pooling, Provenance, Reconstruction,
-    Rect, Reshape, Shape, Size, Tensor, Weights,
+    AlignedBytes, Classifier, ClassifierScore, Decision, Detector, Drift, FrontEnd, ImageFrontEnd, Model, Multiplier,
+    Normal, Photometric, PixelFormat, Pooling, Reconstruction, Rect, Shape, Size, Weights,
 };
 use neji_link::{
     COMMAND_FRAME_BYTES_MAX, Cause, Command, Decoder, Encoder, Event, FRAME_BYTES_MAX, Levels, LogLevel, Reason,
@@ -37,30 +38,7 @@ const ABOUT: About<'static> = About {
 };
 
 fn blob(front_end: FrontEnd, detector: Detector, shape: Shape) -> AlignedBytes {
-    let bytes = shape.len().next_multiple_of(16) as u32;
-    let tensor = |offset| Tensor { offset, shape, scale: 1.0, zero_point: 0 };
-    let copy = Reshape { input: tensor(0), output: tensor(bytes) };
-    let plan = Plan {
-        provenance: Provenance {
-            neji_version: "0.1.0",
-            name: "echo",
-            classes: "",
-            data_hash: [0; 32],
-            config_hash: [0; 32],
-            seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
-        },
-        front_end,
-        detector,
-        decision: DECISION,
-        element: Element::I8,
-        streaming: None,
-        input: tensor(0),
-        output: tensor(bytes),
-        operator_count: 0,
-    };
-    let operators = vec![Operator::Reshape(copy)];
-    AlignedBytes::new(&Blob { plan, operators, constants: Vec::new(), arena_bytes: 2 * bytes }.encode())
+    echo::blob(front_end, detector, DECISION, shape, Vec::new())
 }
 
 fn echo() -> AlignedBytes {
