@@ -97,7 +97,8 @@ impl Session {
                 Heard::Opened | Heard::Restarted => *greeted = false,
                 Heard::Event(Event::Score(_)) => *scores += 1,
                 Heard::Event(Event::Identity(identity)) => {
-                    greet = matches!(identity.model, ModelIdentity::Running(_)) && !std::mem::replace(greeted, true);
+                    // A board may say who it is twice at once: by itself, and asked for.
+                    greet |= matches!(identity.model, ModelIdentity::Running(_)) && !std::mem::replace(greeted, true);
                 }
                 _ => {}
             }
@@ -140,5 +141,91 @@ impl Session {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    use neji_link::{
+        COMMAND_FRAME_BYTES_MAX, Decoder, Encoder, FRAME_BYTES_MAX, Identity, PROTOCOL_VERSION, ResetCause, Running,
+        Sensor,
+    };
+
+    use super::*;
+    use crate::port::{Line, Port};
+
+    /// A board that says who it is twice before anybody listens, and then nothing; what it was told.
+    #[derive(Clone, Default)]
+    struct Hasty {
+        told: Arc<Mutex<Vec<Command>>>,
+    }
+
+    impl Line for Hasty {
+        fn name(&self) -> String {
+            "a board".to_owned()
+        }
+
+        fn open(&mut self) -> Result<Box<dyn Port>> {
+            let model = ModelIdentity::Running(Running {
+                crc32: 1,
+                total_bytes: 2,
+                format_version: 5,
+                name: "m",
+                score_unit: 1.0,
+                sensor: Sensor::Raw { bytes: 1 },
+            });
+            let identity = Event::Identity(Identity {
+                protocol: PROTOCOL_VERSION,
+                board: "b",
+                core: "c",
+                firmware: "1",
+                clock_hz: 0,
+                reset: ResetCause::Unknown,
+                capabilities: 0,
+                model,
+            });
+            let mut mouth = Encoder::new();
+            let mut frame = || mouth.encode(&identity, &mut [0; FRAME_BYTES_MAX]).unwrap().to_vec();
+            let says = [frame(), frame()].concat();
+            Ok(Box::new(Mouth { says, told: Arc::clone(&self.told), ears: Decoder::new() }))
+        }
+
+        fn comes_back(&self) -> bool {
+            true
+        }
+    }
+
+    struct Mouth {
+        says: Vec<u8>,
+        told: Arc<Mutex<Vec<Command>>>,
+        ears: Decoder<COMMAND_FRAME_BYTES_MAX>,
+    }
+
+    impl Port for Mouth {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let count = self.says.len().min(buffer.len());
+            buffer.iter_mut().zip(self.says.drain(..count)).for_each(|(to, from)| *to = from);
+            Ok(count)
+        }
+
+        fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+            let frames = bytes.iter().filter_map(|&byte| self.ears.push::<Command>(byte)?.ok());
+            self.told.lock().unwrap().extend(frames.map(|frame| frame.message));
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_board_that_says_twice_at_once_who_it_is_is_subscribed_to_once() {
+        let board = Hasty::default();
+        let mut session = Session::new(Client::new(Box::new(board.clone())), Settings::default(), true).unwrap();
+        for _ in 0..3 {
+            session.step(&mut |_| Ok(())).unwrap();
+        }
+        let subscribe = Command::Subscribe { maps: true, spectra: true };
+        assert_eq!(*board.told.lock().unwrap(), [Command::Identify, subscribe]);
     }
 }
