@@ -129,7 +129,8 @@ pub fn machine<'a>(emulator: &'a Emulator, serial: &'a str) -> Vec<&'a str> {
     arguments
 }
 
-/// QEMU's arguments for `board`, whose firmware is `elf` and whose first serial port is `serial`; paths other than `elf` are relative to the run's folder.
+/// QEMU's arguments for `board`, whose firmware is `elf` and whose first serial port is `serial`; paths other than `elf` are relative
+/// to the run's folder.
 ///
 /// With `shift` an instruction takes 2^`shift` nanoseconds of virtual time.
 ///

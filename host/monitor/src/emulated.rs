@@ -1,8 +1,8 @@
 //! A board in QEMU, whose sensor plays recordings.
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
-use std::process::ChildStdin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use neji_machine::Board;
-use neji_machine::live::{Feed, Live, Serial};
+use neji_machine::live::{Feed, Live};
 
 use crate::port::{Line, Port, WAIT};
 
@@ -48,7 +48,7 @@ impl Line for Emulated {
 
     fn open(&mut self) -> Result<Box<dyn Port>> {
         let (live, serial, feed) = Live::start(&self.board, &self.elf, &self.model)?;
-        let Serial { to_board, mut from_board } = serial;
+        let mut from_board = serial.try_clone()?;
         let (said, heard) = channel();
         thread::spawn(move || {
             let mut bytes = [0; 4096];
@@ -62,7 +62,7 @@ impl Line for Emulated {
         let (input, pace) = (Arc::clone(&self.input), self.pace);
         // Ends with the board, whose pipe then breaks.
         thread::spawn(move || play(&begun, &input, pace, feed));
-        Ok(Box::new(Emulation { live, to_board, heard, begin: Some(begin), rest: Vec::new() }))
+        Ok(Box::new(Emulation { live, serial, heard, begin: Some(begin), rest: Vec::new() }))
     }
 
     fn comes_back(&self) -> bool {
@@ -72,7 +72,7 @@ impl Line for Emulated {
 
 struct Emulation {
     live: Live,
-    to_board: ChildStdin,
+    serial: TcpStream,
     heard: Receiver<Vec<u8>>,
     /// Taken where the sensor begins.
     begin: Option<Sender<()>>,
@@ -101,13 +101,11 @@ impl Port for Emulation {
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.to_board.write_all(bytes)?;
-        self.to_board.flush()
+        self.serial.write_all(bytes)
     }
 
     fn connected(&mut self) {
         if let Some(begin) = self.begin.take() {
-            self.live.connected();
             let _ = begin.send(());
         }
     }
