@@ -2,9 +2,6 @@
 
 use core::fmt::Display;
 
-// Named so that it is linked: it is what defmt writes to.
-#[cfg(feature = "defmt")]
-use defmt_rtt as _;
 use neji_app::{Restart, Trend, Verdict};
 
 /// One thing that a station says.
@@ -45,37 +42,5 @@ impl<A: Tell, B: Tell> Tell for (A, B) {
     fn tell(&mut self, event: &Event<'_>) {
         self.0.tell(event);
         self.1.tell(event);
-    }
-}
-
-/// Lines of defmt over RTT.
-#[cfg(feature = "defmt")]
-#[derive(Debug)]
-pub struct Rtt;
-
-#[cfg(feature = "defmt")]
-impl Tell for Rtt {
-    fn tell(&mut self, event: &Event<'_>) {
-        use defmt::{Debug2Format, Display2Format, error, info, warn};
-        use neji_app::Outcome;
-        match event {
-            Event::Started(restart) if restart.row == 0 => info!("{}", Display2Format(restart)),
-            Event::Started(restart) => warn!("{}", Display2Format(restart)),
-            Event::Watching { model_crc32, model_bytes, memory_bytes } => {
-                info!("watching with model {=u32:08x}, {} bytes; {} of memory", model_crc32, model_bytes, memory_bytes);
-            }
-            Event::Refused(reason) => error!("no model runs: {}", Display2Format(reason)),
-            Event::Verdict(verdict) => match verdict.outcome {
-                Outcome::Scored { score, smoothed, abnormal, .. } => {
-                    info!("{}: score {}, smoothed {}, abnormal {}", verdict.sequence, score, smoothed, abnormal);
-                }
-                outcome => info!("{}: {}", verdict.sequence, Debug2Format(&outcome)),
-            },
-            Event::Alarm(verdict) if verdict.alarm => warn!("{}: ALARM", verdict.sequence),
-            Event::Alarm(verdict) => info!("{}: the alarm is over", verdict.sequence),
-            Event::Drift(trend) => info!("scores drift: {}", Debug2Format(trend)),
-            Event::Lost(samples) => warn!("{} samples lost", samples),
-            Event::Restarting(reason) => error!("restarting: {}", Display2Format(reason)),
-        }
     }
 }

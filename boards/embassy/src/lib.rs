@@ -4,6 +4,9 @@
 //! sensor that the model wants and hands over to [`Station::watch`]. Samples come from a task of an executor that runs in an
 //! interrupt, so that they go on while the model runs in thread mode; [`Samples`] lies between the two.
 //!
+//! Beside the lines a board has a live link to a PC (`shared/link/PROTOCOL.md`), over a [`Wire`]: a debug probe's RTT, or a serial port,
+//! whichever the PC speaks on.
+//!
 //! Whatever goes wrong ends in a restart whose reason outlives it: a sensor that gives nothing, a hard fault, a panic, and by
 //! the watchdog everything that hangs. A model that is missing or broken is no reason to restart: it is told again and again,
 //! with both lines active.
@@ -16,18 +19,20 @@ pub mod matrix;
 #[cfg(feature = "nrf")]
 pub mod nrf;
 pub mod restart;
-#[cfg(any(feature = "rp2040", feature = "rp235x"))]
+#[cfg(feature = "rp")]
 pub mod rp;
+#[cfg(feature = "rtt")]
+pub mod rtt;
 pub mod samples;
 pub mod sensor;
 pub mod station;
-#[cfg(any(feature = "stm32f446", feature = "stm32h753"))]
+#[cfg(feature = "stm32")]
 pub mod stm32;
 pub mod vibration;
+pub mod wire;
 
-#[cfg(feature = "defmt")]
-pub use event::Rtt;
 pub use event::{Event, Tell};
 pub use samples::Samples;
 pub use sensor::Wanted;
-pub use station::{Feed, Lines, Station};
+pub use station::{Board, Feed, Lines, Station};
+pub use wire::{Serial, Wire};

@@ -1,17 +1,28 @@
 //! What the boards of the nRF52 series share.
 
 use embassy_executor::{InterruptExecutor, SendSpawner};
+use embassy_nrf::buffered_uarte::{self, BufferedUarte, BufferedUarteRx, BufferedUarteTx};
 use embassy_nrf::config::{Config, HfclkSource};
+use embassy_nrf::gpio::AnyPin;
 use embassy_nrf::interrupt::{Interrupt, InterruptExt as _, Priority};
 use embassy_nrf::pac::power::vals::Threshold;
 use embassy_nrf::wdt::{self, HaltConfig, SleepConfig, Watchdog, WatchdogHandle};
-use embassy_nrf::{Peri, Peripherals, interrupt, pac, peripherals};
+use embassy_nrf::{Peri, Peripherals, bind_interrupts, interrupt, pac, peripherals, uarte};
 use neji_app::{Cause, Restart, Why};
+use static_cell::ConstStaticCell;
 
 use crate::restart;
 use crate::station::{Feed, WATCHDOG};
+use crate::wire::Serial;
 
 static SENSOR: InterruptExecutor = InterruptExecutor::new();
+static SERIAL: Serial = Serial::new();
+/// What the port's DMA reads and writes.
+static BYTES: ConstStaticCell<[[u8; 128]; 2]> = ConstStaticCell::new([[0; 128]; 2]);
+
+bind_interrupts!(struct Irqs {
+    UARTE0 => buffered_uarte::InterruptHandler<peripherals::UARTE0>;
+});
 
 /// Starts the chip on its crystal, with a supply below 2.1 V being a reason to restart: the brown-out detector itself, at
 /// 1.7 V, is always on.
@@ -70,4 +81,42 @@ unsafe fn EGU1_SWI1() {
 pub fn sensor_executor() -> SendSpawner {
     Interrupt::EGU1_SWI1.set_priority(Priority::P6);
     SENSOR.start(Interrupt::EGU1_SWI1)
+}
+
+/// What the serial port takes of the chip.
+pub struct Port {
+    /// The port.
+    pub uarte: Peri<'static, peripherals::UARTE0>,
+    /// Counts the bytes that came.
+    pub timer: Peri<'static, peripherals::TIMER1>,
+    /// Has them counted.
+    pub channels: (Peri<'static, peripherals::PPI_CH0>, Peri<'static, peripherals::PPI_CH1>),
+    /// Stops with them.
+    pub group: Peri<'static, peripherals::PPI_GROUP0>,
+    /// Where the PC is heard.
+    pub rx: Peri<'static, AnyPin>,
+    /// Where the board speaks.
+    pub tx: Peri<'static, AnyPin>,
+}
+
+/// Starts the serial port, which the chip of the board's debugger hands to the PC over USB.
+pub fn serial(spawner: SendSpawner, port: Port) -> &'static Serial {
+    let [heard, said] = BYTES.take();
+    let Port { uarte, timer, channels: (first, second), group, rx, tx } = port;
+    // 115200 bits a second by default.
+    let config = uarte::Config::default();
+    let (rx, tx) = BufferedUarte::new(uarte, timer, first, second, group, rx, tx, Irqs, config, heard, said).split();
+    spawner.spawn(receive(rx).expect("once"));
+    spawner.spawn(send(tx).expect("once"));
+    &SERIAL
+}
+
+#[embassy_executor::task]
+async fn receive(port: BufferedUarteRx<'static>) {
+    SERIAL.receive(port).await;
+}
+
+#[embassy_executor::task]
+async fn send(port: BufferedUarteTx<'static>) {
+    SERIAL.send(port).await;
 }

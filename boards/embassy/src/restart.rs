@@ -80,7 +80,7 @@ unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    #[cfg(feature = "defmt")]
+    #[cfg(feature = "rtt")]
     defmt::error!("{}", defmt::Display2Format(info));
     let (file, line) = info.location().map_or(("", 0), |location| (location.file(), location.line()));
     end(Why::Panic { line }, file)

@@ -1,24 +1,31 @@
 //! What the boards of the RP2040 and the RP2350 share: start, watchdog, an I2S microphone by the programmable I/O.
 
-use embassy_executor::{InterruptExecutor, SendSpawner};
+use embassy_executor::{InterruptExecutor, SendSpawner, Spawner};
 use embassy_rp::dma::{self, Channel};
 use embassy_rp::interrupt::{InterruptExt as _, Priority};
 use embassy_rp::pio::program::pio_asm;
 use embassy_rp::pio::{self, Common, Direction, FifoJoin, Pio, PioPin, ShiftConfig, ShiftDirection, StateMachine};
 use embassy_rp::pio_programs::clock_divider::calculate_pio_clock_divider;
+use embassy_rp::usb::{self, Driver};
 use embassy_rp::watchdog::Watchdog;
 use embassy_rp::{Peri, Peripherals, bind_interrupts, interrupt, pac, peripherals};
+use embassy_usb::class::cdc_acm::{BufferedReceiver, CdcAcmClass, Sender, State};
+use embassy_usb::{Builder, UsbDevice};
 use neji_app::{Cause, Restart};
+use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::restart;
 use crate::samples::Samples;
 use crate::station::{Feed, WATCHDOG};
+use crate::wire::Serial;
 
 static SENSOR: InterruptExecutor = InterruptExecutor::new();
+static SERIAL: Serial = Serial::new();
 
 bind_interrupts!(struct Irqs {
     PIO0_IRQ_0 => pio::InterruptHandler<peripherals::PIO0>;
     DMA_IRQ_0 => dma::InterruptHandler<peripherals::DMA_CH0>;
+    USBCTRL_IRQ => usb::InterruptHandler<peripherals::USB>;
 });
 
 /// Starts the chip, with the brown-out detector of the core's supply set to its default of 0.86 V.
@@ -70,6 +77,65 @@ unsafe fn SWI_IRQ_1() {
 pub fn sensor_executor() -> SendSpawner {
     interrupt::SWI_IRQ_1.set_priority(Priority::P3);
     SENSOR.start(interrupt::SWI_IRQ_1)
+}
+
+type Usb = Driver<'static, peripherals::USB>;
+
+/// Longest packet of a full-speed bulk endpoint.
+const PACKET: u16 = 64;
+/// Of pid.codes, for tests and what is not sold: a product has its own.
+const IDS: (u16, u16) = (0x1209, 0x0001);
+
+/// What USB works with.
+struct UsbMemory {
+    configuration: [u8; 128],
+    strings: [u8; 16],
+    control: [u8; 64],
+    packet: [u8; PACKET as usize],
+}
+
+/// Starts the board's USB as a serial port.
+pub fn serial(spawner: SendSpawner, usb: Peri<'static, peripherals::USB>, product: &'static str) -> &'static Serial {
+    spawner.spawn(attach(usb, product).expect("once"));
+    &SERIAL
+}
+
+/// Makes the device where its tasks run: its parts may not change executors.
+#[embassy_executor::task]
+async fn attach(usb: Peri<'static, peripherals::USB>, product: &'static str) {
+    static USB: ConstStaticCell<UsbMemory> = ConstStaticCell::new(UsbMemory {
+        configuration: [0; 128],
+        strings: [0; 16],
+        control: [0; 64],
+        packet: [0; PACKET as usize],
+    });
+    static STATE: StaticCell<State<'_>> = StaticCell::new();
+    // SAFETY: this runs in an embassy executor, which nothing but embassy's wakers is used with.
+    let spawner = unsafe { Spawner::for_current_executor() }.await;
+    let UsbMemory { configuration, strings, control, packet } = USB.take();
+    let mut config = embassy_usb::Config::new(IDS.0, IDS.1);
+    (config.manufacturer, config.product) = (Some("neji"), Some(product));
+    let mut builder = Builder::new(Driver::new(usb, Irqs), config, configuration, strings, &mut [], control);
+    let class = CdcAcmClass::new(&mut builder, STATE.init(State::new()), PACKET);
+    let (sender, receiver) = class.split();
+    spawner.spawn(enumerate(builder.build()).expect("once"));
+    spawner.spawn(send(sender).expect("once"));
+    spawner.spawn(receive(receiver.into_buffered(packet)).expect("once"));
+}
+
+#[embassy_executor::task]
+async fn enumerate(mut device: UsbDevice<'static, Usb>) {
+    device.run().await;
+}
+
+#[embassy_executor::task]
+async fn send(port: Sender<'static, Usb>) {
+    SERIAL.send(port).await;
+}
+
+#[embassy_executor::task]
+async fn receive(port: BufferedReceiver<'static, Usb>) {
+    SERIAL.receive(port).await;
 }
 
 /// An I2S microphone of 24 bits in slots of 32, such as INMP441 or ICS-43434, that answers on the left: its select pin is low.

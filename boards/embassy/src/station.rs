@@ -1,21 +1,37 @@
-//! The loop: samples to verdicts to lines and reports, under a watchdog.
+//! The loop: samples to verdicts to lines and the PC, under a watchdog.
 
 use core::fmt::Display;
+use core::marker::PhantomData;
+use core::pin::pin;
 
-use embassy_time::{Duration, Timer};
+use embassy_time::{Duration, Timer, WithTimeout as _};
 use embedded_hal::digital::OutputPin;
-use neji_app::{AlarmPolarity, Monitor, Outcome, Restart, Stage, Trend, Verdict, Why};
+use neji_app::link::{About, Memory, QUEUE_BYTES_MIN, Refusal};
+use neji_app::{AlarmPolarity, LinkStation, Monitor, Outcome, Restart, Stage, Trend, Verdict, Why};
 use neji_engine::Isa;
 use neji_format::Model;
+use neji_link::LogLevel;
 
 use crate::event::{Event, Tell};
-use crate::restart::{self, restart, settle, stage};
+use crate::restart::{restart, settle, stage};
 use crate::samples::{Read, Source};
+use crate::wire::Wire;
 
 /// What the watchdog of a board is set to: more than the loop ever waits, and no more than any chip can.
 pub const WATCHDOG: Duration = Duration::from_secs(8);
-/// How often what is refused is told again.
-const AGAIN: u32 = 5;
+/// How often the PC is listened to while there are no samples.
+const TURN: Duration = Duration::from_millis(20);
+/// After so many turns what is refused is told again.
+const AGAIN: u32 = 250;
+/// Bytes for the PC at once, so that it does not hold up the samples.
+const TURN_BYTES: usize = 1024;
+/// Memory for what waits to be sent.
+const QUEUE_BYTES: usize = 1024;
+const _: () = assert!(QUEUE_BYTES >= QUEUE_BYTES_MIN);
+/// Recordings in the memory that the monitor leaves: one is what comes last, the others are the last alarms.
+const SLOTS: usize = 3;
+/// Time for what was said to leave the board before it restarts.
+const FAREWELL: Duration = Duration::from_millis(100);
 
 /// A watchdog that runs.
 pub trait Feed {
@@ -58,14 +74,29 @@ impl<A: OutputPin, F: OutputPin> Lines<A, F> {
     }
 }
 
+/// What a board says of itself.
+#[derive(Debug, Clone, Copy)]
+pub struct Board {
+    /// Name of its package.
+    pub name: &'static str,
+    /// Its core, such as `cortex-m4`.
+    pub core: &'static str,
+    /// The core's clock in Hz.
+    pub clock_hz: u32,
+}
+
 /// A board on watch.
-pub struct Station<A, F, D, T> {
+pub struct Station<I, A, F, D, T, W> {
     lines: Lines<A, F>,
     dog: D,
     out: T,
+    wire: W,
+    about: About<'static>,
+    start: Restart,
     alarm: bool,
     drift: Trend,
     works: bool,
+    isa: PhantomData<I>,
 }
 
 /// The MODEL region of memory.x.
@@ -80,11 +111,20 @@ fn region() -> &'static [u8] {
     unsafe { core::slice::from_raw_parts(start, end.addr() - start.addr()) }
 }
 
-impl<A: OutputPin, F: OutputPin, D: Feed, T: Tell> Station<A, F, D, T> {
-    /// Takes over and says why the firmware started, as [`crate::restart::begin`] found it.
-    pub fn new(lines: Lines<A, F>, dog: D, mut out: T, start: &Restart) -> Self {
-        out.tell(&Event::Started(start));
-        Self { lines, dog, out, alarm: true, drift: Trend::Steady, works: false }
+impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A, F, D, T, W> {
+    /// Takes over and says why the firmware started, as [`crate::restart::begin`] found it. Kernels are those of the instruction set
+    /// `_isa`.
+    pub fn new(_isa: I, board: Board, lines: Lines<A, F>, dog: D, mut out: T, wire: W, start: Restart) -> Self {
+        out.tell(&Event::Started(&start));
+        let about = About {
+            board: board.name,
+            core: board.core,
+            firmware: env!("CARGO_PKG_VERSION"),
+            clock_hz: board.clock_hz,
+            reset: start.cause.into(),
+            restarts: true,
+        };
+        Self { lines, dog, out, wire, about, start, alarm: true, drift: Trend::Steady, works: false, isa: PhantomData }
     }
 
     /// The model in flash. Where there is none that could run this does not return, but goes on as [`Station::refuse`].
@@ -95,54 +135,103 @@ impl<A: OutputPin, F: OutputPin, D: Feed, T: Tell> Station<A, F, D, T> {
         }
     }
 
-    /// Says, again and again, why nothing is watched; both lines stay active.
+    /// Says, again and again and to the PC that asks, why nothing is watched; both lines stay active.
     pub async fn refuse(&mut self, reason: &dyn Display) -> ! {
         self.lines.set(Some(true), Some(true));
         stage(Stage::Idle);
+        let mut queue = [0; QUEUE_BYTES];
+        let memory = Memory { queue: &mut queue, recordings: &mut [], slots: 0 };
+        let mut link = LinkStation::<I>::without_model(self.about, Refusal::of(region(), reason), memory);
+        self.greet(&mut link);
         loop {
             self.out.tell(&Event::Refused(reason));
             for _ in 0..AGAIN {
                 self.dog.feed();
-                Timer::after_secs(1).await;
+                self.serve(&mut link).await;
+                Timer::after(TURN).await;
             }
         }
     }
 
-    /// Watches for ever. `memory` is the monitor's.
-    pub async fn watch<I: Isa>(
-        mut self,
-        model: Model<'static>,
-        memory: &'static mut [u8],
-        mut samples: impl Source,
-    ) -> ! {
-        let memory_bytes = Monitor::<I>::memory_bytes(&model) as u32;
+    /// Watches for ever. `memory` is the monitor's; recordings of the last alarms are kept in what it leaves.
+    pub async fn watch(mut self, model: Model<'static>, memory: &'static mut [u8], mut samples: impl Source) -> ! {
+        let memory_bytes = Monitor::<I>::memory_bytes(&model);
+        let (memory, recordings) = memory.split_at_mut(memory_bytes.min(memory.len()));
         let mut monitor = match Monitor::<I>::new(model, memory) {
             Ok(monitor) => monitor,
             Err(error) => self.refuse(&error).await,
         };
         let header = model.header();
         let (model_crc32, model_bytes) = (header.crc32, header.total_bytes);
-        self.out.tell(&Event::Watching { model_crc32, model_bytes, memory_bytes });
+        self.out.tell(&Event::Watching { model_crc32, model_bytes, memory_bytes: memory_bytes as u32 });
+        let mut queue = [0; QUEUE_BYTES];
+        let memory = Memory { queue: &mut queue, recordings, slots: SLOTS };
+        let mut link = LinkStation::new(self.about, &mut monitor, memory);
+        self.greet(&mut link);
         let mut buffer = [0; 256];
         loop {
             stage(Stage::Waiting);
-            match samples.read(&mut buffer).await {
+            match self.next(&mut link, &mut samples, &mut buffer).await {
                 Read::Bytes(count) => {
                     let mut rest = buffer.get(..count).unwrap_or_default();
                     stage(Stage::Judging);
-                    while let Some(verdict) = monitor.push(&mut rest) {
+                    while let Some(verdict) = link.push(&mut rest) {
                         self.say(&verdict);
                         stage(Stage::Judging);
                     }
                 }
                 Read::Gap(lost) => {
                     self.out.tell(&Event::Lost(lost));
-                    self.say(&monitor.gap());
+                    if let Some(verdict) = link.gap(lost) {
+                        self.say(&verdict);
+                    }
                 }
-                Read::Silence => self.give_up(Why::SensorSilent, &"the sensor gave no samples").await,
-                Read::Failed => self.give_up(Why::SensorFailed, &"the sensor does not answer").await,
+                Read::Silence => self.give_up(&mut link, Why::SensorSilent, &"the sensor gave no samples").await,
+                Read::Failed => self.give_up(&mut link, Why::SensorFailed, &"the sensor does not answer").await,
             }
             self.dog.feed();
+        }
+    }
+
+    /// The next samples; the PC is served before them and while they are waited for.
+    async fn next(&mut self, link: &mut LinkStation<'_, '_, I>, samples: &mut impl Source, buffer: &mut [u8]) -> Read {
+        let mut read = pin!(samples.read(buffer));
+        loop {
+            self.serve(link).await;
+            if let Ok(read) = read.as_mut().with_timeout(TURN).await {
+                return read;
+            }
+        }
+    }
+
+    /// Tells the PC why the firmware started; who it is the link says by itself.
+    fn greet(&self, link: &mut LinkStation<'_, '_, I>) {
+        let level = if self.start.row == 0 { LogLevel::Info } else { LogLevel::Warning };
+        link.log(level, self.start);
+    }
+
+    /// Takes what has come from the PC and sends what waits, as far as the line takes it.
+    async fn serve(&mut self, link: &mut LinkStation<'_, '_, I>) {
+        let mut bytes = [0; 64];
+        let count = self.wire.hear(&mut bytes);
+        link.receive(bytes.get(..count).unwrap_or_default());
+        self.send(link);
+        if link.is_restart_due() {
+            Timer::after(FAREWELL).await;
+            restart(Why::Asked)
+        }
+    }
+
+    fn send(&mut self, link: &mut LinkStation<'_, '_, I>) {
+        let mut sent = 0;
+        while sent < TURN_BYTES {
+            match self.wire.say(link.pending()) {
+                0 => break,
+                count => {
+                    link.sent(count);
+                    sent += count;
+                }
+            }
         }
     }
 
@@ -168,16 +257,12 @@ impl<A: OutputPin, F: OutputPin, D: Feed, T: Tell> Station<A, F, D, T> {
     }
 
     /// Restarts, since nothing else cures a sensor that hangs.
-    async fn give_up(&mut self, why: Why, reason: &dyn Display) -> ! {
+    async fn give_up(&mut self, link: &mut LinkStation<'_, '_, I>, why: Why, reason: &dyn Display) -> ! {
         self.lines.set(Some(true), Some(true));
         self.out.tell(&Event::Restarting(reason));
-        // Time for what was said to leave the board.
-        Timer::after_millis(100).await;
+        link.log(LogLevel::Error, format_args!("restarting: {reason}"));
+        self.send(link);
+        Timer::after(FAREWELL).await;
         restart(why)
     }
-}
-
-/// What a debugger or a command asks for: a restart that counts as none.
-pub fn asked() -> ! {
-    restart::restart(Why::Asked)
 }

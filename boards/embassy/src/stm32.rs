@@ -4,15 +4,35 @@ use embassy_executor::{InterruptExecutor, SendSpawner};
 use embassy_stm32::i2s::{self, I2S};
 use embassy_stm32::interrupt::{InterruptExt as _, Priority};
 use embassy_stm32::time::Hertz;
+use embassy_stm32::usart::{self, BufferedUart, BufferedUartRx, BufferedUartTx, RxPin, TxPin};
 use embassy_stm32::wdg::IndependentWatchdog;
-use embassy_stm32::{Config, Peri, Peripherals, interrupt, pac, peripherals};
+use embassy_stm32::{Config, Peri, Peripherals, bind_interrupts, interrupt, pac, peripherals};
 use neji_app::{Cause, Restart, Why};
+use static_cell::ConstStaticCell;
 
 use crate::restart;
 use crate::samples::Samples;
 use crate::station::{Feed, WATCHDOG};
+use crate::wire::{BAUD, Serial};
 
 static SENSOR: InterruptExecutor = InterruptExecutor::new();
+static SERIAL: Serial = Serial::new();
+static BYTES: ConstStaticCell<[[u8; 128]; 2]> = ConstStaticCell::new([[0; 128]; 2]);
+
+/// The port that the board's ST-LINK hands to the PC (UM1724, 6.8; UM2407, 6.9).
+#[cfg(feature = "stm32f446")]
+type Port = peripherals::USART2;
+#[cfg(feature = "stm32h753")]
+type Port = peripherals::USART3;
+
+#[cfg(feature = "stm32f446")]
+bind_interrupts!(struct Irqs {
+    USART2 => usart::BufferedInterruptHandler<Port>;
+});
+#[cfg(feature = "stm32h753")]
+bind_interrupts!(struct Irqs {
+    USART3 => usart::BufferedInterruptHandler<Port>;
+});
 
 /// Starts the chip with these clocks. A supply below 2.8 V is a reason to restart; the brown-out reset itself is a matter of the
 /// option bytes.
@@ -113,4 +133,31 @@ pub async fn listen(line: &mut I2S<'_, u16>, samples: &Samples) -> ! {
             Err(_) => samples.lose(0),
         }
     }
+}
+
+/// Starts the serial port, which the board's ST-LINK hands to the PC over USB.
+pub fn serial(
+    spawner: SendSpawner,
+    port: Peri<'static, Port>,
+    rx: Peri<'static, impl RxPin<Port>>,
+    tx: Peri<'static, impl TxPin<Port>>,
+) -> &'static Serial {
+    let [heard, said] = BYTES.take();
+    let mut config = usart::Config::default();
+    config.baudrate = BAUD;
+    let port = BufferedUart::new(port, rx, tx, said, heard, Irqs, config).expect("a rate that the clock divides to");
+    let (tx, rx) = port.split();
+    spawner.spawn(receive(rx).expect("once"));
+    spawner.spawn(send(tx).expect("once"));
+    &SERIAL
+}
+
+#[embassy_executor::task]
+async fn receive(port: BufferedUartRx<'static>) {
+    SERIAL.receive(port).await;
+}
+
+#[embassy_executor::task]
+async fn send(port: BufferedUartTx<'static>) {
+    SERIAL.send(port).await;
 }

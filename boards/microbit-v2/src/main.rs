@@ -18,10 +18,12 @@ use neji_app::AlarmPolarity;
 use neji_embassy::level::{Level, Silence};
 use neji_embassy::matrix::{self, Face};
 use neji_embassy::sensor::Unmet;
-use neji_embassy::{Lines, Rtt, Samples, Station, Wanted, nrf, vibration};
+use neji_embassy::wire::Either;
+use neji_embassy::{Board, Lines, Samples, Station, Wanted, nrf, rtt, vibration};
 use neji_engine::ArmDsp;
 use static_cell::ConstStaticCell;
 
+const BOARD: Board = Board { name: env!("CARGO_PKG_NAME"), core: "cortex-m4", clock_hz: 64_000_000 };
 /// Which level of the lines is the alarm: low, which is what a board without power gives.
 const POLARITY: AlarmPolarity = AlarmPolarity::ActiveLow;
 /// What its own microphone gives.
@@ -102,8 +104,17 @@ async fn main(spawner: Spawner) {
     let (p, start) = nrf::start();
     let low = |pin: Peri<'static, AnyPin>| Output::new(pin, Pin::Low, OutputDrive::Standard);
     let lines = Lines::new(low(p.P0_03.into()), low(p.P0_04.into()), POLARITY);
-    let mut station = Station::new(lines, nrf::watchdog(p.WDT), (Rtt, &FACE), &start);
     let high = nrf::sensor_executor();
+    let port = nrf::Port {
+        uarte: p.UARTE0,
+        timer: p.TIMER1,
+        channels: (p.PPI_CH0, p.PPI_CH1),
+        group: p.PPI_GROUP0,
+        rx: p.P1_08.into(),
+        tx: p.P0_06.into(),
+    };
+    let wire = Either::new(rtt::start(), nrf::serial(high, port));
+    let mut station = Station::new(ArmDsp, BOARD, lines, nrf::watchdog(p.WDT), (rtt::Log, &FACE), wire, start);
     let rows = [p.P0_21.into(), p.P0_22.into(), p.P0_15.into(), p.P0_24.into(), p.P0_19.into()].map(low);
     let columns = [p.P0_28.into(), p.P0_11.into(), p.P0_31.into(), p.P1_05.into(), p.P0_30.into()].map(low);
     high.spawn(lights(rows, columns).expect("once"));
@@ -124,5 +135,5 @@ async fn main(spawner: Spawner) {
         }
         wanted => station.refuse(&Unmet { wanted, has: "sound of 16000 Hz or vibration up to 1344 Hz" }).await,
     }
-    station.watch::<ArmDsp>(model, memory, &SAMPLES).await
+    station.watch(model, memory, &SAMPLES).await
 }

@@ -12,10 +12,12 @@ use embassy_nrf::{Peri, bind_interrupts, peripherals};
 use lis3dh_async::{Lis3dh, SlaveAddr};
 use neji_app::AlarmPolarity;
 use neji_embassy::sensor::Unmet;
-use neji_embassy::{Lines, Rtt, Samples, Station, Wanted, nrf, vibration};
+use neji_embassy::wire::Either;
+use neji_embassy::{Board, Lines, Samples, Station, Wanted, nrf, rtt, vibration};
 use neji_engine::ArmDsp;
 use static_cell::ConstStaticCell;
 
+const BOARD: Board = Board { name: env!("CARGO_PKG_NAME"), core: "cortex-m4", clock_hz: 64_000_000 };
 /// Which level of the lines is the alarm: low, which is what a board without power gives.
 const POLARITY: AlarmPolarity = AlarmPolarity::ActiveLow;
 /// What the PDM interface gives at 1.28 MHz.
@@ -72,8 +74,17 @@ async fn main(_spawner: Spawner) {
     let (p, start) = nrf::start();
     let drive = OutputDrive::Standard;
     let lines = Lines::new(Output::new(p.P1_05, Level::Low, drive), Output::new(p.P1_06, Level::Low, drive), POLARITY);
-    let mut station = Station::new(lines, nrf::watchdog(p.WDT), Rtt, &start);
     let high = nrf::sensor_executor();
+    let port = nrf::Port {
+        uarte: p.UARTE0,
+        timer: p.TIMER1,
+        channels: (p.PPI_CH0, p.PPI_CH1),
+        group: p.PPI_GROUP0,
+        rx: p.P0_08.into(),
+        tx: p.P0_06.into(),
+    };
+    let wire = Either::new(rtt::start(), nrf::serial(high, port));
+    let mut station = Station::new(ArmDsp, BOARD, lines, nrf::watchdog(p.WDT), rtt::Log, wire, start);
 
     let model = station.model().await;
     let (waiting, memory) = (WAITING.take(), MEMORY.take());
@@ -88,5 +99,5 @@ async fn main(_spawner: Spawner) {
         }
         wanted => station.refuse(&Unmet { wanted, has: "sound of 16000 Hz or vibration up to 1344 Hz" }).await,
     }
-    station.watch::<ArmDsp>(model, memory, &SAMPLES).await
+    station.watch(model, memory, &SAMPLES).await
 }

@@ -20,10 +20,12 @@ use embedded_hal_bus::spi::ExclusiveDevice;
 use lis3dh_async::Lis3dh;
 use neji_app::AlarmPolarity;
 use neji_embassy::sensor::Unmet;
-use neji_embassy::{Lines, Rtt, Samples, Station, Wanted, stm32, vibration};
+use neji_embassy::wire::Either;
+use neji_embassy::{Board, Lines, Samples, Station, Wanted, rtt, stm32, vibration};
 use neji_engine::ArmDsp;
 use static_cell::ConstStaticCell;
 
+const BOARD: Board = Board { name: env!("CARGO_PKG_NAME"), core: "cortex-m4", clock_hz: 168_000_000 };
 /// Which level of the lines is the alarm: low, which is what a board without power gives.
 const POLARITY: AlarmPolarity = AlarmPolarity::ActiveLow;
 
@@ -71,8 +73,9 @@ async fn main(_spawner: Spawner) {
     let (p, start) = stm32::start(clocks());
     let lines =
         Lines::new(Output::new(p.PA8, Level::Low, Speed::Low), Output::new(p.PB10, Level::Low, Speed::Low), POLARITY);
-    let mut station = Station::new(lines, stm32::watchdog(p.IWDG), Rtt, &start);
     let high = stm32::sensor_executor();
+    let wire = Either::new(rtt::start(), stm32::serial(high, p.USART2, p.PA3, p.PA2));
+    let mut station = Station::new(ArmDsp, BOARD, lines, stm32::watchdog(p.IWDG), rtt::Log, wire, start);
 
     let model = station.model().await;
     let (waiting, memory) = (WAITING.take(), MEMORY.take());
@@ -93,5 +96,5 @@ async fn main(_spawner: Spawner) {
         }
         wanted => station.refuse(&Unmet { wanted, has: "sound of 8 to 48 kHz or vibration up to 1344 Hz" }).await,
     }
-    station.watch::<ArmDsp>(model, memory, &SAMPLES).await
+    station.watch(model, memory, &SAMPLES).await
 }

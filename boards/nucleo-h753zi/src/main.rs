@@ -21,10 +21,12 @@ use embedded_hal_bus::spi::ExclusiveDevice;
 use lis3dh_async::Lis3dh;
 use neji_app::AlarmPolarity;
 use neji_embassy::sensor::Unmet;
-use neji_embassy::{Lines, Rtt, Samples, Station, Wanted, stm32, vibration};
+use neji_embassy::wire::Either;
+use neji_embassy::{Board, Lines, Samples, Station, Wanted, rtt, stm32, vibration};
 use neji_engine::ArmDsp;
 use static_cell::ConstStaticCell;
 
+const BOARD: Board = Board { name: env!("CARGO_PKG_NAME"), core: "cortex-m7", clock_hz: 400_000_000 };
 /// Which level of the lines is the alarm: low, which is what a board without power gives.
 const POLARITY: AlarmPolarity = AlarmPolarity::ActiveLow;
 
@@ -85,8 +87,9 @@ async fn main(_spawner: Spawner) {
     let (p, start) = stm32::start(clocks());
     let lines =
         Lines::new(Output::new(p.PG14, Level::Low, Speed::Low), Output::new(p.PG9, Level::Low, Speed::Low), POLARITY);
-    let mut station = Station::new(lines, stm32::watchdog(p.IWDG1), Rtt, &start);
     let high = stm32::sensor_executor();
+    let wire = Either::new(rtt::start(), stm32::serial(high, p.USART3, p.PD9, p.PD8));
+    let mut station = Station::new(ArmDsp, BOARD, lines, stm32::watchdog(p.IWDG1), rtt::Log, wire, start);
 
     let model = station.model().await;
     let (waiting, memory) = (WAITING.take(), MEMORY.take());
@@ -107,5 +110,5 @@ async fn main(_spawner: Spawner) {
         }
         wanted => station.refuse(&Unmet { wanted, has: "sound of 8 to 48 kHz or vibration up to 1344 Hz" }).await,
     }
-    station.watch::<ArmDsp>(model, memory, &SAMPLES).await
+    station.watch(model, memory, &SAMPLES).await
 }

@@ -11,10 +11,12 @@ use embassy_rp::{Peri, bind_interrupts, peripherals};
 use lis3dh_async::{Lis3dh, SlaveAddr};
 use neji_app::AlarmPolarity;
 use neji_embassy::sensor::Unmet;
-use neji_embassy::{Lines, Rtt, Samples, Station, Wanted, rp, vibration};
+use neji_embassy::wire::Either;
+use neji_embassy::{Board, Lines, Samples, Station, Wanted, rp, rtt, vibration};
 use neji_engine::Portable;
 use static_cell::ConstStaticCell;
 
+const BOARD: Board = Board { name: env!("CARGO_PKG_NAME"), core: "cortex-m0plus", clock_hz: 125_000_000 };
 /// Which level of the lines is the alarm: low, which is what a board without power gives.
 const POLARITY: AlarmPolarity = AlarmPolarity::ActiveLow;
 
@@ -51,8 +53,9 @@ async fn accelerometer(
 async fn main(_spawner: Spawner) {
     let (p, start) = rp::start();
     let lines = Lines::new(Output::new(p.PIN_14, Level::Low), Output::new(p.PIN_15, Level::Low), POLARITY);
-    let mut station = Station::new(lines, rp::watchdog(p.WATCHDOG), Rtt, &start);
     let high = rp::sensor_executor();
+    let wire = Either::new(rtt::start(), rp::serial(high, p.USB, BOARD.name));
+    let mut station = Station::new(Portable, BOARD, lines, rp::watchdog(p.WATCHDOG), rtt::Log, wire, start);
 
     let model = station.model().await;
     let (waiting, memory) = (WAITING.take(), MEMORY.take());
@@ -68,5 +71,5 @@ async fn main(_spawner: Spawner) {
         }
         wanted => station.refuse(&Unmet { wanted, has: "sound up to 48 kHz or vibration up to 1344 Hz" }).await,
     }
-    station.watch::<Portable>(model, memory, &SAMPLES).await
+    station.watch(model, memory, &SAMPLES).await
 }

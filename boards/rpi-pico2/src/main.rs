@@ -17,10 +17,12 @@ use neji_app::AlarmPolarity;
 use neji_app::driver::arducam::{self, ArduCam};
 use neji_embassy::camera::Camera;
 use neji_embassy::sensor::Unmet;
-use neji_embassy::{Lines, Rtt, Samples, Station, Wanted, rp, vibration};
+use neji_embassy::wire::Either;
+use neji_embassy::{Board, Lines, Samples, Station, Wanted, rp, rtt, vibration};
 use neji_engine::ArmDsp;
 use static_cell::ConstStaticCell;
 
+const BOARD: Board = Board { name: env!("CARGO_PKG_NAME"), core: "cortex-m33", clock_hz: 150_000_000 };
 /// Which level of the lines is the alarm: low, which is what a board without power gives.
 const POLARITY: AlarmPolarity = AlarmPolarity::ActiveLow;
 
@@ -60,8 +62,9 @@ async fn accelerometer(
 async fn main(_spawner: Spawner) {
     let (p, start) = rp::start();
     let lines = Lines::new(Output::new(p.PIN_14, Level::Low), Output::new(p.PIN_15, Level::Low), POLARITY);
-    let mut station = Station::new(lines, rp::watchdog(p.WATCHDOG), Rtt, &start);
     let high = rp::sensor_executor();
+    let wire = Either::new(rtt::start(), rp::serial(high, p.USB, BOARD.name));
+    let mut station = Station::new(ArmDsp, BOARD, lines, rp::watchdog(p.WATCHDOG), rtt::Log, wire, start);
 
     let model = station.model().await;
     let (waiting, memory) = (WAITING.take(), MEMORY.take());
@@ -81,9 +84,9 @@ async fn main(_spawner: Spawner) {
             let bus = Spi::new_blocking(p.SPI0, p.PIN_18, p.PIN_19, p.PIN_16, config);
             let Ok(bus) = ExclusiveDevice::new(bus, Output::new(p.PIN_17, Level::High), Delay);
             let camera = Camera::new(ArduCam::new(bus, size, rgb));
-            station.watch::<ArmDsp>(model, memory, camera).await
+            station.watch(model, memory, camera).await
         }
         wanted => station.refuse(&Unmet { wanted, has: HAS }).await,
     }
-    station.watch::<ArmDsp>(model, memory, &SAMPLES).await
+    station.watch(model, memory, &SAMPLES).await
 }

@@ -5,8 +5,15 @@
 use cortex_m::peripheral::SYST;
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
+use neji_embassy::Board;
 use neji_engine::ArmDsp;
+use neji_twin::Memory;
+use neji_twin::uart::Uart;
 use static_cell::ConstStaticCell;
+
+const BOARD: Board = Board { name: env!("CARGO_PKG_NAME"), core: "cortex-m4", clock_hz: 168_000_000 };
+/// USART1, which QEMU calls its first serial port.
+const UART: usize = 0x4001_1000;
 
 /// Arena, front end and frame.
 static MEMORY: ConstStaticCell<[u8; 64 * 1024]> = ConstStaticCell::new([0; 64 * 1024]);
@@ -15,7 +22,8 @@ static WAITING: ConstStaticCell<[u8; 16 * 1024]> = ConstStaticCell::new([0; 16 *
 
 #[embassy_executor::task]
 async fn station(spawner: Spawner, timer: SYST) {
-    neji_twin::run::<ArmDsp>(spawner, timer, 168_000_000, MEMORY.take(), WAITING.take()).await
+    let memory = Memory { monitor: MEMORY.take(), waiting: WAITING.take() };
+    neji_twin::run(spawner, ArmDsp, BOARD, timer, Uart::new(UART), memory).await
 }
 
 #[entry]

@@ -1,13 +1,15 @@
 //! What a real board's chip is to neji-embassy, QEMU is to a twin.
 //!
 //! A twin runs the station of the real boards, its samples, its restarts and their reasons, with a file of the PC as its sensor.
-//! SysTick is its clock and its watchdog, as QEMU has none of the chips'. Everything it says, its lines too, goes to the PC as text.
+//! SysTick is its clock and its watchdog, as QEMU has none of the chips'. Everything it says, its lines too, goes to the PC as text, and the
+//! live link over a serial port.
 //!
 //! A file `fault.bin` says what goes wrong when half of the samples are through, in the first life of the firmware: see [`Fault`].
 #![no_std]
 
 pub mod clock;
 pub mod pc;
+pub mod uart;
 
 use core::fmt::Write as _;
 
@@ -18,7 +20,7 @@ use embassy_executor::raw::Executor;
 use embassy_time::Timer;
 use embedded_hal::digital::{ErrorType, OutputPin};
 use neji_app::{AlarmPolarity, Cause};
-use neji_embassy::{Lines, Samples, Station, restart};
+use neji_embassy::{Board, Lines, Samples, Station, Wire, restart};
 use neji_engine::Isa;
 use static_cell::StaticCell;
 
@@ -141,23 +143,27 @@ pub fn execute(begin: impl FnOnce(Spawner)) -> ! {
     }
 }
 
-/// Runs the station until the samples end. `clock_hz` is SysTick's, `waiting` what samples wait in.
-pub async fn run<I: Isa>(
-    spawner: Spawner,
-    timer: SYST,
-    clock_hz: u32,
-    memory: &'static mut [u8],
-    waiting: &'static mut [u8],
-) -> ! {
-    let cause = clock::start(timer, clock_hz);
+/// Memory of a twin.
+pub struct Memory {
+    /// The monitor's: arena, front end and frame.
+    pub monitor: &'static mut [u8],
+    /// What samples wait in.
+    pub waiting: &'static mut [u8],
+}
+
+/// Runs the station until the samples end. `wire` is its line to the PC.
+pub async fn run<I: Isa>(spawner: Spawner, isa: I, board: Board, timer: SYST, wire: impl Wire, memory: Memory) -> ! {
+    let cause = clock::start(timer, board.clock_hz);
     let start = restart::begin(cause, None);
     let lines = Lines::new(Line("alarm", None), Line("fault", None), AlarmPolarity::ActiveLow);
-    let mut station = Station::new(lines, clock::feed, Console, &start);
-    let model = station.model().await;
     // A life after a fault is a good one.
     let is_first = start.why.is_none() && cause != Cause::Watchdog;
+    // Where the PC listens it has a file `live`, and ends QEMU itself.
+    let console = Console { ends: File::read_from(b"live\0").is_none() };
+    let mut station = Station::new(isa, board, lines, clock::feed, console, wire, start);
+    let model = station.model().await;
     let fault = if is_first { Fault::read() } else { Fault::None };
-    SAMPLES.begin(waiting, 1);
+    SAMPLES.begin(memory.waiting, 1);
     spawner.spawn(sensor(fault).expect("once"));
-    station.watch::<I>(model, memory, &SAMPLES).await
+    station.watch(model, memory.monitor, &SAMPLES).await
 }

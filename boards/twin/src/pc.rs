@@ -37,8 +37,11 @@ pub fn exit(well: bool) -> ! {
     }
 }
 
-/// Events as lines of text. A refusal ends QEMU, which nobody would end otherwise.
-pub struct Console;
+/// Events as lines of text.
+pub struct Console {
+    /// A refusal ends QEMU, which nobody would end otherwise.
+    pub ends: bool,
+}
 
 impl Tell for Console {
     fn tell(&mut self, event: &Event<'_>) {
@@ -47,7 +50,9 @@ impl Tell for Console {
             Event::Watching { model_crc32, .. } => console(format_args!("watching: {model_crc32:08x}")),
             Event::Refused(reason) => {
                 console(format_args!("refused: {reason}"));
-                exit(false)
+                if self.ends {
+                    exit(false)
+                }
             }
             Event::Verdict(verdict) => console(format_args!("verdict: {verdict:?}")),
             Event::Alarm(verdict) => console(format_args!("alarm at: {}", verdict.sequence)),

@@ -57,15 +57,16 @@ fn golden(name: &str) -> AlignedBytes {
     AlignedBytes::new(&std::fs::read(path).unwrap())
 }
 
+fn built(name: &str) -> Board {
+    let board = Board::find(&toolchain::root().unwrap(), name).unwrap();
+    board.build().unwrap();
+    board
+}
+
 /// A board with DSP instructions, and its firmware.
 fn board() -> Board {
     static BUILT: OnceLock<Board> = OnceLock::new();
-    let built = BUILT.get_or_init(|| {
-        let board = Board::find(&toolchain::root().unwrap(), "qemu-mps2-an386").unwrap();
-        board.build().unwrap();
-        board
-    });
-    built.clone()
+    BUILT.get_or_init(|| built("qemu-mps2-an386")).clone()
 }
 
 /// `samples` again and again, for ever.
@@ -77,8 +78,7 @@ fn again(samples: Vec<u8>) -> Input {
     })
 }
 
-fn client(blob: &AlignedBytes, samples: &[u8]) -> Client {
-    let board = board();
+fn client(board: Board, blob: &AlignedBytes, samples: &[u8]) -> Client {
     let (elf, model, input) = (board.elf(), blob.as_slice().to_vec(), again(samples.to_vec()));
     Client::new(Box::new(Emulated { board, elf, model, input, pace: Pace::None }))
 }
@@ -133,7 +133,7 @@ fn lines_are_what_the_hosts_monitor_says_and_an_alarm_is_recorded() {
     let (blob, folder) = (echo(), tempfile::tempdir().unwrap());
     let record = Some(folder.path().to_owned());
     let settings = Settings { scores_max: Some(1000), record, ..patient() };
-    let session = Session::new(client(&blob, &life()), settings, false).unwrap();
+    let session = Session::new(client(board(), &blob, &life()), settings, false).unwrap();
     let mut lines = Vec::new();
     session.write_lines(&mut lines, &Stop::new(false)).unwrap();
     let lines: Vec<Value> =
@@ -180,7 +180,7 @@ fn drive(session: &mut Session, until: impl Fn(&Heard<'_>) -> bool) {
 
 #[test]
 fn commands_are_done_or_refused_with_a_reason() {
-    let mut session = Session::new(client(&echo(), &life()), patient(), false).unwrap();
+    let mut session = Session::new(client(board(), &echo(), &life()), patient(), false).unwrap();
     drive(&mut session, |heard| matches!(heard, Heard::Event(Event::Score(_))));
     session.ask(Command::Calibrate { scores: 2 });
     let refused = Err(Reason::Scores { least: 16, most: 4096 });
@@ -226,7 +226,7 @@ fn a_person_sees_scores_features_and_state_and_keeps_a_recording_of_sound() {
         })
         .collect();
     let settings = Settings { saves: folder.path().to_owned(), ..patient() };
-    let mut session = Session::new(client(&blob, &sound), settings, true).unwrap();
+    let mut session = Session::new(client(board(), &blob, &sound), settings, true).unwrap();
     drive(&mut session, |heard| matches!(heard, Heard::Event(Event::Spectrum(_))));
     for _ in 0..40 {
         drive(&mut session, |heard| matches!(heard, Heard::Event(Event::Score(_))));
@@ -248,4 +248,76 @@ fn a_person_sees_scores_features_and_state_and_keeps_a_recording_of_sound() {
     let beside = files.find(|path| path.extension().is_some_and(|extension| extension == "json")).unwrap();
     let recorded = Recorded::read(&beside).unwrap();
     assert!(check_replay(&blob, &recorded) > 0, "{recorded:?}");
+}
+
+/// The loop of the real boards, in the twins of some.
+#[test]
+fn the_station_of_the_real_boards_is_watched_and_asked() {
+    let root = toolchain::root().unwrap();
+    let twins = Board::twins(&root).unwrap();
+    assert!(!twins.is_empty());
+    for name in twins.into_iter().filter(|twin| twin.settings.live).map(|twin| twin.package) {
+        // Of which a life has but the first samples: its sensor gives bytes, and two are a frame.
+        let expected = on_host(&echo(), &life());
+        let mut session = Session::new(client(built(&name), &echo(), &life()), patient(), false).unwrap();
+        drive(&mut session, |heard| match heard {
+            Heard::Event(Event::Identity(identity)) => {
+                assert_eq!(identity.board, name);
+                true
+            }
+            _ => false,
+        });
+        drive(&mut session, |heard| match heard {
+            Heard::Event(Event::Log(log)) => log.text == "started, nothing says why",
+            _ => false,
+        });
+        drive(&mut session, |heard| match heard {
+            Heard::Event(Event::Score(score)) => {
+                let Outcome::Scored { score: expected, .. } = expected[score.verdict as usize].outcome else {
+                    panic!()
+                };
+                assert!(
+                    matches!(score.outcome, neji_link::Outcome::Scored { score, .. } if score == expected),
+                    "{name}"
+                );
+                score.verdict > 200
+            }
+            _ => false,
+        });
+        // The alarm of the loud frames was kept, in what the monitor leaves of the memory.
+        drive(&mut session, |heard| matches!(heard, Heard::Event(Event::State(state)) if state.recordings > 0));
+        session.ask(Command::SetThreshold { threshold: Some(77 * 256) });
+        drive(
+            &mut session,
+            |heard| matches!(heard, Heard::Event(Event::State(state)) if (state.threshold, state.levels) == (77 * 256, Levels::Set)),
+        );
+        session.ask(Command::Restart);
+        drive(&mut session, |heard| matches!(heard, Heard::Answer(Command::Restart, Ok(()))));
+        drive(&mut session, |heard| match heard {
+            Heard::Event(Event::Log(log)) => log.text == "restarted by the firmware, as asked",
+            _ => false,
+        });
+        drive(&mut session, |heard| matches!(heard, Heard::Event(Event::Score(_))));
+    }
+}
+
+#[test]
+fn a_station_without_a_model_says_so_and_refuses_what_takes_one() {
+    let root = toolchain::root().unwrap();
+    let mut broken = echo().as_slice().to_vec();
+    let middle = broken.len() / 2;
+    broken[middle] ^= 4;
+    let broken = AlignedBytes::new(&broken);
+    for name in Board::twins(&root).unwrap().into_iter().filter(|twin| twin.settings.live).map(|twin| twin.package) {
+        let mut session = Session::new(client(built(&name), &broken, &life()), patient(), false).unwrap();
+        drive(&mut session, |heard| match heard {
+            Heard::Event(Event::Identity(identity)) => {
+                assert!(matches!(identity.model, neji_link::ModelIdentity::Refused { .. }), "{identity:?}");
+                true
+            }
+            _ => false,
+        });
+        session.ask(Command::Record);
+        drive(&mut session, |heard| matches!(heard, Heard::Answer(Command::Record, Err(Reason::NoModel))));
+    }
 }

@@ -1,10 +1,11 @@
 //! The monitor's words in those of the link.
 
 use neji_format::{FrontEnd, Model, Plan, Transform};
-use neji_link::{Levels, Outcome, Reason, Sensor, SensorFault, Trend};
+use neji_link::{Levels, Outcome, Reason, ResetCause, Sensor, SensorFault, Trend};
 
 use crate::calibrate::{CalibrationError, SCORES_MAX, SCORES_MIN};
 use crate::judge::Calibration;
+use crate::restart::Cause;
 use crate::{drift, error, monitor};
 
 pub(super) fn outcome(outcome: monitor::Outcome) -> Outcome {
@@ -21,6 +22,21 @@ pub(super) fn outcome(outcome: monitor::Outcome) -> Outcome {
             error::SensorFault::Dropped => SensorFault::Dropped,
         }),
         From::WindowNotFull => Outcome::WindowNotFull,
+    }
+}
+
+impl From<Cause> for ResetCause {
+    fn from(cause: Cause) -> Self {
+        match cause {
+            Cause::Unknown => Self::Unknown,
+            Cause::PowerOn => Self::PowerOn,
+            Cause::Pin => Self::Pin,
+            Cause::BrownOut => Self::BrownOut,
+            Cause::Watchdog => Self::Watchdog,
+            Cause::Software => Self::Software,
+            Cause::Lockup => Self::Lockup,
+            Cause::Debugger => Self::Debugger,
+        }
     }
 }
 
