@@ -78,10 +78,9 @@ unsafe fn HardFault(frame: &ExceptionFrame) -> ! {
     end(Why::HardFault { pc: frame.pc(), lr: frame.lr(), status: fault_status() }, "")
 }
 
+/// Says nothing now: a panic may come where something is being said. It is told after the restart.
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    #[cfg(feature = "rtt")]
-    defmt::error!("{}", defmt::Display2Format(info));
     let (file, line) = info.location().map_or(("", 0), |location| (location.file(), location.line()));
     end(Why::Panic { line }, file)
 }
