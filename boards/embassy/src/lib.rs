@@ -34,5 +34,5 @@ pub mod wire;
 pub use event::{Event, Tell};
 pub use samples::Samples;
 pub use sensor::Wanted;
-pub use station::{Board, Feed, Lines, Station};
+pub use station::{Board, Feed, Lines, Room, Station};
 pub use wire::{Serial, Wire};

@@ -1,16 +1,16 @@
 //! The loop: samples to verdicts to lines and the PC, under a watchdog.
 
 use core::fmt::Display;
-use core::marker::PhantomData;
 use core::pin::pin;
 
 use embassy_time::{Duration, Timer, WithTimeout as _};
 use embedded_hal::digital::OutputPin;
 use neji_app::link::{About, Memory, QUEUE_BYTES_MIN, Refusal};
-use neji_app::{AlarmPolarity, LinkStation, Monitor, Outcome, Restart, Stage, Trend, Verdict, Why};
+use neji_app::{AlarmPolarity, LinkStation, Monitor, MonitorError, Outcome, Restart, Stage, Trend, Verdict, Why};
 use neji_engine::Isa;
 use neji_format::Model;
 use neji_link::LogLevel;
+use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::event::{Event, Tell};
 use crate::restart::{restart, settle, stage};
@@ -85,8 +85,33 @@ pub struct Board {
     pub clock_hz: u32,
 }
 
+/// A monitor with its link, for ever.
+type Link<I> = LinkStation<'static, 'static, I>;
+
+/// What a station works with beside the monitor's memory: in a static, since what a task awaits with passes over the stack. Kernels are
+/// those of the instruction set `I`.
+pub struct Room<I: Isa + 'static> {
+    monitor: StaticCell<Monitor<'static, I>>,
+    link: StaticCell<Link<I>>,
+    queue: ConstStaticCell<[u8; QUEUE_BYTES]>,
+}
+
+impl<I: Isa> Room<I> {
+    /// For one station.
+    pub const fn new() -> Self {
+        Self { monitor: StaticCell::new(), link: StaticCell::new(), queue: ConstStaticCell::new([0; QUEUE_BYTES]) }
+    }
+}
+
+impl<I: Isa> Default for Room<I> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// A board on watch.
-pub struct Station<I, A, F, D, T, W> {
+pub struct Station<I: Isa + 'static, A, F, D, T, W> {
+    room: &'static Room<I>,
     lines: Lines<A, F>,
     dog: D,
     out: T,
@@ -96,7 +121,6 @@ pub struct Station<I, A, F, D, T, W> {
     alarm: bool,
     drift: Trend,
     works: bool,
-    isa: PhantomData<I>,
 }
 
 /// The MODEL region of memory.x.
@@ -112,9 +136,16 @@ fn region() -> &'static [u8] {
 }
 
 impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A, F, D, T, W> {
-    /// Takes over and says why the firmware started, as [`crate::restart::begin`] found it. Kernels are those of the instruction set
-    /// `_isa`.
-    pub fn new(_isa: I, board: Board, lines: Lines<A, F>, dog: D, mut out: T, wire: W, start: Restart) -> Self {
+    /// Takes over and says why the firmware started, as [`crate::restart::begin`] found it.
+    pub fn new(
+        room: &'static Room<I>,
+        board: Board,
+        lines: Lines<A, F>,
+        dog: D,
+        mut out: T,
+        wire: W,
+        start: Restart,
+    ) -> Self {
         out.tell(&Event::Started(&start));
         let about = About {
             board: board.name,
@@ -124,7 +155,7 @@ impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A
             reset: start.cause.into(),
             restarts: true,
         };
-        Self { lines, dog, out, wire, about, start, alarm: true, drift: Trend::Steady, works: false, isa: PhantomData }
+        Self { room, lines, dog, out, wire, about, start, alarm: true, drift: Trend::Steady, works: false }
     }
 
     /// The model in flash. Where there is none that could run this does not return, but goes on as [`Station::refuse`].
@@ -139,15 +170,12 @@ impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A
     pub async fn refuse(&mut self, reason: &dyn Display) -> ! {
         self.lines.set(Some(true), Some(true));
         stage(Stage::Idle);
-        let mut queue = [0; QUEUE_BYTES];
-        let memory = Memory { queue: &mut queue, recordings: &mut [], slots: 0 };
-        let mut link = LinkStation::<I>::without_model(self.about, Refusal::of(region(), reason), memory);
-        self.greet(&mut link);
+        let link = self.without_model(reason);
         loop {
             self.out.tell(&Event::Refused(reason));
             for _ in 0..AGAIN {
                 self.dog.feed();
-                self.serve(&mut link).await;
+                self.serve(link).await;
                 Timer::after(TURN).await;
             }
         }
@@ -155,23 +183,14 @@ impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A
 
     /// Watches for ever. `memory` is the monitor's; recordings of the last alarms are kept in what it leaves.
     pub async fn watch(mut self, model: Model<'static>, memory: &'static mut [u8], mut samples: impl Source) -> ! {
-        let memory_bytes = Monitor::<I>::memory_bytes(&model);
-        let (memory, recordings) = memory.split_at_mut(memory_bytes.min(memory.len()));
-        let mut monitor = match Monitor::<I>::new(model, memory) {
-            Ok(monitor) => monitor,
+        let link = match self.with_model(model, memory) {
+            Ok(link) => link,
             Err(error) => self.refuse(&error).await,
         };
-        let header = model.header();
-        let (model_crc32, model_bytes) = (header.crc32, header.total_bytes);
-        self.out.tell(&Event::Watching { model_crc32, model_bytes, memory_bytes: memory_bytes as u32 });
-        let mut queue = [0; QUEUE_BYTES];
-        let memory = Memory { queue: &mut queue, recordings, slots: SLOTS };
-        let mut link = LinkStation::new(self.about, &mut monitor, memory);
-        self.greet(&mut link);
         let mut buffer = [0; 256];
         loop {
             stage(Stage::Waiting);
-            match self.next(&mut link, &mut samples, &mut buffer).await {
+            match self.next(link, &mut samples, &mut buffer).await {
                 Read::Bytes(count) => {
                     let mut rest = buffer.get(..count).unwrap_or_default();
                     stage(Stage::Judging);
@@ -186,15 +205,44 @@ impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A
                         self.say(&verdict);
                     }
                 }
-                Read::Silence => self.give_up(&mut link, Why::SensorSilent, &"the sensor gave no samples").await,
-                Read::Failed => self.give_up(&mut link, Why::SensorFailed, &"the sensor does not answer").await,
+                Read::Silence => self.give_up(link, Why::SensorSilent, &"the sensor gave no samples").await,
+                Read::Failed => self.give_up(link, Why::SensorFailed, &"the sensor does not answer").await,
             }
             self.dog.feed();
         }
     }
 
+    /// Makes the monitor and its link. Not inlined, so that what they are made of leaves the stack.
+    #[inline(never)]
+    fn with_model(
+        &mut self,
+        model: Model<'static>,
+        memory: &'static mut [u8],
+    ) -> Result<&'static mut Link<I>, MonitorError> {
+        let memory_bytes = Monitor::<I>::memory_bytes(&model);
+        let (memory, recordings) = memory.split_at_mut(memory_bytes.min(memory.len()));
+        let monitor = self.room.monitor.init(Monitor::new(model, memory)?);
+        let header = model.header();
+        let (model_crc32, model_bytes) = (header.crc32, header.total_bytes);
+        self.out.tell(&Event::Watching { model_crc32, model_bytes, memory_bytes: memory_bytes as u32 });
+        let memory = Memory { queue: self.room.queue.take(), recordings, slots: SLOTS };
+        let link = self.room.link.init_with(|| LinkStation::new(self.about, monitor, memory));
+        self.greet(link);
+        Ok(link)
+    }
+
+    /// Makes the link of a board that watches nothing.
+    #[inline(never)]
+    fn without_model(&mut self, reason: &dyn Display) -> &'static mut Link<I> {
+        let memory = Memory { queue: self.room.queue.take(), recordings: &mut [], slots: 0 };
+        let refusal = Refusal::of(region(), reason);
+        let link = self.room.link.init_with(|| LinkStation::without_model(self.about, refusal, memory));
+        self.greet(link);
+        link
+    }
+
     /// The next samples; the PC is served before them and while they are waited for.
-    async fn next(&mut self, link: &mut LinkStation<'_, '_, I>, samples: &mut impl Source, buffer: &mut [u8]) -> Read {
+    async fn next(&mut self, link: &mut Link<I>, samples: &mut impl Source, buffer: &mut [u8]) -> Read {
         let mut read = pin!(samples.read(buffer));
         loop {
             self.serve(link).await;
@@ -205,13 +253,13 @@ impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A
     }
 
     /// Tells the PC why the firmware started; who it is the link says by itself.
-    fn greet(&self, link: &mut LinkStation<'_, '_, I>) {
+    fn greet(&self, link: &mut Link<I>) {
         let level = if self.start.row == 0 { LogLevel::Info } else { LogLevel::Warning };
         link.log(level, self.start);
     }
 
     /// Takes what has come from the PC and sends what waits, as far as the line takes it.
-    async fn serve(&mut self, link: &mut LinkStation<'_, '_, I>) {
+    async fn serve(&mut self, link: &mut Link<I>) {
         let mut bytes = [0; 64];
         let count = self.wire.hear(&mut bytes);
         link.receive(bytes.get(..count).unwrap_or_default());
@@ -222,7 +270,7 @@ impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A
         }
     }
 
-    fn send(&mut self, link: &mut LinkStation<'_, '_, I>) {
+    fn send(&mut self, link: &mut Link<I>) {
         let mut sent = 0;
         while sent < TURN_BYTES {
             match self.wire.say(link.pending()) {
@@ -257,7 +305,7 @@ impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A
     }
 
     /// Restarts, since nothing else cures a sensor that hangs.
-    async fn give_up(&mut self, link: &mut LinkStation<'_, '_, I>, why: Why, reason: &dyn Display) -> ! {
+    async fn give_up(&mut self, link: &mut Link<I>, why: Why, reason: &dyn Display) -> ! {
         self.lines.set(Some(true), Some(true));
         self.out.tell(&Event::Restarting(reason));
         link.log(LogLevel::Error, format_args!("restarting: {reason}"));

@@ -19,7 +19,7 @@ use neji_embassy::level::{Level, Silence};
 use neji_embassy::matrix::{self, Face};
 use neji_embassy::sensor::Unmet;
 use neji_embassy::wire::Either;
-use neji_embassy::{Board, Lines, Samples, Station, Wanted, nrf, rtt, vibration};
+use neji_embassy::{Board, Lines, Room, Samples, Station, Wanted, nrf, rtt, vibration};
 use neji_engine::ArmDsp;
 use static_cell::ConstStaticCell;
 
@@ -35,6 +35,7 @@ static MEMORY: ConstStaticCell<[u8; 64 * 1024]> = ConstStaticCell::new([0; 64 * 
 static WAITING: ConstStaticCell<[u8; 16 * 1024]> = ConstStaticCell::new([0; 16 * 1024]);
 /// What is written to the bus where it comes from flash, which DMA does not read.
 static BUS: ConstStaticCell<[u8; 16]> = ConstStaticCell::new([0; 16]);
+static ROOM: Room<ArmDsp> = Room::new();
 static SAMPLES: Samples = Samples::new();
 static LEVEL: Level = Level::new();
 static FACE: Face = Face::new();
@@ -114,7 +115,7 @@ async fn main(spawner: Spawner) {
         tx: p.P0_06.into(),
     };
     let wire = Either::new(rtt::start(), nrf::serial(high, port));
-    let mut station = Station::new(ArmDsp, BOARD, lines, nrf::watchdog(p.WDT), (rtt::Log, &FACE), wire, start);
+    let mut station = Station::new(&ROOM, BOARD, lines, nrf::watchdog(p.WDT), (rtt::Log, &FACE), wire, start);
     let rows = [p.P0_21.into(), p.P0_22.into(), p.P0_15.into(), p.P0_24.into(), p.P0_19.into()].map(low);
     let columns = [p.P0_28.into(), p.P0_11.into(), p.P0_31.into(), p.P1_05.into(), p.P0_30.into()].map(low);
     high.spawn(lights(rows, columns).expect("once"));

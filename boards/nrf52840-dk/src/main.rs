@@ -13,7 +13,7 @@ use lis3dh_async::{Lis3dh, SlaveAddr};
 use neji_app::AlarmPolarity;
 use neji_embassy::sensor::Unmet;
 use neji_embassy::wire::Either;
-use neji_embassy::{Board, Lines, Samples, Station, Wanted, nrf, rtt, vibration};
+use neji_embassy::{Board, Lines, Room, Samples, Station, Wanted, nrf, rtt, vibration};
 use neji_engine::ArmDsp;
 use static_cell::ConstStaticCell;
 
@@ -29,6 +29,7 @@ static MEMORY: ConstStaticCell<[u8; 128 * 1024]> = ConstStaticCell::new([0; 128 
 static WAITING: ConstStaticCell<[u8; 32 * 1024]> = ConstStaticCell::new([0; 32 * 1024]);
 /// What is written to the bus where it comes from flash, which DMA does not read.
 static BUS: ConstStaticCell<[u8; 16]> = ConstStaticCell::new([0; 16]);
+static ROOM: Room<ArmDsp> = Room::new();
 static SAMPLES: Samples = Samples::new();
 
 bind_interrupts!(struct Irqs {
@@ -84,7 +85,7 @@ async fn main(_spawner: Spawner) {
         tx: p.P0_06.into(),
     };
     let wire = Either::new(rtt::start(), nrf::serial(high, port));
-    let mut station = Station::new(ArmDsp, BOARD, lines, nrf::watchdog(p.WDT), rtt::Log, wire, start);
+    let mut station = Station::new(&ROOM, BOARD, lines, nrf::watchdog(p.WDT), rtt::Log, wire, start);
 
     let model = station.model().await;
     let (waiting, memory) = (WAITING.take(), MEMORY.take());

@@ -21,7 +21,7 @@ use lis3dh_async::Lis3dh;
 use neji_app::AlarmPolarity;
 use neji_embassy::sensor::Unmet;
 use neji_embassy::wire::Either;
-use neji_embassy::{Board, Lines, Samples, Station, Wanted, rtt, stm32, vibration};
+use neji_embassy::{Board, Lines, Room, Samples, Station, Wanted, rtt, stm32, vibration};
 use neji_engine::ArmDsp;
 use static_cell::ConstStaticCell;
 
@@ -35,6 +35,7 @@ static MEMORY: ConstStaticCell<[u8; 64 * 1024]> = ConstStaticCell::new([0; 64 * 
 static WAITING: ConstStaticCell<[u8; 16 * 1024]> = ConstStaticCell::new([0; 16 * 1024]);
 /// Where DMA puts both channels, 32 ms of them.
 static FRAMES: ConstStaticCell<[u16; 1024]> = ConstStaticCell::new([0; 1024]);
+static ROOM: Room<ArmDsp> = Room::new();
 static SAMPLES: Samples = Samples::new();
 
 bind_interrupts!(struct Irqs {
@@ -75,7 +76,7 @@ async fn main(_spawner: Spawner) {
         Lines::new(Output::new(p.PA8, Level::Low, Speed::Low), Output::new(p.PB10, Level::Low, Speed::Low), POLARITY);
     let high = stm32::sensor_executor();
     let wire = Either::new(rtt::start(), stm32::serial(high, p.USART2, p.PA3, p.PA2));
-    let mut station = Station::new(ArmDsp, BOARD, lines, stm32::watchdog(p.IWDG), rtt::Log, wire, start);
+    let mut station = Station::new(&ROOM, BOARD, lines, stm32::watchdog(p.IWDG), rtt::Log, wire, start);
 
     let model = station.model().await;
     let (waiting, memory) = (WAITING.take(), MEMORY.take());

@@ -22,7 +22,7 @@ use lis3dh_async::Lis3dh;
 use neji_app::AlarmPolarity;
 use neji_embassy::sensor::Unmet;
 use neji_embassy::wire::Either;
-use neji_embassy::{Board, Lines, Samples, Station, Wanted, rtt, stm32, vibration};
+use neji_embassy::{Board, Lines, Room, Samples, Station, Wanted, rtt, stm32, vibration};
 use neji_engine::ArmDsp;
 use static_cell::ConstStaticCell;
 
@@ -36,6 +36,7 @@ static MEMORY: ConstStaticCell<[u8; 256 * 1024]> = ConstStaticCell::new([0; 256 
 static WAITING: ConstStaticCell<[u8; 64 * 1024]> = ConstStaticCell::new([0; 64 * 1024]);
 /// Where DMA puts both channels, 32 ms of them.
 static FRAMES: ConstStaticCell<[u16; 1024]> = ConstStaticCell::new([0; 1024]);
+static ROOM: Room<ArmDsp> = Room::new();
 static SAMPLES: Samples = Samples::new();
 
 bind_interrupts!(struct Irqs {
@@ -89,7 +90,7 @@ async fn main(_spawner: Spawner) {
         Lines::new(Output::new(p.PG14, Level::Low, Speed::Low), Output::new(p.PG9, Level::Low, Speed::Low), POLARITY);
     let high = stm32::sensor_executor();
     let wire = Either::new(rtt::start(), stm32::serial(high, p.USART3, p.PD9, p.PD8));
-    let mut station = Station::new(ArmDsp, BOARD, lines, stm32::watchdog(p.IWDG1), rtt::Log, wire, start);
+    let mut station = Station::new(&ROOM, BOARD, lines, stm32::watchdog(p.IWDG1), rtt::Log, wire, start);
 
     let model = station.model().await;
     let (waiting, memory) = (WAITING.take(), MEMORY.take());

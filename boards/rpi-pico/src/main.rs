@@ -12,7 +12,7 @@ use lis3dh_async::{Lis3dh, SlaveAddr};
 use neji_app::AlarmPolarity;
 use neji_embassy::sensor::Unmet;
 use neji_embassy::wire::Either;
-use neji_embassy::{Board, Lines, Samples, Station, Wanted, rp, rtt, vibration};
+use neji_embassy::{Board, Lines, Room, Samples, Station, Wanted, rp, rtt, vibration};
 use neji_engine::Portable;
 use static_cell::ConstStaticCell;
 
@@ -24,6 +24,7 @@ const POLARITY: AlarmPolarity = AlarmPolarity::ActiveLow;
 static MEMORY: ConstStaticCell<[u8; 128 * 1024]> = ConstStaticCell::new([0; 128 * 1024]);
 /// A second of sound waits while the model runs.
 static WAITING: ConstStaticCell<[u8; 32 * 1024]> = ConstStaticCell::new([0; 32 * 1024]);
+static ROOM: Room<Portable> = Room::new();
 static SAMPLES: Samples = Samples::new();
 
 bind_interrupts!(struct Irqs {
@@ -55,7 +56,7 @@ async fn main(_spawner: Spawner) {
     let lines = Lines::new(Output::new(p.PIN_14, Level::Low), Output::new(p.PIN_15, Level::Low), POLARITY);
     let high = rp::sensor_executor();
     let wire = Either::new(rtt::start(), rp::serial(high, p.USB, BOARD.name));
-    let mut station = Station::new(Portable, BOARD, lines, rp::watchdog(p.WATCHDOG), rtt::Log, wire, start);
+    let mut station = Station::new(&ROOM, BOARD, lines, rp::watchdog(p.WATCHDOG), rtt::Log, wire, start);
 
     let model = station.model().await;
     let (waiting, memory) = (WAITING.take(), MEMORY.take());

@@ -18,7 +18,7 @@ use neji_app::driver::arducam::{self, ArduCam};
 use neji_embassy::camera::Camera;
 use neji_embassy::sensor::Unmet;
 use neji_embassy::wire::Either;
-use neji_embassy::{Board, Lines, Samples, Station, Wanted, rp, rtt, vibration};
+use neji_embassy::{Board, Lines, Room, Samples, Station, Wanted, rp, rtt, vibration};
 use neji_engine::ArmDsp;
 use static_cell::ConstStaticCell;
 
@@ -33,6 +33,7 @@ const HAS: &str = "sound up to 48 kHz, vibration up to 1344 Hz, pictures of 96x9
 static MEMORY: ConstStaticCell<[u8; 256 * 1024]> = ConstStaticCell::new([0; 256 * 1024]);
 /// Two seconds of sound waits while the model runs.
 static WAITING: ConstStaticCell<[u8; 64 * 1024]> = ConstStaticCell::new([0; 64 * 1024]);
+static ROOM: Room<ArmDsp> = Room::new();
 static SAMPLES: Samples = Samples::new();
 
 bind_interrupts!(struct Irqs {
@@ -64,7 +65,7 @@ async fn main(_spawner: Spawner) {
     let lines = Lines::new(Output::new(p.PIN_14, Level::Low), Output::new(p.PIN_15, Level::Low), POLARITY);
     let high = rp::sensor_executor();
     let wire = Either::new(rtt::start(), rp::serial(high, p.USB, BOARD.name));
-    let mut station = Station::new(ArmDsp, BOARD, lines, rp::watchdog(p.WATCHDOG), rtt::Log, wire, start);
+    let mut station = Station::new(&ROOM, BOARD, lines, rp::watchdog(p.WATCHDOG), rtt::Log, wire, start);
 
     let model = station.model().await;
     let (waiting, memory) = (WAITING.take(), MEMORY.take());

@@ -5,7 +5,7 @@
 use cortex_m::peripheral::SYST;
 use cortex_m_rt::entry;
 use embassy_executor::Spawner;
-use neji_embassy::Board;
+use neji_embassy::{Board, Room};
 use neji_engine::ArmDsp;
 use neji_twin::Memory;
 use neji_twin::uart::Uart;
@@ -19,11 +19,12 @@ const UART: usize = 0x4001_1000;
 static MEMORY: ConstStaticCell<[u8; 64 * 1024]> = ConstStaticCell::new([0; 64 * 1024]);
 /// Samples that wait while the model runs.
 static WAITING: ConstStaticCell<[u8; 16 * 1024]> = ConstStaticCell::new([0; 16 * 1024]);
+static ROOM: Room<ArmDsp> = Room::new();
 
 #[embassy_executor::task]
 async fn station(spawner: Spawner, timer: SYST) {
-    let memory = Memory { monitor: MEMORY.take(), waiting: WAITING.take() };
-    neji_twin::run(spawner, ArmDsp, BOARD, timer, Uart::new(UART), memory).await
+    let memory = Memory { room: &ROOM, monitor: MEMORY.take(), waiting: WAITING.take() };
+    neji_twin::run(spawner, BOARD, timer, Uart::new(UART), memory).await
 }
 
 #[entry]

@@ -20,7 +20,7 @@ use embassy_executor::raw::Executor;
 use embassy_time::Timer;
 use embedded_hal::digital::{ErrorType, OutputPin};
 use neji_app::{AlarmPolarity, Cause};
-use neji_embassy::{Board, Lines, Samples, Station, Wire, restart};
+use neji_embassy::{Board, Lines, Room, Samples, Station, Wire, restart};
 use neji_engine::Isa;
 use static_cell::StaticCell;
 
@@ -144,7 +144,9 @@ pub fn execute(begin: impl FnOnce(Spawner)) -> ! {
 }
 
 /// Memory of a twin.
-pub struct Memory {
+pub struct Memory<I: Isa + 'static> {
+    /// The station's.
+    pub room: &'static Room<I>,
     /// The monitor's: arena, front end and frame.
     pub monitor: &'static mut [u8],
     /// What samples wait in.
@@ -152,7 +154,7 @@ pub struct Memory {
 }
 
 /// Runs the station until the samples end. `wire` is its line to the PC.
-pub async fn run<I: Isa>(spawner: Spawner, isa: I, board: Board, timer: SYST, wire: impl Wire, memory: Memory) -> ! {
+pub async fn run<I: Isa>(spawner: Spawner, board: Board, timer: SYST, wire: impl Wire, memory: Memory<I>) -> ! {
     let cause = clock::start(timer, board.clock_hz);
     let start = restart::begin(cause, None);
     let lines = Lines::new(Line("alarm", None), Line("fault", None), AlarmPolarity::ActiveLow);
@@ -160,7 +162,7 @@ pub async fn run<I: Isa>(spawner: Spawner, isa: I, board: Board, timer: SYST, wi
     let is_first = start.why.is_none() && cause != Cause::Watchdog;
     // Where the PC listens it has a file `live`, and ends QEMU itself.
     let console = Console { ends: File::read_from(b"live\0").is_none() };
-    let mut station = Station::new(isa, board, lines, clock::feed, console, wire, start);
+    let mut station = Station::new(memory.room, board, lines, clock::feed, console, wire, start);
     let model = station.model().await;
     let fault = if is_first { Fault::read() } else { Fault::None };
     SAMPLES.begin(memory.waiting, 1);

@@ -304,7 +304,8 @@ impl<'s, 'a, I: Isa> LinkStation<'s, 'a, I> {
         }
     }
 
-    /// Queues a frame; whether it had room.
+    /// Queues a frame; whether it had room. Not inlined, so that its buffer is on the stack once.
+    #[inline(never)]
     fn queued(&mut self, event: &Event<'_>) -> bool {
         let mut buffer = [0; FRAME_BYTES_MAX];
         let mut encoder = self.encoder;
