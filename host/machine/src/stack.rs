@@ -3,6 +3,9 @@
 //! A function is charged for every instruction that grows the stack, as if it passed each of them once and gave nothing
 //! back before its calls. What the image does not tell is an error: recursion, a stack pointer that comes from somewhere.
 //! Calls by register are not followed: inference and front end must have none, what formats texts for people has.
+//!
+//! An executor of embassy polls its tasks by register. They are found by their name: the one that leads to the monitor runs in thread
+//! mode, all others may run in the sensor's interrupt.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -45,15 +48,24 @@ impl Bounds {
         };
         let run = method("neji_engine::engine::Engine<", "::run")?;
         let push = method("neji_app::monitor::Monitor<", "::push")?;
-        let reset = image.depth(image.find("Reset", |symbol| symbol == "Reset")?)?;
+        let mut thread = image.depth(image.find("Reset", |symbol| symbol == "Reset")?)?;
         let mut interrupt = 0;
         for &handler in &image.handlers {
             interrupt = interrupt.max(image.depth(handler)?.bytes);
         }
         // Eight registers, with those of a floating point unit 26, and a word to align.
         let registers = if target.ends_with("hf") { 26 } else { 8 };
-        let whole = reset.bytes + interrupt + 4 * (registers + 1);
-        Ok(Self { run, push, whole, path: reset.path, indirect: reset.indirect })
+        interrupt += 4 * (registers + 1);
+        let tasks = image.tasks()?;
+        if let Some((station, others)) = tasks {
+            // The executor's interrupt with its deepest task, the HAL's above it, and a fault in that.
+            interrupt = 3 * interrupt + others;
+            thread.bytes += station.bytes;
+            thread.path.extend(station.path);
+            thread.indirect.extend(station.indirect);
+        }
+        let whole = thread.bytes + interrupt;
+        Ok(Self { run, push, whole, path: thread.path, indirect: thread.indirect })
     }
 }
 
@@ -152,6 +164,28 @@ impl Image {
     pub(crate) fn at(&self, address: u32) -> Option<(u32, &Function)> {
         let (&start, function) = self.functions.range(..=address).next_back()?;
         (address < function.end).then_some((start, function))
+    }
+
+    /// How deep the task is that leads to the monitor, and the deepest of all others; `None` where there are no tasks.
+    ///
+    /// # Errors
+    /// As [`Image::depth`], or no task leads there, or several do.
+    fn tasks(&self) -> Result<Option<(Depth, u64)>> {
+        let is_task = |name: &str| name.starts_with("embassy_executor::raw::TaskStorage<") && name.ends_with("::poll");
+        let (mut station, mut others) = (None, 0);
+        let tasks: Vec<u32> = self.all(is_task).collect();
+        if tasks.is_empty() {
+            return Ok(None);
+        }
+        for task in tasks {
+            let depth = self.depth(task)?;
+            if depth.path.iter().any(|function| function.starts_with("neji_app::monitor::Monitor<")) {
+                ensure!(station.replace(depth).is_none(), "several tasks lead to the monitor");
+            } else {
+                others = others.max(depth.bytes);
+            }
+        }
+        Ok(Some((station.context("no task leads to the monitor")?, others)))
     }
 
     /// How deep the stack can become from the function at `address` on.
@@ -328,6 +362,21 @@ mod tests {
         assert_eq!((image.depth(0).unwrap().bytes, image.depth(8).unwrap().bytes), (168, 110));
         image.functions.get_mut(&12).unwrap().indirect = true;
         assert_eq!(image.depth(0).unwrap().indirect, BTreeSet::from(["f12".to_owned()]));
+    }
+
+    #[test]
+    fn the_task_with_the_monitor_is_told_from_the_others() {
+        let mut image = image(&[(0, 8, &[12]), (4, 30, &[]), (8, 50, &[]), (12, 60, &[])]);
+        assert_eq!(image.tasks().unwrap(), None);
+        for task in [0, 4, 8] {
+            image.functions.get_mut(&task).unwrap().name = "embassy_executor::raw::TaskStorage<F>::poll".to_owned();
+        }
+        assert!(image.tasks().unwrap_err().to_string().starts_with("no task"));
+        image.functions.get_mut(&12).unwrap().name = "neji_app::monitor::Monitor<I,T>::push".to_owned();
+        let (station, others) = image.tasks().unwrap().unwrap();
+        assert_eq!((station.bytes, others), (68, 50));
+        image.functions.get_mut(&8).unwrap().calls.insert(12);
+        assert!(image.tasks().unwrap_err().to_string().starts_with("several tasks"));
     }
 
     #[test]

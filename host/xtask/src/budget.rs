@@ -1,4 +1,4 @@
-//! What real boards' images take of flash and RAM, held to `boards/budget.toml`.
+//! What real boards' images take of flash and RAM, held to `boards/budget.toml`, and how deep their stack can become.
 //!
 //! A budget is what an image took when somebody last looked, and some: who goes beyond it says so in the same commit, by the
 //! file's diff.
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use neji_machine::{Board, Sizes};
+use neji_machine::{Board, Bounds, Sizes};
 use serde::Deserialize;
 
 /// Where budgets are, under the root.
@@ -36,23 +36,25 @@ pub(crate) fn read(root: &Path) -> Result<BTreeMap<String, Budget>> {
 /// Builds the boards and prints their table.
 ///
 /// # Errors
-/// One does not build, has no budget, or takes more than it or than the chip has.
+/// One does not build, has no budget, takes more than it or than the chip has, or may need more stack than there is.
 pub(crate) fn hold(root: &Path, boards: &[Board]) -> Result<()> {
     let budgets = read(root)?;
-    println!("\nreal boards, bytes. RAM is without the stack, which has a region of its own.");
+    println!("\nreal boards, bytes. RAM is without the stack, which has a region of its own and a bound.");
     println!(
-        "{:<20} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
-        "board", "flash", "budget", "of", "memory", "RAM", "budget", "of", "stack"
+        "{:<20} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}",
+        "board", "flash", "budget", "of", "memory", "RAM", "budget", "of", "stack", "of"
     );
     for board in boards {
         let image = board.build()?;
-        let sizes = Sizes::of_image(&image)?;
-        println!("{}", row(board, &sizes, budgets.get(&board.package).copied())?);
+        let elf = std::fs::read(&image).with_context(|| format!("reading {}", image.display()))?;
+        let sizes = Sizes::of(&elf).with_context(|| image.display().to_string())?;
+        let bounds = Bounds::of(&elf, &board.settings.target).with_context(|| image.display().to_string())?;
+        println!("{}", row(board, &sizes, &bounds, budgets.get(&board.package).copied())?);
     }
     Ok(())
 }
 
-fn row(board: &Board, sizes: &Sizes, budget: Option<Budget>) -> Result<String> {
+fn row(board: &Board, sizes: &Sizes, bounds: &Bounds, budget: Option<Budget>) -> Result<String> {
     let (package, settings) = (&board.package, &board.settings);
     let (flash, ram) = (sizes.flash(), sizes.ram());
     let Some(budget) = budget else {
@@ -70,9 +72,19 @@ fn row(board: &Board, sizes: &Sizes, budget: Option<Budget>) -> Result<String> {
     if !(settings.memory_bytes..settings.memory_bytes + 8).contains(&sizes.memory) {
         bail!("{package}: {} bytes for the monitor, its Cargo.toml says {}", sizes.memory, settings.memory_bytes);
     }
+    if bounds.whole > settings.stack_bytes {
+        let (bound, path) = (bounds.whole, bounds.path.join(" -> "));
+        bail!("{package}: the stack may need {bound} bytes, it has {}: {path}", settings.stack_bytes);
+    }
     Ok(format!(
-        "{package:<20} {flash:>8} {:>8} {:>8} {:>8} {ram:>8} {:>8} {:>8} {:>8}",
-        budget.flash, settings.flash_bytes, settings.memory_bytes, budget.ram, settings.ram_bytes, settings.stack_bytes
+        "{package:<20} {flash:>8} {:>8} {:>8} {:>8} {ram:>8} {:>8} {:>8} {:>8} {:>8}",
+        budget.flash,
+        settings.flash_bytes,
+        settings.memory_bytes,
+        budget.ram,
+        settings.ram_bytes,
+        bounds.whole,
+        settings.stack_bytes
     ))
 }
 
@@ -90,11 +102,15 @@ mod tests {
     fn more_than_the_budget_is_an_error_that_names_it() {
         let sizes = Sizes { code: 30, constants: 5, data: 5, zeroed: 5, memory: 41 };
         let most = Budget { flash: 40, ram: 51 };
-        assert!(row(&board(), &sizes, Some(most)).unwrap().starts_with("b "));
-        let error = |budget| row(&board(), &sizes, budget).unwrap_err().to_string();
+        let mut bounds = Bounds { run: 1, push: 2, whole: 10, path: vec!["Reset".to_owned()], indirect: [].into() };
+        assert!(row(&board(), &sizes, &bounds, Some(most)).unwrap().starts_with("b "));
+        let error = |budget| row(&board(), &sizes, &bounds, budget).unwrap_err().to_string();
         assert!(error(Some(Budget { flash: 39, ..most })).contains("takes 40 bytes of flash"));
         assert!(error(Some(Budget { ram: 50, ..most })).contains("takes 51 bytes of RAM"));
         assert!(error(Some(Budget { ram: 91, ..most })).contains("more than the chip has"));
         assert!(error(None).contains("b = { flash = 40, ram = 51 }"));
+        bounds.whole = 11;
+        let error = row(&board(), &sizes, &bounds, Some(most)).unwrap_err().to_string();
+        assert!(error.ends_with("may need 11 bytes, it has 10: Reset"), "{error}");
     }
 }

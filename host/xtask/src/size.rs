@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         Some(path) => std::fs::read(path).with_context(|| format!("reading {}", path.display()))?,
         None => (0..4096u32).map(|index| (index * 37 % 251) as u8).collect(),
     };
-    // Real boards and their twins have another loop around the monitor, in tasks: a budget, and no bound of the stack.
+    // Real boards and their twins have another loop around the monitor, in tasks, and a budget; their runs say nothing of the stack.
     let is_held = |board: &Board| board.settings.emulator.is_none() || board.settings.twin_of.is_some();
     let mut held: Vec<Board> = Board::all(&root)?.into_iter().filter(is_held).collect();
     if let Some(name) = &args.board {
