@@ -12,8 +12,8 @@ use neji_app::{Cause, Restart, Why};
 use static_cell::ConstStaticCell;
 
 use crate::restart;
+use crate::serial::Serial;
 use crate::station::{Feed, WATCHDOG};
-use crate::wire::Serial;
 
 static SENSOR: InterruptExecutor = InterruptExecutor::new();
 static SERIAL: Serial = Serial::new();

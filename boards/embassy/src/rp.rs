@@ -16,8 +16,8 @@ use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::restart;
 use crate::samples::Samples;
+use crate::serial::Serial;
 use crate::station::{Feed, WATCHDOG};
-use crate::wire::Serial;
 
 static SENSOR: InterruptExecutor = InterruptExecutor::new();
 static SERIAL: Serial = Serial::new();

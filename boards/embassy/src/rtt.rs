@@ -2,11 +2,11 @@
 
 use defmt::{Debug2Format, Display2Format, error, info, warn};
 use neji_app::Outcome;
+use neji_app::link::Wire;
 use rtt_target::ChannelMode::{NoBlockSkip, NoBlockTrim};
 use rtt_target::{DownChannel, UpChannel, rtt_init, set_defmt_channel};
 
 use crate::event::{Event, Tell};
-use crate::wire::Wire;
 
 /// Starts it, where [`Log`] and defmt write to from now on; the live link's channel. To be called once.
 pub fn start() -> Rtt {

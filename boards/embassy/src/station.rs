@@ -5,7 +5,7 @@ use core::pin::pin;
 
 use embassy_time::{Duration, Timer, WithTimeout as _};
 use embedded_hal::digital::OutputPin;
-use neji_app::link::{About, Memory, QUEUE_BYTES_MIN, Refusal};
+use neji_app::link::{About, Memory, QUEUE_BYTES_MIN, Refusal, Wire};
 use neji_app::{AlarmPolarity, LinkStation, Monitor, MonitorError, Outcome, Restart, Stage, Trend, Verdict, Why};
 use neji_engine::Isa;
 use neji_format::Model;
@@ -15,7 +15,6 @@ use static_cell::{ConstStaticCell, StaticCell};
 use crate::event::{Event, Tell};
 use crate::restart::{restart, settle, stage};
 use crate::samples::{Read, Source};
-use crate::wire::Wire;
 
 /// What the watchdog of a board is set to: more than the loop ever waits, and no more than any chip can.
 pub const WATCHDOG: Duration = Duration::from_secs(8);
@@ -260,26 +259,10 @@ impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A
 
     /// Takes what has come from the PC and sends what waits, as far as the line takes it.
     async fn serve(&mut self, link: &mut Link<I>) {
-        let mut bytes = [0; 64];
-        let count = self.wire.hear(&mut bytes);
-        link.receive(bytes.get(..count).unwrap_or_default());
-        self.send(link);
+        link.exchange(&mut self.wire, TURN_BYTES);
         if link.is_restart_due() {
             Timer::after(FAREWELL).await;
             restart(Why::Asked)
-        }
-    }
-
-    fn send(&mut self, link: &mut Link<I>) {
-        let mut sent = 0;
-        while sent < TURN_BYTES {
-            match self.wire.say(link.pending()) {
-                0 => break,
-                count => {
-                    link.sent(count);
-                    sent += count;
-                }
-            }
         }
     }
 
@@ -309,7 +292,7 @@ impl<I: Isa, A: OutputPin, F: OutputPin, D: Feed, T: Tell, W: Wire> Station<I, A
         self.lines.set(Some(true), Some(true));
         self.out.tell(&Event::Restarting(reason));
         link.log(LogLevel::Error, format_args!("restarting: {reason}"));
-        self.send(link);
+        link.exchange(&mut self.wire, TURN_BYTES);
         Timer::after(FAREWELL).await;
         restart(why)
     }

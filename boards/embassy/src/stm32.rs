@@ -12,8 +12,8 @@ use static_cell::ConstStaticCell;
 
 use crate::restart;
 use crate::samples::Samples;
+use crate::serial::{BAUD, Serial};
 use crate::station::{Feed, WATCHDOG};
-use crate::wire::{BAUD, Serial};
 
 static SENSOR: InterruptExecutor = InterruptExecutor::new();
 static SERIAL: Serial = Serial::new();

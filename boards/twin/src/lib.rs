@@ -19,8 +19,9 @@ use embassy_executor::Spawner;
 use embassy_executor::raw::Executor;
 use embassy_time::Timer;
 use embedded_hal::digital::{ErrorType, OutputPin};
+use neji_app::link::Wire;
 use neji_app::{AlarmPolarity, Cause};
-use neji_embassy::{Board, Lines, Room, Samples, Station, Wire, restart};
+use neji_embassy::{Board, Lines, Room, Samples, Station, restart};
 use neji_engine::Isa;
 use static_cell::StaticCell;
 

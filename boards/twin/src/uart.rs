@@ -1,6 +1,6 @@
 //! A USART of the STM32F405 (RM0090, 30.6), polled: QEMU takes no time for a bit.
 
-use neji_embassy::Wire;
+use neji_app::link::Wire;
 
 const STATUS: usize = 0x00;
 const DATA: usize = 0x04;

@@ -4,9 +4,10 @@
 
 mod echo;
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 
-use neji_app::link::{About, LinkStation, Memory, QUEUE_BYTES_MIN, Refusal};
+use neji_app::link::{About, Either, LinkStation, Memory, QUEUE_BYTES_MIN, Refusal, Wire};
 use neji_app::{Monitor, Outcome};
 use neji_engine::Portable;
 use neji_format::{
@@ -137,15 +138,21 @@ impl Pc {
         self.encoder.encode(&command, &mut [0; COMMAND_FRAME_BYTES_MAX]).unwrap().to_vec()
     }
 
+    fn hear(&mut self, bytes: &[u8]) -> Vec<Heard> {
+        let mut heard = Vec::new();
+        for &byte in bytes {
+            heard.extend(self.decoder.push::<Event>(byte).map(|event| Heard::of(&event.unwrap().message)));
+        }
+        heard
+    }
+
     /// Hears all that waits.
     fn listen(&mut self, station: &mut Station<'_, '_>) -> Vec<Heard> {
         let mut heard = Vec::new();
         loop {
             let mut bytes = [0; 7];
             let count = station.transmit(&mut bytes);
-            for &byte in &bytes[..count] {
-                heard.extend(self.decoder.push::<Event>(byte).map(|event| Heard::of(&event.unwrap().message)));
-            }
+            heard.extend(self.hear(&bytes[..count]));
             if count == 0 {
                 return heard;
             }
@@ -494,6 +501,60 @@ impl embedded_io::Write for Port {
     }
 }
 
+/// A line with room for a few bytes at a time.
+#[derive(Default)]
+struct Desk {
+    says: VecDeque<u8>,
+    heard: Vec<u8>,
+    room: usize,
+}
+
+/// Its board's end.
+struct End<'d>(&'d RefCell<Desk>);
+
+impl Wire for End<'_> {
+    fn hear(&mut self, buffer: &mut [u8]) -> usize {
+        let says = &mut self.0.borrow_mut().says;
+        let count = says.len().min(buffer.len());
+        buffer.iter_mut().zip(says.drain(..count)).for_each(|(to, from)| *to = from);
+        count
+    }
+
+    fn say(&mut self, bytes: &[u8]) -> usize {
+        let mut desk = self.0.borrow_mut();
+        let count = bytes.len().min(desk.room);
+        desk.room -= count;
+        desk.heard.extend_from_slice(&bytes[..count]);
+        count
+    }
+}
+
+#[test]
+fn of_two_lines_the_last_command_chooses_and_noise_does_not() {
+    with(&echo(), 2048, 0, |station| {
+        let (probe, serial) = (RefCell::new(Desk::default()), RefCell::new(Desk::default()));
+        let mut wire = Either::new(End(&probe), End(&serial));
+        // What it says by itself goes over the first, as far as there is room.
+        probe.borrow_mut().room = 7;
+        assert_eq!(station.exchange(&mut wire, 100), 7);
+        (probe.borrow_mut().room, serial.borrow_mut().room) = (4096, 4096);
+        serial.borrow_mut().says.extend([0x55, 0, 0xff, 0, 3, 1]);
+        while station.exchange(&mut wire, 9) > 0 {}
+        let mut pc = Pc::new();
+        assert!(matches!(pc.hear(&probe.take().heard)[..], [Heard::Identity { .. }, Heard::State(_)]));
+        serial.borrow_mut().says.extend([vec![0], pc.frame(Command::Identify)].concat());
+        while station.exchange(&mut wire, 9) > 0 {}
+        let heard = pc.hear(&serial.borrow().heard);
+        assert!(matches!(heard[..], [Heard::Ack(0), Heard::Identity { .. }, Heard::State(_)]), "{heard:?}");
+        assert_eq!(probe.borrow().heard, []);
+        // And back.
+        (probe.borrow_mut().room, serial.borrow_mut().heard) = (4096, Vec::new());
+        probe.borrow_mut().says.extend(pc.frame(Command::Identify));
+        while station.exchange(&mut wire, 9) > 0 {}
+        assert!(serial.borrow().heard.is_empty() && !probe.borrow().heard.is_empty());
+    });
+}
+
 #[test]
 fn a_port_is_served_in_pieces_and_may_break() {
     with(&echo(), 1024, 0, |station| {
@@ -531,7 +592,7 @@ proptest! {
             let mut pc = Pc::new();
             for (kind, bytes, number) in &steps {
                 match kind {
-                    0 => station.receive(bytes),
+                    0 => _ = station.receive(bytes),
                     1 => {
                         let mut rest = bytes.as_slice();
                         while station.push(&mut rest).is_some() {}

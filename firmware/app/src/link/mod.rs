@@ -1,8 +1,8 @@
 //! A monitor with a live link to a PC: `shared/link/PROTOCOL.md` says what goes over it.
 //!
 //! [`LinkStation`] does no I/O, as [`Monitor`] does none: it takes samples and what came from the PC, and has bytes to send. So it
-//! serves a blocking loop ([`LinkStation::serve`], over embedded-io), one of embassy or RTIC, which await the line and hand over
-//! bytes, and a PC. All memory is the caller's: where none is given for recordings there are none, and where what is to be
+//! serves a blocking loop ([`LinkStation::serve`], over embedded-io), one that never waits ([`LinkStation::exchange`], over a [`Wire`]),
+//! one that awaits the line and hands over bytes, and a PC. All memory is the caller's: where none is given for recordings there are none, and where what is to be
 //! sent finds no room, it is dropped and counted, so a slow line never holds the monitor up.
 
 mod convert;
@@ -10,6 +10,7 @@ mod pieces;
 mod queue;
 mod recorder;
 mod serve;
+mod wire;
 
 use core::fmt::Display;
 
@@ -25,6 +26,7 @@ use self::pieces::SmallMap;
 use self::queue::Queue;
 use self::recorder::Recorder;
 pub use self::recorder::SLOTS_MAX;
+pub use self::wire::{Either, Wire};
 use crate::judge::Calibration;
 use crate::monitor::{Monitor, Verdict};
 use crate::score;
@@ -219,13 +221,16 @@ impl<'s, 'a, I: Isa> LinkStation<'s, 'a, I> {
         Some(verdict)
     }
 
-    /// Takes what came from the PC, in any pieces, and does what it asks for.
-    pub fn receive(&mut self, bytes: &[u8]) {
+    /// Takes what came from the PC, in any pieces, and does what it asks for; whether there was a command in it.
+    pub fn receive(&mut self, bytes: &[u8]) -> bool {
+        let mut understood = false;
         for &byte in bytes {
             if let Some(Ok(frame)) = self.decoder.push::<Command>(byte) {
                 self.obey(frame.sequence, frame.message);
+                understood = true;
             }
         }
+        understood
     }
 
     /// Has a line sent to whoever listens, cut where it is too long.

@@ -1,51 +1,10 @@
-//! Lines to a PC, for the live link: none is ever waited for.
+//! A serial port as a line to a PC, across interrupts.
 
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
 use embassy_sync::pipe::Pipe;
 use embassy_time::Timer;
 use embedded_io_async::{Read, Write};
-
-/// A line to a PC.
-pub trait Wire {
-    /// Takes what has come; how many bytes, 0 where nothing has.
-    fn hear(&mut self, buffer: &mut [u8]) -> usize;
-
-    /// Sends as much of the front of `bytes` as there is room for now; how many bytes.
-    fn say(&mut self, bytes: &[u8]) -> usize;
-}
-
-/// Two lines, of which the PC takes either: what the board says goes over the one that the PC was last heard on, and before that over
-/// the first.
-#[derive(Debug)]
-pub struct Either<A, B> {
-    first: A,
-    second: B,
-    is_second: bool,
-}
-
-impl<A, B> Either<A, B> {
-    /// Begins with `first`.
-    pub const fn new(first: A, second: B) -> Self {
-        Self { first, second, is_second: false }
-    }
-}
-
-impl<A: Wire, B: Wire> Wire for Either<A, B> {
-    fn hear(&mut self, buffer: &mut [u8]) -> usize {
-        for is_second in [false, true] {
-            let count = if is_second { self.second.hear(buffer) } else { self.first.hear(buffer) };
-            if count > 0 {
-                self.is_second = is_second;
-                return count;
-            }
-        }
-        0
-    }
-
-    fn say(&mut self, bytes: &[u8]) -> usize {
-        if self.is_second { self.second.say(bytes) } else { self.first.say(bytes) }
-    }
-}
+use neji_app::link::Wire;
 
 /// A serial port, whose tasks run in interrupts: bytes wait here in both directions.
 pub struct Serial {
