@@ -4,9 +4,7 @@
 //! only at the end of a frame, so a reader that comes late or meets junk is in step again after the next one (Cheshire and
 //! Baker, Consistent Overhead Byte Stuffing, IEEE/ACM Trans. Networking 7(2), 1999). Variants are only ever appended.
 
-use core::fmt::Write as _;
-
-use crc::{CRC_32_ISO_HDLC, Crc};
+use neji_link::{Text, frame};
 use serde::{Deserialize, Serialize};
 
 use crate::drift::Trend;
@@ -20,8 +18,6 @@ const BODY_BYTES_MAX: usize = MESSAGE_BYTES_MAX - 4;
 pub const FRAME_BYTES_MAX: usize = MESSAGE_BYTES_MAX + 2;
 /// Longest reason of a refusal in bytes.
 pub const REASON_BYTES_MAX: usize = 96;
-
-const CRC: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
 /// One message of the device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,31 +91,25 @@ pub enum FrameError {
 impl Report {
     /// A refusal with an error's text as its reason, cut at a character where it is too long.
     pub fn refused(error: impl core::fmt::Display) -> Self {
-        struct Cut(heapless::String<REASON_BYTES_MAX>);
-        impl core::fmt::Write for Cut {
-            fn write_str(&mut self, text: &str) -> core::fmt::Result {
-                text.chars().try_for_each(|character| self.0.push(character).map_err(|_| core::fmt::Error))
-            }
-        }
-        let mut reason = Cut(heapless::String::new());
-        // Failing means that the text was cut, which is wanted.
-        let _ = write!(reason, "{error}");
-        Self::Refused { reason: reason.0 }
+        let text = Text::<REASON_BYTES_MAX>::of(error);
+        // As long as the text at most, so it fits.
+        Self::Refused { reason: heapless::String::try_from(text.as_str()).unwrap_or_default() }
     }
 
     /// Encodes a frame with its closing zero.
     pub fn to_frame<'b>(&self, buffer: &'b mut [u8; FRAME_BYTES_MAX]) -> &'b [u8] {
-        let mut message = [0; MESSAGE_BYTES_MAX];
-        let length = match postcard::to_slice(self, &mut message[..BODY_BYTES_MAX]) {
+        // Behind the first code; behind it the checksum and the zero.
+        let length = match postcard::to_slice(self, &mut buffer[1..=BODY_BYTES_MAX]) {
             // It cannot be longer; said, so that the compiler knows.
             Ok(body) => body.len().min(BODY_BYTES_MAX),
             // No report is longer than its refusal, which fits.
             Err(_) => 0,
         };
-        let checksum = CRC.checksum(&message[..length]).to_le_bytes();
-        message[length..length + 4].copy_from_slice(&checksum);
-        let stuffed = stuff(&message[..length + 4], buffer);
-        buffer.get(..stuffed).unwrap_or(&[])
+        let checksum = frame::checksum(&buffer[1..=length]).to_le_bytes();
+        buffer[length + 1..length + 5].copy_from_slice(&checksum);
+        let frame = &mut buffer[..length + 6];
+        frame::stuff(frame);
+        frame
     }
 
     /// Decodes what lies between two zeros.
@@ -127,11 +117,16 @@ impl Report {
     /// # Errors
     /// [`FrameError`]; any change of a single byte is found.
     pub fn from_frame(frame: &[u8]) -> Result<Self, FrameError> {
-        let mut message = [0; MESSAGE_BYTES_MAX];
         let frame = frame.strip_suffix(&[0]).unwrap_or(frame);
-        let length = unstuff(frame, &mut message)?;
-        let (body, checksum) = message[..length].split_last_chunk::<4>().ok_or(FrameError::Checksum)?;
-        if CRC.checksum(body) != u32::from_le_bytes(*checksum) {
+        if frame.contains(&0) {
+            return Err(FrameError::Stuffing);
+        }
+        let mut buffer = [0; FRAME_BYTES_MAX - 1];
+        let copy = buffer.get_mut(..frame.len()).ok_or(FrameError::TooLong)?;
+        copy.copy_from_slice(frame);
+        let message = frame::unstuff(copy).ok_or(FrameError::Stuffing)?;
+        let (body, checksum) = message.split_last_chunk::<4>().ok_or(FrameError::Checksum)?;
+        if frame::checksum(body) != u32::from_le_bytes(*checksum) {
             return Err(FrameError::Checksum);
         }
         match postcard::take_from_bytes(body) {
@@ -139,38 +134,6 @@ impl Report {
             _ => Err(FrameError::Report),
         }
     }
-}
-
-/// COBS of fewer than 254 bytes with the closing zero; the number of bytes written.
-fn stuff(message: &[u8], frame: &mut [u8; FRAME_BYTES_MAX]) -> usize {
-    // What lies between zeros, each run after its length and one.
-    let runs = message.split(|&byte| byte == 0);
-    let stuffed = runs.flat_map(|run| core::iter::once(run.len() as u8 + 1).chain(run.iter().copied()));
-    let mut length = 0;
-    for (to, byte) in frame.iter_mut().zip(stuffed.chain([0])) {
-        *to = byte;
-        length += 1;
-    }
-    length
-}
-
-/// Undoes [`stuff`]; the number of bytes written.
-fn unstuff(frame: &[u8], message: &mut [u8; MESSAGE_BYTES_MAX]) -> Result<usize, FrameError> {
-    let (mut rest, mut length) = (frame, 0);
-    while let Some((&code, after)) = rest.split_first() {
-        let count = usize::from(code).checked_sub(1).ok_or(FrameError::Stuffing)?;
-        let (run, after) = after.split_at_checked(count).ok_or(FrameError::Stuffing)?;
-        let zero = usize::from(!after.is_empty());
-        let to = message.get_mut(length..length + count + zero).ok_or(FrameError::TooLong)?;
-        to.fill(0);
-        to[..count].copy_from_slice(run);
-        if run.contains(&0) {
-            return Err(FrameError::Stuffing);
-        }
-        length += count + zero;
-        rest = after;
-    }
-    Ok(length)
 }
 
 /// Collects bytes into frames; in step again after the next zero, whatever came before.
@@ -278,10 +241,13 @@ mod tests {
     }
 
     #[test]
-    fn stuffing_of_known_bytes() {
-        let mut frame = [9; FRAME_BYTES_MAX];
-        let length = stuff(&[0x11, 0, 0, 0x22], &mut frame);
-        assert_eq!(frame[..length], [2, 0x11, 1, 2, 0x22, 0]);
+    fn known_bytes() {
+        // Of the sixth variant, 0x300 in two bytes; zlib's CRC-32 of 05 80 06 is 0x2b6a_2687.
+        let mut buffer = [0; FRAME_BYTES_MAX];
+        let frame = Report::Done { frames: 0x300 }.to_frame(&mut buffer);
+        assert_eq!(frame, [8, 5, 0x80, 6, 0x87, 0x26, 0x6a, 0x2b, 0]);
+        assert_eq!(Report::from_frame(&[8, 5, 0, 6, 0x87, 0x26, 0x6a, 0x2b]), Err(FrameError::Stuffing));
+        assert_eq!(Report::from_frame(&[1; FRAME_BYTES_MAX]), Err(FrameError::TooLong));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Stuffing and checksum of a frame, both in place.
+//! Stuffing and checksum of a frame, both in place; for other frames than the link's as well.
 //!
 //! S. Cheshire and M. Baker, Consistent Overhead Byte Stuffing, IEEE/ACM Trans. Networking 7(2), 1999. No message is longer than 253
 //! bytes, so there is exactly one byte of overhead, at the front, and each code ends in a zero but the last.
@@ -11,12 +11,12 @@ use crate::FRAME_BYTES_MAX;
 const CRC: Crc<u32, crc::NoTable> = Crc::<u32, crc::NoTable>::new(&CRC_32_ISO_HDLC);
 
 /// The checksum of a message, CRC-32/ISO-HDLC.
-pub(crate) fn checksum(bytes: &[u8]) -> u32 {
+pub fn checksum(bytes: &[u8]) -> u32 {
     CRC.checksum(bytes)
 }
 
 /// Turns `[room for a code, message …, room for a zero]` into a frame. At most [`FRAME_BYTES_MAX`] bytes.
-pub(crate) fn stuff(frame: &mut [u8]) {
+pub fn stuff(frame: &mut [u8]) {
     debug_assert!(frame.len() <= FRAME_BYTES_MAX);
     if let Some(end) = frame.last_mut() {
         *end = 0;
@@ -34,8 +34,9 @@ pub(crate) fn stuff(frame: &mut [u8]) {
     *code = distance;
 }
 
-/// Undoes [`stuff`] on a frame without its zero; the message, or `None` where the codes do not end with the frame.
-pub(crate) fn unstuff(frame: &mut [u8]) -> Option<&[u8]> {
+/// Undoes [`stuff`] on a frame without its zero; the message, or `None` where the codes do not end with the frame. A frame has no
+/// other zero: one that has is taken as it is.
+pub fn unstuff(frame: &mut [u8]) -> Option<&[u8]> {
     let (code, message) = frame.split_first_mut()?;
     // Bytes before the next place of a code.
     let mut left = code.checked_sub(1)?;

@@ -29,7 +29,7 @@ mod command;
 mod decoder;
 mod encoder;
 mod event;
-mod frame;
+pub mod frame;
 mod text;
 
 pub use command::{COMMAND_FRAME_BYTES_MAX, Command, Which};
