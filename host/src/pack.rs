@@ -275,7 +275,7 @@ mod tests {
     use std::path::Path;
 
     use neji_format::{
-        Conv2d, Decision, Detector, FrontEnd, FullyConnected, Metrics, Multiplier, Plan, Provenance, Shape, Window,
+        Conv2d, Decision, Detector, FrontEnd, FullyConnected, Multiplier, Plan, Provenance, Shape, Window,
     };
 
     use super::*;
@@ -330,15 +330,7 @@ mod tests {
             }),
         ];
         let plan = Plan {
-            provenance: Provenance {
-                neji_version: "0",
-                name: "packed",
-                classes: "",
-                data_hash: [0; 32],
-                config_hash: [0; 32],
-                seed: 0,
-                metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
-            },
+            provenance: Provenance::of("packed"),
             front_end: FrontEnd::Raw,
             streaming: None,
             detector: Detector::None,

@@ -14,12 +14,8 @@
 //! let table: Vec<u8> = (-128..=127_i8).map(|q| q.max(0) as u8).collect();
 //! let table = push_constant(&mut constants, &table);
 //! let relu = Lut { input: tensor(0), output: tensor(16), function: LutFunction::Relu, table };
-//! let hash = [0; 32];
-//! let metrics = Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN };
 //! let plan = Plan {
-//!     provenance: Provenance {
-//!         neji_version: "0.1.0", name: "relu", classes: "", data_hash: hash, config_hash: hash, seed: 0, metrics,
-//!     },
+//!     provenance: Provenance::of("relu"),
 //!     front_end: FrontEnd::Raw,
 //!     detector: Detector::None,
 //!     decision: Decision { score_unit: 1.0, ..Decision::EACH },

@@ -34,6 +34,21 @@ pub struct Provenance<'a> {
     pub metrics: Metrics,
 }
 
+impl<'a> Provenance<'a> {
+    /// Of a blob that was not trained here: hashes and seed are 0, nothing was measured, and the version is this one's.
+    pub const fn of(name: &'a str) -> Self {
+        Self {
+            neji_version: env!("CARGO_PKG_VERSION"),
+            name,
+            classes: "",
+            data_hash: [0; 32],
+            config_hash: [0; 32],
+            seed: 0,
+            metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
+        }
+    }
+}
+
 /// How a model whose input is a window sliding over time is run: once for every few new rows, which are its input.
 ///
 /// The operators are as many lists as there are phases, of one length; run `r` is list `r % phases`

@@ -5,8 +5,7 @@ use neji::simulate::{Frame, on_board, on_host_begun};
 use neji_app::{Outcome, Report, Trend, Verdict};
 use neji_format::{
     AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Distance, Drift, Element, FrontEnd, Fusion,
-    Mahalanobis, Metrics, Mixture, Model, Normal, Operator, Plan, Pooling, Provenance, Reshape, Shape, Tensor,
-    push_constant,
+    Mahalanobis, Mixture, Model, Normal, Operator, Plan, Pooling, Provenance, Reshape, Shape, Tensor, push_constant,
 };
 use neji_machine::Options;
 
@@ -16,15 +15,7 @@ use super::boards::boards;
 fn echo() -> AlignedBytes {
     let tensor = |offset| Tensor { offset, shape: Shape::new(1, 1, 2), scale: 1.0, zero_point: 0 };
     let plan = Plan {
-        provenance: Provenance {
-            neji_version: "0.1.0",
-            name: "echo",
-            classes: "",
-            data_hash: [0; 32],
-            config_hash: [0; 32],
-            seed: 0,
-            metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
-        },
+        provenance: Provenance::of("echo"),
         front_end: FrontEnd::Raw,
         detector: Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin }),
         decision: Decision {

@@ -15,9 +15,9 @@ use neji_app::{
 };
 use neji_engine::{Int8Only, Portable, RunError};
 use neji_format::{
-    Aggregate, AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, ImageFrontEnd, Metrics, Model, Multiplier,
-    Operator, Photometric, PixelFormat, Plan, Pool2d, PoolKind, Pooling, Provenance, Reconstruction, Rect, Reshape,
-    Shape, Size, Streaming, Tensor, Weights, Window,
+    Aggregate, AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, ImageFrontEnd, Model, Multiplier, Operator,
+    Photometric, PixelFormat, Plan, Pool2d, PoolKind, Pooling, Provenance, Reconstruction, Rect, Reshape, Shape, Size,
+    Streaming, Tensor, Weights, Window,
 };
 use neji_tables::{Settings, Tables, quantizer};
 use proptest::prelude::*;
@@ -60,15 +60,7 @@ fn blob_of(element: Element, front_end: FrontEnd) -> AlignedBytes {
     let output_to_residual = Multiplier { multiplier: 1 << 30, shift: residual_shift };
     let plan = Plan {
         element,
-        provenance: Provenance {
-            neji_version: "0.1.0",
-            name: "clamp",
-            classes: "",
-            data_hash: [0; 32],
-            config_hash: [0; 32],
-            seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
-        },
+        provenance: Provenance::of("clamp"),
         front_end,
         streaming: None,
         detector: Detector::Reconstruction(Reconstruction {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use neji_app::{Monitor, Outcome, Verdict};
 use neji_engine::Host;
 use neji_format::{
-    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Element, FrontEnd, Metrics, Model, Normal,
-    Operator, Plan, Provenance, Reshape, Shape, Tensor,
+    AlignedBytes, Blob, Classifier, ClassifierScore, Decision, Detector, Element, FrontEnd, Model, Normal, Operator,
+    Plan, Provenance, Reshape, Shape, Tensor,
 };
 use neji_link::{Cause, Command, Event, Levels, Reason};
 use neji_machine::{Board, toolchain};
@@ -22,15 +22,7 @@ use serde_json::Value;
 fn echo() -> AlignedBytes {
     let tensor = |offset| Tensor { offset, shape: Shape::new(1, 1, 2), scale: 1.0, zero_point: 0 };
     let plan = Plan {
-        provenance: Provenance {
-            neji_version: "0.1.0",
-            name: "echo",
-            classes: "",
-            data_hash: [0; 32],
-            config_hash: [0; 32],
-            seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
-        },
+        provenance: Provenance::of("echo"),
         front_end: FrontEnd::Raw,
         detector: Detector::Classifier(Classifier { normal_class: 0, score: ClassifierScore::Margin }),
         decision: Decision {

@@ -424,7 +424,7 @@ fn order(each: usize, inputs: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use neji_engine::{Engine, Host};
-    use neji_format::{AlignedBytes, Decision, Metrics, Provenance};
+    use neji_format::{AlignedBytes, Decision, Provenance};
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -447,15 +447,7 @@ mod tests {
             front_end: crate::frontend::Fitted::Raw,
             detector: crate::detect::Fitted::None,
             decision: Decision::EACH,
-            provenance: Provenance {
-                neji_version: "0",
-                name: "rounded",
-                classes: "",
-                data_hash: [0; 32],
-                config_hash: [0; 32],
-                seed: 0,
-                metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
-            },
+            provenance: Provenance::of("rounded"),
         };
         assemble(lowered, Memory::Separate, &edges).expect("a model")
     }

@@ -197,8 +197,8 @@ fn banded(lowered: &Lowered, steps: usize, height: u32) -> Option<Lowered> {
 #[cfg(test)]
 pub(super) mod tests {
     use neji_format::{
-        AlignedBytes, Conv2d, Decision, DepthwiseConv2d, LutFunction, Metrics, Model, Multiplier, Packing, Pool2d,
-        PoolKind, Provenance, Requantization, push_constant,
+        AlignedBytes, Conv2d, Decision, DepthwiseConv2d, LutFunction, Model, Multiplier, Packing, Pool2d, PoolKind,
+        Provenance, Requantization, push_constant,
     };
     use rand::{RngExt, SeedableRng};
     use rand_chacha::ChaCha8Rng;
@@ -291,20 +291,11 @@ pub(super) mod tests {
     }
 
     pub(in crate::plan) fn blob_in(lowered: &Lowered, memory: Memory) -> AlignedBytes {
-        let metrics = Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN };
         let edges = Edges {
             front_end: crate::frontend::Fitted::Raw,
             detector: crate::detect::Fitted::None,
             decision: Decision::EACH,
-            provenance: Provenance {
-                neji_version: "0",
-                name: "bands",
-                classes: "",
-                data_hash: [0; 32],
-                config_hash: [0; 32],
-                seed: 0,
-                metrics,
-            },
+            provenance: Provenance::of("bands"),
         };
         assemble(lowered, memory, &edges).expect("a model")
     }

@@ -135,7 +135,7 @@ pub fn map(model: &Model<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use neji_format::{AlignedBytes, Blob, Decision, FrontEnd, Metrics, Plan, Provenance, Reshape, Shape};
+    use neji_format::{AlignedBytes, Blob, Decision, FrontEnd, Plan, Provenance, Reshape, Shape};
 
     use super::*;
 
@@ -144,15 +144,7 @@ mod tests {
         let tensor = |offset, shape| Tensor { offset, shape, scale: 1.0, zero_point: 0 };
         let (input, output) = (tensor(0, Shape::new(2, 4, 1)), tensor(16, Shape::new(1, 1, 8)));
         let decision = Decision::EACH;
-        let provenance = Provenance {
-            neji_version: "0",
-            name: "map",
-            classes: "",
-            data_hash: [0; 32],
-            config_hash: [0; 32],
-            seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
-        };
+        let provenance = Provenance::of("map");
         let plan = Plan {
             element: neji_format::Element::I8,
             provenance,

@@ -1,8 +1,8 @@
 //! A model for tests: it passes features up to 0 and cannot reconstruct louder ones.
 
 use neji_format::{
-    AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, Metrics, Multiplier, Operator, Plan, Pool2d, PoolKind,
-    Pooling, Provenance, Reconstruction, Shape, Tensor, Weights,
+    AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, Multiplier, Operator, Plan, Pool2d, PoolKind, Pooling,
+    Provenance, Reconstruction, Shape, Tensor, Weights,
 };
 use neji_tables::{Settings, Tables, quantizer};
 
@@ -42,15 +42,7 @@ pub(super) fn listener() -> AlignedBytes {
     let mut constants = Vec::new();
     let plan = Plan {
         element: Element::I8,
-        provenance: Provenance {
-            neji_version: "0.1.0",
-            name: "double",
-            classes: "",
-            data_hash: [0; 32],
-            config_hash: [0; 32],
-            seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
-        },
+        provenance: Provenance::of("double"),
         front_end: FrontEnd::LogMel(Tables::new(SOUND).push(&[quantizer(-175.0, 10.0, 0.1)], &mut constants)),
         streaming: None,
         detector: Detector::Reconstruction(Reconstruction {

@@ -16,7 +16,7 @@ mod samples;
 pub use monitor::{FrontEndKind, Request, to_monitor};
 
 use anyhow::Result;
-use neji_format::{AlignedBytes, Decision, Metrics, Provenance};
+use neji_format::{AlignedBytes, Decision, Provenance};
 use sha2::{Digest, Sha256};
 
 use crate::frontend::Fitted;
@@ -75,13 +75,5 @@ fn blob(bytes: &[u8], name: &str, lowered: &Lowered, memory: Memory) -> Result<A
 
 /// Where an imported blob comes from: the hash of the file stands for its settings.
 pub fn provenance<'a>(bytes: &[u8], name: &'a str) -> Provenance<'a> {
-    Provenance {
-        neji_version: env!("CARGO_PKG_VERSION"),
-        name,
-        classes: "",
-        data_hash: [0; 32],
-        config_hash: Sha256::digest(bytes).into(),
-        seed: 0,
-        metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
-    }
+    Provenance { config_hash: Sha256::digest(bytes).into(), ..Provenance::of(name) }
 }

@@ -2,7 +2,7 @@
 
 use neji_format::{
     AlignedBytes, Blob, Classifier, ClassifierScore, Constant, Decision, Detector, Distance, Drift, Element, FrontEnd,
-    Fusion, Mahalanobis, Metrics, Mixture, Normal, Operator, Plan, Pooling, Provenance, Reshape, Shape, Tensor,
+    Fusion, Mahalanobis, Mixture, Normal, Operator, Plan, Pooling, Provenance, Reshape, Shape, Tensor,
     push_constant,
 };
 
@@ -49,15 +49,7 @@ fn blob(shape: Shape, detector: Detector, constants: Vec<u8>) -> AlignedBytes {
     let behind = shape.len().next_multiple_of(16) as u32;
     let tensor = |offset| Tensor { offset, shape, scale: 1.0, zero_point: 0 };
     let plan = Plan {
-        provenance: Provenance {
-            neji_version: "0",
-            name: "echo",
-            classes: "",
-            data_hash: [0; 32],
-            config_hash: [0; 32],
-            seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
-        },
+        provenance: Provenance::of("echo"),
         front_end: FrontEnd::Raw,
         detector,
         decision: Decision {

@@ -1,8 +1,8 @@
 //! Blobs of one operator, and what their parts are drawn from.
 
 use neji_format::{
-    Blob, Constant, Decision, Detector, Element, FrontEnd, Metrics, Operator, Plan, Provenance, Requantization, Shape,
-    Tensor, Window, push_constant,
+    Blob, Constant, Decision, Detector, Element, FrontEnd, Operator, Plan, Provenance, Requantization, Shape, Tensor,
+    Window, push_constant,
 };
 use proptest::prelude::*;
 
@@ -168,15 +168,7 @@ impl Case {
         let outputs = operators.iter().map(|operator| end(operator.output()));
         let arena_bytes = inputs.chain(outputs).chain([end(&input), end(&output)]).max().unwrap_or(0);
         let plan = Plan {
-            provenance: Provenance {
-                neji_version: "0",
-                name: "one operator",
-                classes: "",
-                data_hash: [0; 32],
-                config_hash: [0; 32],
-                seed: 0,
-                metrics: Metrics { auroc_float: f32::NAN, auroc_quantized: f32::NAN },
-            },
+            provenance: Provenance::of("one operator"),
             front_end: FrontEnd::Raw,
             streaming: None,
             detector: Detector::None,

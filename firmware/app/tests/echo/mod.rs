@@ -1,8 +1,7 @@
 //! Models that give back what they are given, for tests of what is around a model.
 
 use neji_format::{
-    AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, Metrics, Operator, Plan, Provenance, Reshape, Shape,
-    Tensor,
+    AlignedBytes, Blob, Decision, Detector, Element, FrontEnd, Operator, Plan, Provenance, Reshape, Shape, Tensor,
 };
 
 /// A blob whose output is its input, steps of 1, with a detector over `constants`.
@@ -16,15 +15,7 @@ pub(crate) fn blob(
     let behind = shape.len().next_multiple_of(16) as u32;
     let tensor = |offset| Tensor { offset, shape, scale: 1.0, zero_point: 0 };
     let plan = Plan {
-        provenance: Provenance {
-            neji_version: "0.1.0",
-            name: "echo",
-            classes: "",
-            data_hash: [0; 32],
-            config_hash: [0; 32],
-            seed: 0,
-            metrics: Metrics { auroc_float: 0.0, auroc_quantized: 0.0 },
-        },
+        provenance: Provenance::of("echo"),
         front_end,
         detector,
         decision,
