@@ -156,24 +156,39 @@ fn lines_are_what_the_hosts_monitor_says_and_an_alarm_is_recorded() {
     }
 }
 
-/// Drives a session until `until` is heard.
-fn drive(session: &mut Session, until: impl Fn(&Heard<'_>) -> bool) {
-    let mut found = false;
-    while !found {
-        assert!(!session.is_over(), "{:?}", session.view.log);
+/// Drives a session until each of `steps` was heard, one after the other: what comes at once may take several.
+fn drive_through(session: &mut Session, steps: &[&dyn Fn(&Heard<'_>) -> bool]) {
+    let mut done = 0;
+    while done < steps.len() {
+        assert!(!session.is_over(), "step {done}: {:?}", session.view.log);
         session
             .step(&mut |heard| {
-                found |= until(heard);
+                if steps.get(done).is_some_and(|step| step(heard)) {
+                    done += 1;
+                }
                 Ok(())
             })
             .unwrap();
     }
 }
 
+/// Drives a session until `until` is heard.
+fn drive(session: &mut Session, until: impl Fn(&Heard<'_>) -> bool) {
+    drive_through(session, &[&until]);
+}
+
+fn is_restarting(heard: &Heard<'_>) -> bool {
+    matches!(heard, Heard::Answer(Command::Restart, Ok(())))
+}
+
+fn is_score(heard: &Heard<'_>) -> bool {
+    matches!(heard, Heard::Event(Event::Score(_)))
+}
+
 #[test]
 fn commands_are_done_or_refused_with_a_reason() {
     let mut session = Session::new(client(board(), &echo(), &life()), patient(), false).unwrap();
-    drive(&mut session, |heard| matches!(heard, Heard::Event(Event::Score(_))));
+    drive(&mut session, is_score);
     session.ask(Command::Calibrate { scores: 2 });
     let refused = Err(Reason::Scores { least: 16, most: 4096 });
     drive(
@@ -193,9 +208,14 @@ fn commands_are_done_or_refused_with_a_reason() {
     );
     // A restart is a new beginning, on which nothing is counted lost.
     session.ask(Command::Restart);
-    drive(&mut session, |heard| matches!(heard, Heard::Answer(Command::Restart, Ok(()))));
-    drive(&mut session, |heard| matches!(heard, Heard::Event(Event::Identity(_))));
-    drive(&mut session, |heard| matches!(heard, Heard::Event(Event::Score(score)) if score.verdict < 6000));
+    drive_through(
+        &mut session,
+        &[
+            &is_restarting,
+            &|heard| matches!(heard, Heard::Event(Event::Identity(_))),
+            &|heard| matches!(heard, Heard::Event(Event::Score(score)) if score.verdict < 6000),
+        ],
+    );
     assert_eq!(session.view.lost.0, 0);
 }
 
@@ -221,7 +241,7 @@ fn a_person_sees_scores_features_and_state_and_keeps_a_recording_of_sound() {
     let mut session = Session::new(client(board(), &blob, &sound), settings, true).unwrap();
     drive(&mut session, |heard| matches!(heard, Heard::Event(Event::Spectrum(_))));
     for _ in 0..40 {
-        drive(&mut session, |heard| matches!(heard, Heard::Event(Event::Score(_))));
+        drive(&mut session, is_score);
     }
     session.save();
     drive(&mut session, |heard| matches!(heard, Heard::Fetched(recording, _) if recording.cause == Cause::Asked));
@@ -252,18 +272,15 @@ fn the_station_of_the_real_boards_is_watched_and_asked() {
         // Of which a life has but the first samples: its sensor gives bytes, and two are a frame.
         let expected = on_host(&echo(), &life());
         let mut session = Session::new(client(built(&name), &echo(), &life()), patient(), false).unwrap();
-        drive(&mut session, |heard| match heard {
-            Heard::Event(Event::Identity(identity)) => {
-                assert_eq!(identity.board, name);
-                true
-            }
+        let is_known = |heard: &Heard<'_>| match heard {
+            Heard::Event(Event::Identity(identity)) => identity.board == name,
             _ => false,
-        });
-        drive(&mut session, |heard| match heard {
-            Heard::Event(Event::Log(log)) => log.text == "started, nothing says why",
+        };
+        let says = |heard: &Heard<'_>, text: &str| match heard {
+            Heard::Event(Event::Log(log)) => log.text == text,
             _ => false,
-        });
-        drive(&mut session, |heard| match heard {
+        };
+        let is_kept = |heard: &Heard<'_>| match heard {
             Heard::Event(Event::Score(score)) => {
                 let Outcome::Scored { score: expected, .. } = expected[score.verdict as usize].outcome else {
                     panic!()
@@ -272,24 +289,22 @@ fn the_station_of_the_real_boards_is_watched_and_asked() {
                     matches!(score.outcome, neji_link::Outcome::Scored { score, .. } if score == expected),
                     "{name}"
                 );
-                score.verdict > 200
+                false
             }
+            // The alarm of the loud frames was kept, in what the monitor leaves of the memory.
+            Heard::Event(Event::State(state)) => state.recordings > 0,
             _ => false,
-        });
-        // The alarm of the loud frames was kept, in what the monitor leaves of the memory.
-        drive(&mut session, |heard| matches!(heard, Heard::Event(Event::State(state)) if state.recordings > 0));
+        };
+        let is_first = |heard: &Heard<'_>| says(heard, "started, nothing says why");
+        drive_through(&mut session, &[&is_known, &is_first, &is_kept]);
         session.ask(Command::SetThreshold { threshold: Some(77 * 256) });
         drive(
             &mut session,
             |heard| matches!(heard, Heard::Event(Event::State(state)) if (state.threshold, state.levels) == (77 * 256, Levels::Set)),
         );
         session.ask(Command::Restart);
-        drive(&mut session, |heard| matches!(heard, Heard::Answer(Command::Restart, Ok(()))));
-        drive(&mut session, |heard| match heard {
-            Heard::Event(Event::Log(log)) => log.text == "restarted by the firmware, as asked",
-            _ => false,
-        });
-        drive(&mut session, |heard| matches!(heard, Heard::Event(Event::Score(_))));
+        let is_second = |heard: &Heard<'_>| says(heard, "restarted by the firmware, as asked");
+        drive_through(&mut session, &[&is_restarting, &is_second, &is_score]);
     }
 }
 
