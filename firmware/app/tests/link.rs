@@ -501,6 +501,20 @@ impl embedded_io::Write for Port {
     }
 }
 
+#[test]
+fn a_queue_full_of_scores_has_room_for_an_answer() {
+    // However much is left behind the last score that fits.
+    for queue in QUEUE_BYTES_MIN..QUEUE_BYTES_MIN + 40 {
+        with(&echo(), queue, 0, |station| {
+            watch(station, &[9; 100]);
+            let mut pc = Pc::new();
+            let heard = pc.ask(station, Command::SetThreshold { threshold: Some(7) });
+            assert!(scores(&heard).len() > 3);
+            assert_eq!(heard.iter().filter(|heard| **heard == Heard::Ack(0)).count(), 1, "{heard:?}");
+        });
+    }
+}
+
 /// A line with room for a few bytes at a time.
 #[derive(Default)]
 struct Desk {

@@ -70,9 +70,13 @@ fn again(samples: Vec<u8>) -> Input {
     })
 }
 
-fn client(board: Board, blob: &AlignedBytes, samples: &[u8]) -> Client {
+fn client_at(pace: Pace, board: Board, blob: &AlignedBytes, samples: &[u8]) -> Client {
     let (elf, model, input) = (board.elf(), blob.as_slice().to_vec(), again(samples.to_vec()));
-    Client::new(Box::new(Emulated { board, elf, model, input, pace: Pace::None }))
+    Client::new(Box::new(Emulated { board, elf, model, input, pace }))
+}
+
+fn client(board: Board, blob: &AlignedBytes, samples: &[u8]) -> Client {
+    client_at(Pace::None, board, blob, samples)
 }
 
 /// Far more than any of these needs.
@@ -269,9 +273,10 @@ fn the_station_of_the_real_boards_is_watched_and_asked() {
     let twins = Board::twins(&root).unwrap();
     assert!(!twins.is_empty());
     for name in twins.into_iter().filter(|twin| twin.settings.live).map(|twin| twin.package) {
-        // Of which a life has but the first samples: its sensor gives bytes, and two are a frame.
+        // Slow enough that an answer comes soon behind what waits before it.
+        let pace = Pace::BytesPerSecond(1000.0);
         let expected = on_host(&echo(), &life());
-        let mut session = Session::new(client(built(&name), &echo(), &life()), patient(), false).unwrap();
+        let mut session = Session::new(client_at(pace, built(&name), &echo(), &life()), patient(), false).unwrap();
         let is_known = |heard: &Heard<'_>| match heard {
             Heard::Event(Event::Identity(identity)) => identity.board == name,
             _ => false,

@@ -34,6 +34,9 @@ use crate::score;
 /// Least memory for what waits to be sent: the longest frame, and a state or score beside it.
 pub const QUEUE_BYTES_MIN: usize = FRAME_BYTES_MAX + 128;
 
+/// Room that is kept for the answer to a command: however many scores wait, the PC is answered.
+const ANSWER_BYTES: usize = 32;
+
 /// What a board says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct About<'a> {
@@ -314,9 +317,10 @@ impl<'s, 'a, I: Isa> LinkStation<'s, 'a, I> {
     fn queued(&mut self, event: &Event<'_>) -> bool {
         let mut buffer = [0; FRAME_BYTES_MAX];
         let mut encoder = self.encoder;
+        let spare = if matches!(event, Event::Ack { .. } | Event::Refused { .. }) { 0 } else { ANSWER_BYTES };
         match encoder.encode(event, &mut buffer) {
             // Numbered only where it goes out: a gap in the numbers is what the line has lost.
-            Ok(frame) if self.queue.push(frame) => {
+            Ok(frame) if frame.len().saturating_add(spare) <= self.queue.room() && self.queue.push(frame) => {
                 self.encoder = encoder;
                 true
             }
@@ -345,7 +349,9 @@ impl<'s, 'a, I: Isa> LinkStation<'s, 'a, I> {
         let Some((cells, size)) = monitor.as_deref().and_then(Monitor::map) else { return };
         let Some(map) = SmallMap::new(cells, size, queue.capacity() / 2) else { return };
         let frames = map.len().div_ceil(PIECE_BYTES_MAX);
-        if queue.room() < map.len().saturating_add(frames.saturating_mul(FRAME_BYTES_MAX - PIECE_BYTES_MAX)) {
+        if queue.room().saturating_sub(ANSWER_BYTES)
+            < map.len().saturating_add(frames.saturating_mul(FRAME_BYTES_MAX - PIECE_BYTES_MAX))
+        {
             *unsent = unsent.saturating_add(1);
             return;
         }
@@ -361,7 +367,7 @@ impl<'s, 'a, I: Isa> LinkStation<'s, 'a, I> {
         let Self { monitor, queue, encoder, unsent, .. } = self;
         let decibels = monitor.as_deref().map_or(&[][..], Monitor::decibels);
         let frames = decibels.len().div_ceil(PIECE_BYTES_MAX / 2);
-        if queue.room() < frames.saturating_mul(FRAME_BYTES_MAX) {
+        if queue.room().saturating_sub(ANSWER_BYTES) < frames.saturating_mul(FRAME_BYTES_MAX) {
             *unsent = unsent.saturating_add(1);
             return;
         }
