@@ -346,8 +346,10 @@ impl Board {
     /// # Errors
     /// It does not: the board is real.
     pub fn emulator(&self) -> Result<&Emulator> {
-        let emulator = self.settings.emulator.as_ref();
-        emulator.with_context(|| format!("{} is a real board, which QEMU does not run", self.package))
+        self.settings.emulator.as_ref().with_context(|| {
+            let instead = self.settings.twin.as_ref().map(|twin| format!("; {twin} is run in its place"));
+            format!("{} is a real board, which QEMU does not run{}", self.package, instead.unwrap_or_default())
+        })
     }
 
     /// Where [`Board::build`] puts the firmware.

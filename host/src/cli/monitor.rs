@@ -9,7 +9,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args as ClapArgs;
 use neji_format::{FrontEnd, Plan};
 use neji_link::Command;
-use neji_machine::{Board, toolchain};
+use neji_machine::Board;
 use neji_monitor::emulated::{Emulated, Input, Pace};
 use neji_monitor::{Client, Line, SerialLine, Session, Settings, terminal};
 
@@ -85,7 +85,10 @@ pub struct Emulation {
     /// Play as fast as the board watches.
     #[arg(long, conflicts_with = "speed")]
     pub unpaced: bool,
-    /// The repository, which holds the boards; by default the one around this folder.
+    /// A firmware of your own for that board, instead of its own: `neji new` writes one.
+    #[arg(long, value_name = "ELF", requires = "qemu")]
+    pub firmware: Option<PathBuf>,
+    /// The repository, which holds the boards; by default the one around this folder, else those that are built in.
     #[arg(long)]
     pub root: Option<PathBuf>,
 }
@@ -129,7 +132,9 @@ pub fn run(args: Args) -> anyhow::Result<()> {
 }
 
 fn emulated(name: &str, emulation: &Emulation) -> anyhow::Result<Emulated> {
-    let board = Board::find(&emulation.root.clone().map_or_else(toolchain::root, Ok)?, name)?;
+    let board = Board::find_here(emulation.root.as_deref(), name)?;
+    // Before anything is built for it.
+    board.emulator()?;
     let blob =
         emulation.blob.as_deref().context("--qemu needs a blob: neji monitor MODEL.neji --qemu B --input DIR")?;
     let source = Source::read(blob)?.on(&board)?;
@@ -154,7 +159,15 @@ fn emulated(name: &str, emulation: &Emulation) -> anyhow::Result<Emulated> {
         _ => frame_bytes.unwrap_or(1) as f64 * IMAGES_PER_SECOND,
     };
     let pace = if emulation.unpaced { Pace::None } else { Pace::BytesPerSecond(rate * emulation.speed) };
-    let elf = board.build()?;
+    let elf = match &emulation.firmware {
+        // QEMU runs in a folder of its own.
+        Some(elf) => elf.canonicalize().with_context(|| format!("no firmware {}", elf.display()))?,
+        None => {
+            // Which takes a minute the first time, and the picture comes behind it.
+            eprintln!("building the firmware of {name}");
+            board.build()?
+        }
+    };
     Ok(Emulated { board, elf, model: model.bytes().to_vec(), input, pace })
 }
 
