@@ -14,7 +14,7 @@ use core::panic::PanicInfo;
 
 use cortex_m_semihosting::{debug, hio};
 
-pub use live::{Live, run_live};
+pub use live::{Link, Live, run_live};
 pub use neji_app::{Fixed, Learner};
 pub use pin::Pin;
 pub use run::{Board, Knowledge, run};

@@ -4,8 +4,8 @@
 //! it waits as for samples, and what the PC says over the UART is heard between two reads.
 
 use cortex_m::Peripherals;
+use cortex_m::peripheral::SCB;
 use cortex_m::peripheral::syst::SystClkSource;
-use cortex_m::peripheral::{SCB, SYST};
 use embedded_hal::digital::OutputPin;
 use embedded_io::ReadReady as _;
 use neji_app::link::{About, LinkStation, Memory, Refusal};
@@ -39,7 +39,7 @@ pub struct Live {
 /// [`crate::run`], or where the PC asks for it by the file `live` the same monitor with a live link. Does not return.
 pub fn run_live<I: Isa, K: Knowledge, A: OutputPin, F: OutputPin>(board: Board<A, F>, live: Live) -> ! {
     // An image that is built for the size of an inference has no link.
-    if !cfg!(feature = "inference") && File::read_from(b"live\0").is_some() {
+    if !cfg!(feature = "inference") && Link::is_wanted() {
         watch::<I, A, F>(board, live)
     }
     crate::run::<I, K, A, F>(board)
@@ -49,8 +49,7 @@ pub fn run_live<I: Isa, K: Knowledge, A: OutputPin, F: OutputPin>(board: Board<A
 #[inline(never)]
 fn watch<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>, live: Live) -> ! {
     let Board { memory, ticks_per_second, alarm, mut fault } = board;
-    let Some(peripherals) = Peripherals::take() else { give_up(&mut fault, &"the peripherals are taken") };
-    tick(peripherals.SYST, ticks_per_second / 1000);
+    let Some(link) = Link::new(live.uart, ticks_per_second) else { give_up(&mut fault, &"the peripherals are taken") };
     let Some(samples) = File::read_from(b"samples.bin\0") else { give_up(&mut fault, &"no file of samples") };
     let Ok(alarm) = AlarmPin::new(alarm, AlarmPolarity::ActiveHigh) else { give_up(&mut fault, &PIN) };
     let about = About {
@@ -62,7 +61,7 @@ fn watch<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>, live: Live) -> 
         reset: ResetCause::PowerOn,
         restarts: true,
     };
-    let line = Line { samples, uart: Uart::new(live.uart), alarm, fault };
+    let line = Line { samples, link, alarm, fault };
     let (queue, memory) = memory.split_at_mut(memory.len().min(QUEUE_BYTES));
     let made = match Model::parse(region()) {
         Ok(model) => {
@@ -82,19 +81,51 @@ fn watch<I: Isa, A: OutputPin, F: OutputPin>(board: Board<A, F>, live: Live) -> 
     line.serve(LinkStation::<I>::without_model(about, made, memory))
 }
 
-/// Has the core woken every `ticks` ticks.
-fn tick(mut timer: SYST, ticks: u32) {
-    timer.set_clock_source(SystClkSource::Core);
-    timer.set_reload(ticks.saturating_sub(1));
-    timer.clear_current();
-    timer.enable_counter();
-    timer.enable_interrupt();
+/// The way between a station and the PC.
+#[derive(Debug)]
+pub struct Link {
+    uart: Uart,
+}
+
+impl Link {
+    /// Whether the PC asks for it.
+    pub fn is_wanted() -> bool {
+        File::read_from(b"live\0").is_some()
+    }
+
+    /// Over the UART with registers from address `uart` on, which must be the one that QEMU calls this board's first serial port. Takes
+    /// the core's timer, which runs at `ticks_per_second`; nothing where something else has taken the core's peripherals.
+    pub fn new(uart: usize, ticks_per_second: u32) -> Option<Self> {
+        let mut timer = Peripherals::take()?.SYST;
+        // Has the core woken every thousandth of a second.
+        timer.set_clock_source(SystClkSource::Core);
+        timer.set_reload((ticks_per_second / 1000).saturating_sub(1));
+        timer.clear_current();
+        timer.enable_counter();
+        timer.enable_interrupt();
+        Some(Self { uart: Uart::new(uart) })
+    }
+
+    /// Sends what `station` has to say and hands it what the PC says; starts the board anew where the PC has asked for that.
+    pub fn exchange<I: Isa>(&mut self, station: &mut LinkStation<'_, '_, I>) {
+        let Ok(_) = station.serve(&mut self.uart, usize::MAX);
+        // QEMU has time for its serial port where the core rests; reading the sensor it has none. So rest for a thousandth of a
+        // second, and again while the PC speaks, whose bytes come one by one.
+        cortex_m::asm::wfi();
+        while matches!(self.uart.read_ready(), Ok(true)) {
+            let Ok(_) = station.serve(&mut self.uart, usize::MAX);
+            cortex_m::asm::wfi();
+        }
+        if station.is_restart_due() {
+            SCB::sys_reset();
+        }
+    }
 }
 
 /// What is around the station.
 struct Line<A, F> {
     samples: File,
-    uart: Uart,
+    link: Link,
     alarm: AlarmPin<A>,
     fault: F,
 }
@@ -107,17 +138,7 @@ impl<A: OutputPin, F: OutputPin> Line<A, F> {
         }
         let mut buffer = [0; 512];
         loop {
-            let Ok(_) = station.serve(&mut self.uart, usize::MAX);
-            // QEMU has time for its serial port where the core rests; reading the sensor it has none. So rest for a thousandth of a
-            // second, and again while the PC speaks, whose bytes come one by one.
-            cortex_m::asm::wfi();
-            while matches!(self.uart.read_ready(), Ok(true)) {
-                let Ok(_) = station.serve(&mut self.uart, usize::MAX);
-                cortex_m::asm::wfi();
-            }
-            if station.is_restart_due() {
-                SCB::sys_reset();
-            }
+            self.link.exchange(&mut station);
             let count = self.samples.read(&mut buffer);
             let mut samples = buffer.get(..count).unwrap_or(&[]);
             while let Some(verdict) = station.push(&mut samples) {
@@ -126,7 +147,7 @@ impl<A: OutputPin, F: OutputPin> Line<A, F> {
             if count == 0 {
                 station.end_of_frame();
                 station.log(LogLevel::Info, "the sensor has no more samples");
-                let Ok(_) = station.serve(&mut self.uart, usize::MAX);
+                self.link.exchange(&mut station);
                 crate::exit(true)
             }
         }
