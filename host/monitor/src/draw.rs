@@ -10,10 +10,12 @@ use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, Paragraph};
 
-use crate::view::{View, values, word};
+use crate::view::{View, digits, values, word};
 
 /// What the chart shows of the past.
 const SHOWN: Duration = Duration::from_secs(120);
+/// How many times the level it shows of scores.
+const LEVELS_SHOWN: f64 = 6.0;
 
 const SCORE: Color = Color::Rgb(0x4c, 0x9f, 0xe0);
 const LEVEL: Color = Color::Rgb(0xe0, 0xa0, 0x30);
@@ -21,24 +23,82 @@ const ALARM: Color = Color::Rgb(0xe0, 0x50, 0x50);
 const GOOD: Color = Color::Rgb(0x60, 0xb8, 0x60);
 const DIM: Color = Color::Rgb(0x90, 0x90, 0x90);
 
-/// Draws all of it.
+/// What keys do.
+const KEYS: [&str; 7] =
+    ["q quit", "c calibrate", "u uncalibrate", "+/- threshold", "0 its own threshold", "r reset", "s save a recording"];
+
+/// Fewer rows than these have room for scores and a line of state, fewer columns for scores alone.
+const ROWS_FOR_STATE: u16 = 20;
+const COLUMNS_FOR_PICTURE: u16 = 72;
+/// Columns of the state beside the log, and of both.
+const STATE_COLUMNS: u16 = 38;
+const COLUMNS_FOR_LOG: u16 = STATE_COLUMNS + 24;
+
+/// Draws all of it, or as much as there is room for.
 pub fn draw(frame: &mut Frame<'_>, view: &View, now: Duration) {
-    let [head, middle, below, foot] =
-        Layout::vertical([Constraint::Length(1), Constraint::Fill(3), Constraint::Length(9), Constraint::Length(1)])
-            .areas(frame.area());
-    let [left, right] = Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(middle);
-    let [state, log] = Layout::horizontal([Constraint::Length(38), Constraint::Fill(1)]).areas(below);
+    let now = view.ended.unwrap_or(now);
+    let area = frame.area();
+    let keys = wrapped(&KEYS.join("  "), area.width.into(), "  ");
+    let is_low = area.height < ROWS_FOR_STATE;
+    let [head, middle, below, foot] = Layout::vertical([
+        Constraint::Length(1),
+        Constraint::Fill(3),
+        Constraint::Length(if is_low { 1 } else { 9 }),
+        Constraint::Length(if is_low { 1 } else { keys.len() as u16 }),
+    ])
+    .areas(area);
     draw_head(frame, view, head);
-    draw_scores(frame, view, now, left);
-    if view.spectra.is_empty() {
-        draw_heat(frame, view, right)
+    if area.width < COLUMNS_FOR_PICTURE {
+        draw_scores(frame, view, now, middle);
     } else {
-        draw_spectra(frame, view, right)
+        let [left, right] = Layout::horizontal([Constraint::Fill(3), Constraint::Fill(2)]).areas(middle);
+        draw_scores(frame, view, now, left);
+        if view.spectra.is_empty() {
+            draw_heat(frame, view, right);
+        } else {
+            draw_spectra(frame, view, right);
+        }
     }
-    draw_state(frame, view, state);
-    draw_log(frame, view, log);
-    let keys = "q quit  c calibrate  u uncalibrate  +/- threshold  0 its own threshold  r reset  s save a recording";
-    frame.render_widget(Paragraph::new(Span::styled(keys, Style::new().fg(DIM))), foot);
+    if is_low {
+        draw_brief(frame, view, below);
+    } else if area.width < COLUMNS_FOR_LOG {
+        draw_state(frame, view, below);
+    } else {
+        let [state, log] = Layout::horizontal([Constraint::Length(STATE_COLUMNS), Constraint::Fill(1)]).areas(below);
+        draw_state(frame, view, state);
+        draw_log(frame, view, log);
+    }
+    let keys: Vec<Line<'_>> = keys.into_iter().map(|row| Line::styled(row, Style::new().fg(DIM))).collect();
+    frame.render_widget(Paragraph::new(keys), foot);
+}
+
+/// `text` in rows of `columns` at most, broken at `gap`; a word that is longer is broken anywhere.
+fn wrapped(text: &str, columns: usize, gap: &str) -> Vec<String> {
+    let columns = columns.max(1);
+    let mut rows = Vec::new();
+    for line in text.lines() {
+        let (mut row, mut length) = (String::new(), 0);
+        for word in line.split(gap) {
+            if length > 0 && length + gap.len() + word.chars().count() > columns {
+                rows.push(std::mem::take(&mut row));
+                length = 0;
+            }
+            if length > 0 {
+                row.push_str(gap);
+                length += gap.len();
+            }
+            for letter in word.chars() {
+                if length == columns {
+                    rows.push(std::mem::take(&mut row));
+                    length = 0;
+                }
+                row.push(letter);
+                length += 1;
+            }
+        }
+        rows.push(row);
+    }
+    rows
 }
 
 fn draw_head(frame: &mut Frame<'_>, view: &View, area: Rect) {
@@ -64,8 +124,15 @@ fn draw_head(frame: &mut Frame<'_>, view: &View, area: Rect) {
         }
         None => spans.push(Span::styled(format!("waiting for {}", view.line), Style::new().fg(DIM))),
     }
-    if !view.is_open {
-        spans.push(Span::styled("  CLOSED", bold.fg(ALARM)));
+    let closed = match (view.is_open, view.ended, &view.closed) {
+        (true, ..) => None,
+        (false, Some(_), _) => Some("ENDED, q quits"),
+        (false, None, Some(_)) => Some("CLOSED, opening it again"),
+        (false, None, None) => None,
+    };
+    if let Some(closed) = closed {
+        // In front, where a narrow terminal shows it.
+        spans.insert(1, Span::styled(format!(" {closed} "), bold.fg(Color::Black).bg(ALARM)));
     }
     frame.render_widget(Paragraph::new(Line::from(spans)), area);
 }
@@ -76,18 +143,26 @@ fn draw_scores(frame: &mut Frame<'_>, view: &View, now: Duration, area: Rect) {
     let (mut scores, mut smoothed, mut levels, mut alarms) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for point in shown {
         let x = point.at.as_secs_f64();
-        levels.push((x, f64::from(point.score.level)));
+        levels.push((x, view.score(point.score.level)));
         if let Some((score, mean)) = values(point.score.outcome) {
-            scores.push((x, f64::from(score)));
-            smoothed.push((x, f64::from(mean)));
+            scores.push((x, view.score(score)));
+            smoothed.push((x, view.score(mean)));
             if point.score.alarm {
-                alarms.push((x, f64::from(mean)));
+                alarms.push((x, view.score(mean)));
             }
         }
     }
     let all = || scores.iter().chain(&smoothed).chain(&levels).map(|point| point.1);
-    let (low, high) = (all().fold(f64::MAX, f64::min).min(0.0), all().fold(f64::MIN, f64::max).max(1.0));
-    let high = high + (high - low) * 0.05;
+    let (low, high) = (all().fold(f64::MAX, f64::min).min(0.0), all().fold(f64::MIN, f64::max));
+    // What is far above every level lies on the upper edge: it would press the others down.
+    let level = levels.iter().fold(f64::MIN, |most, point| most.max(point.1));
+    let most = if level > 0.0 { LEVELS_SHOWN * level } else { f64::MAX };
+    let is_cut = high > most;
+    let high = if is_cut { most } else { high + (high - low) * 0.05 };
+    let high = if high > low { high } else { low + 1.0 };
+    for point in [&mut scores, &mut smoothed, &mut alarms].into_iter().flatten() {
+        point.1 = point.1.min(high);
+    }
     // From the first score on, until there are as many as are shown.
     let first = scores.first().map_or(begin, |point| point.0).max(begin);
     let last = now.as_secs_f64().max(first + 1.0);
@@ -99,9 +174,14 @@ fn draw_scores(frame: &mut Frame<'_>, view: &View, now: Duration, area: Rect) {
     };
     let datasets = vec![line(&levels, LEVEL), line(&smoothed, SCORE), dots(&scores, SCORE), dots(&alarms, ALARM)];
     let title = match view.points.back() {
-        None => " score ".to_owned(),
+        None => " no score yet ".to_owned(),
         Some(point) => match values(point.score.outcome) {
-            Some((score, _)) => format!(" score {score}, level {}: {} ", point.score.level, word(point.score.outcome)),
+            Some((score, mean)) => {
+                // The smoothed score is what is compared.
+                let smoothed = if mean == score { String::new() } else { format!("smoothed {}, ", view.number(mean)) };
+                let (score, level) = (view.number(score), view.number(point.score.level));
+                format!(" score {score}, {smoothed}level {level}: {} ", word(point.score.outcome))
+            }
             None => format!(" {} ", word(point.score.outcome)),
         },
     };
@@ -112,8 +192,9 @@ fn draw_scores(frame: &mut Frame<'_>, view: &View, now: Duration, area: Rect) {
             Span::styled("now", Style::new().fg(DIM)),
         ]))
         .y_axis(Axis::default().bounds([low, high]).labels([
-            Span::styled(format!("{low:.0}"), Style::new().fg(DIM)),
-            Span::styled(format!("{high:.0}"), Style::new().fg(DIM)),
+            Span::styled(digits(low), Style::new().fg(DIM)),
+            Span::styled(digits((low + high) / 2.0), Style::new().fg(DIM)),
+            Span::styled(format!("{}{}", if is_cut { "≥" } else { "" }, digits(high)), Style::new().fg(DIM)),
         ]));
     frame.render_widget(chart, area);
 }
@@ -199,22 +280,41 @@ fn draw_spectra(frame: &mut Frame<'_>, view: &View, area: Rect) {
     }
 }
 
+/// The state in a row.
+fn draw_brief(frame: &mut Frame<'_>, view: &View, area: Rect) {
+    if let Some(state) = &view.state {
+        let line = Line::from(vec![
+            alarm(state.alarm),
+            Span::raw(format!("  threshold {} ({})", view.number(state.threshold), origin(state.levels))),
+        ]);
+        frame.render_widget(Paragraph::new(line), area);
+    }
+}
+
+fn alarm(is_on: bool) -> Span<'static> {
+    let bold = Style::new().add_modifier(Modifier::BOLD);
+    match is_on {
+        true => Span::styled("ALARM", bold.fg(Color::Black).bg(ALARM)),
+        false => Span::styled("no alarm", bold.fg(GOOD)),
+    }
+}
+
+/// Where levels come from.
+fn origin(levels: Levels) -> String {
+    match levels {
+        Levels::Blob => "the model's".to_owned(),
+        Levels::Learning { left } => format!("learning, {left} left"),
+        Levels::Learned { .. } => "calibrated".to_owned(),
+        Levels::Set => "set by hand".to_owned(),
+    }
+}
+
 fn draw_state(frame: &mut Frame<'_>, view: &View, area: Rect) {
     let mut lines = Vec::new();
     if let Some(state) = &view.state {
-        let bold = Style::new().add_modifier(Modifier::BOLD);
-        lines.push(match state.alarm {
-            true => Line::styled("ALARM", bold.fg(Color::Black).bg(ALARM)),
-            false => Line::styled("no alarm", bold.fg(GOOD)),
-        });
-        let origin = match state.levels {
-            Levels::Blob => "the model's".to_owned(),
-            Levels::Learning { left } => format!("learning, {left} to come"),
-            Levels::Learned { .. } => "calibrated".to_owned(),
-            Levels::Set => "set by hand".to_owned(),
-        };
-        lines.push(Line::raw(format!("threshold {} ({origin})", state.threshold)));
-        lines.push(Line::raw(format!("release   {}", state.release)));
+        lines.push(Line::from(alarm(state.alarm)));
+        lines.push(Line::raw(format!("threshold {} ({})", view.number(state.threshold), origin(state.levels))));
+        lines.push(Line::raw(format!("release   {}", view.number(state.release))));
         lines.push(match state.drift {
             Trend::Steady => Line::raw("drift     none"),
             Trend::Higher => Line::styled("drift     scores have risen", Style::new().fg(LEVEL)),
@@ -227,14 +327,16 @@ fn draw_state(frame: &mut Frame<'_>, view: &View, area: Rect) {
             format!("lost      {} samples, {} events", state.dropped, u64::from(state.unsent) + u64::from(lost)),
             style,
         ));
-        lines.push(Line::raw(format!("broken    {broken} here, {} there", state.broken)));
+        lines.push(Line::raw(format!("garbled   {broken} from the board, {} to it", state.broken)));
     }
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" state ")), area);
 }
 
 fn draw_log(frame: &mut Frame<'_>, view: &View, area: Rect) {
-    let room = usize::from(area.height.saturating_sub(2));
-    let lines = view.log.iter().rev().take(room).rev().map(|(at, level, text)| {
+    let (room, columns) = (usize::from(area.height.saturating_sub(2)), usize::from(area.width.saturating_sub(2)));
+    // From the newest line up, in as many rows as each takes.
+    let mut rows = Vec::new();
+    for (at, level, text) in view.log.iter().rev() {
         let color = match level {
             LogLevel::Error => ALARM,
             LogLevel::Warning => LEVEL,
@@ -242,10 +344,76 @@ fn draw_log(frame: &mut Frame<'_>, view: &View, area: Rect) {
             LogLevel::Debug => DIM,
         };
         let seconds = at.as_secs();
-        Line::from(vec![
-            Span::styled(format!("{:02}:{:02} ", seconds / 60, seconds % 60), Style::new().fg(DIM)),
-            Span::styled(text.clone(), Style::new().fg(color)),
-        ])
-    });
-    frame.render_widget(Paragraph::new(lines.collect::<Vec<_>>()).block(Block::bordered().title(" log ")), area);
+        let mut time = format!("{:02}:{:02} ", seconds / 60, seconds % 60);
+        let mut line = Vec::new();
+        for row in wrapped(text, columns.saturating_sub(time.len()), " ") {
+            let clock = std::mem::replace(&mut time, "      ".to_owned());
+            line.push(Line::from(vec![
+                Span::styled(clock, Style::new().fg(DIM)),
+                Span::styled(row, Style::new().fg(color)),
+            ]));
+        }
+        rows.extend(line.into_iter().rev());
+        if rows.len() >= room {
+            break;
+        }
+    }
+    rows.truncate(room);
+    rows.reverse();
+    frame.render_widget(Paragraph::new(rows).block(Block::bordered().title(" log ")), area);
+}
+
+#[cfg(test)]
+mod tests {
+    use neji_link::{Event, Outcome, Score};
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+
+    use super::*;
+    use crate::client::Heard;
+
+    #[test]
+    fn rows_are_broken_at_gaps_and_long_words_anywhere() {
+        assert_eq!(wrapped("ab cd ef", 5, " "), ["ab cd", "ef"]);
+        assert_eq!(wrapped("abcdefg h", 3, " "), ["abc", "def", "g h"]);
+        assert_eq!(wrapped("q quit  c calibrate", 12, "  "), ["q quit", "c calibrate"]);
+        assert_eq!(wrapped("one\n two", 9, " "), ["one", "two"]);
+        assert_eq!(wrapped("äöü", 0, " "), ["ä", "ö", "ü"]);
+    }
+
+    fn screen(view: &View, (columns, rows): (u16, u16)) -> String {
+        let mut terminal = Terminal::new(TestBackend::new(columns, rows)).unwrap();
+        terminal.draw(|frame| draw(frame, view, Duration::from_secs(1))).unwrap();
+        terminal.backend().buffer().content.iter().map(|cell| cell.symbol()).collect()
+    }
+
+    #[test]
+    fn a_score_far_above_the_level_does_not_hide_it() {
+        let mut view = View::new("a line".to_owned(), 16);
+        let mut hear = |score, smoothed| {
+            let outcome = Outcome::Scored { score, smoothed, class: None, abnormal: smoothed > 10 };
+            let score =
+                Score { verdict: 0, samples: 0, outcome, alarm: false, drift: Trend::Steady, level: 10, dropped: 0 };
+            view.hear(Duration::ZERO, &Heard::Event(&Event::Score(score)));
+            screen(&view, (90, 24))
+        };
+        let shown = hear(20, 20);
+        assert!(shown.contains(" score 20.0, level 10.0: abnormal ") && shown.contains("21.0"), "{shown}");
+        let shown = hear(1000, 9);
+        assert!(
+            shown.contains(" score 1000, smoothed 9.00, level 10.0: normal ") && shown.contains("≥60.0"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn any_terminal_is_large_enough_to_draw_in() {
+        let mut view = View::new("a line".to_owned(), 16);
+        view.say(Duration::ZERO, LogLevel::Error, "a line that is longer than some terminals are wide".to_owned());
+        view.closed = Some("gone".to_owned());
+        for size in [(1, 1), (2, 30), (300, 2), (40, 10), (71, 20), (72, 19), (61, 40), (300, 100)] {
+            assert!(!screen(&view, size).trim().is_empty(), "{size:?}");
+        }
+        assert!(screen(&view, (40, 10)).contains("CLOSED"));
+    }
 }

@@ -68,9 +68,13 @@ impl Session {
 
     /// Whether it is over: all that was wanted has come, or nothing will come any more.
     pub fn is_over(&self) -> bool {
+        self.is_done() || self.client.is_ended()
+    }
+
+    /// Whether all that was wanted has come.
+    pub fn is_done(&self) -> bool {
         let enough = self.settings.scores_max.is_some_and(|most| self.scores >= most) && !self.client.is_fetching();
-        let late = self.settings.time_max.is_some_and(|most| self.now() >= most);
-        enough || late || self.client.is_ended()
+        enough || self.settings.time_max.is_some_and(|most| self.now() >= most)
     }
 
     /// Says a command.
@@ -110,6 +114,9 @@ impl Session {
             hear(&heard)
         })?;
         view.lost = client.lost();
+        if client.is_ended() && view.ended.is_none() {
+            view.ended = Some(at);
+        }
         for path in written {
             self.view.say(at, LogLevel::Info, format!("{} written", path.display()));
         }

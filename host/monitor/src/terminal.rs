@@ -54,7 +54,8 @@ fn moved(session: &Session, steps: i64) -> Option<Command> {
     Some(Command::SetThreshold { threshold: Some(threshold) })
 }
 
-/// Shows `session` until a key, `stop` or its end ends it. The terminal is afterwards as it was, after a panic too.
+/// Shows `session` until a key or `stop` ends it, or all that was wanted has come; a board that ends stays on the screen. The terminal
+/// is afterwards as it was, after a panic too.
 ///
 /// # Errors
 /// There is no terminal, or as [`Session::step`].
@@ -66,24 +67,30 @@ pub fn show(mut session: Session, stop: &Stop) -> Result<()> {
     let shown = run(&mut terminal, &mut session, stop);
     ratatui::try_restore().context("putting the terminal right")?;
     shown?;
-    // What it ended with is not on the screen any more.
-    if let Some((_, LogLevel::Warning | LogLevel::Error, text)) = session.view.log.back() {
-        eprintln!("{text}");
+    // Why nothing came any more is not on the screen now.
+    if let Some(why) = &session.view.closed {
+        eprintln!("{why}");
     }
     Ok(())
 }
 
 fn run(terminal: &mut DefaultTerminal, session: &mut Session, stop: &Stop) -> Result<()> {
     let mut next = Instant::now();
-    while !session.is_over() && !stop.load(Ordering::Relaxed) {
+    while !session.is_done() && !stop.load(Ordering::Relaxed) {
+        // A step waits a little for the board, which has to be waited for no more where it has ended.
+        let wait = if session.view.ended.is_some() { PICTURE } else { Duration::ZERO };
         session.step(&mut |_| Ok(()))?;
-        while event::poll(Duration::ZERO)? {
+        while event::poll(wait)? {
             let event::Event::Key(pressed) = event::read()? else { continue };
             match key(session, pressed) {
                 Some(Key::Quit) => return Ok(()),
+                None => {}
+                Some(_) if !session.view.is_open => {
+                    let now = session.now();
+                    session.view.say(now, LogLevel::Warning, "nobody hears that: the line is closed".to_owned());
+                }
                 Some(Key::Ask(command)) => session.ask(command),
                 Some(Key::Save) => session.save(),
-                None => {}
             }
         }
         if Instant::now() >= next {

@@ -3,7 +3,9 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use neji_link::{Event, Levels, Log, LogLevel, ModelIdentity, Outcome, Recording, ResetCause, Running, Score, State};
+use neji_link::{
+    Command, Event, Levels, Log, LogLevel, ModelIdentity, Outcome, Recording, ResetCause, Running, Score, State,
+};
 
 use crate::client::Heard;
 
@@ -71,8 +73,12 @@ pub struct Heat {
 pub struct View {
     /// What people call the line.
     pub line: String,
-    /// `None` while the line is closed.
+    /// Whether the line is open.
     pub is_open: bool,
+    /// Why it is closed, where it was open or was tried.
+    pub closed: Option<String>,
+    /// When the board ended for good: nothing comes behind it.
+    pub ended: Option<Duration>,
     /// Who the board is.
     pub board: Option<Board>,
     /// How it is.
@@ -106,20 +112,25 @@ impl View {
         match heard {
             Heard::Opened => {
                 self.is_open = true;
+                self.closed = None;
                 self.say(at, LogLevel::Info, format!("{} is open", self.line));
             }
             Heard::Closed(why) => {
                 self.is_open = false;
-                self.say(at, LogLevel::Warning, format!("{} is closed: {why}", self.line));
+                let text = format!("{} is closed: {why}", self.line);
+                self.closed = Some(text.clone());
+                self.say(at, LogLevel::Warning, text);
             }
             Heard::Restarted => self.say(at, LogLevel::Debug, "the board has started".to_owned()),
             Heard::Event(event) => self.event(at, event),
-            Heard::Answer(command, Ok(())) => self.say(at, LogLevel::Debug, format!("done: {command:?}")),
+            // Nobody has asked for these by a key.
+            Heard::Answer(Command::Identify | Command::Subscribe { .. } | Command::FetchRecording { .. }, Ok(())) => {}
+            Heard::Answer(command, Ok(())) => self.say(at, LogLevel::Debug, format!("done: {}", self.what(*command))),
             Heard::Answer(command, Err(reason)) => {
-                self.say(at, LogLevel::Warning, format!("refused: {command:?}: {reason}"));
+                self.say(at, LogLevel::Warning, format!("refused to {}: {reason}", self.what(*command)));
             }
             Heard::Silence(command) => {
-                self.say(at, LogLevel::Warning, format!("the board does not answer {command:?}"));
+                self.say(at, LogLevel::Warning, format!("no answer when asked to {}", self.what(*command)));
             }
             Heard::Fetched(recording, bytes) => {
                 self.say(at, LogLevel::Info, format!("recording {}: {} bytes fetched", recording.id, bytes.len()));
@@ -146,6 +157,38 @@ impl View {
             self.log.pop_front();
         }
         self.log.push_back((at, level, text));
+    }
+
+    /// A score in the unit of evaluation.
+    pub fn score(&self, score: impl Into<f64>) -> f64 {
+        let model = self.board.as_ref().and_then(|board| board.model.as_ref().ok());
+        score.into() * model.map_or(1.0, |model| model.score_unit)
+    }
+
+    /// A score for people, in the unit of evaluation.
+    pub fn number(&self, score: impl Into<f64>) -> String {
+        digits(self.score(score))
+    }
+
+    /// What a command asks a board to do.
+    fn what(&self, command: Command) -> String {
+        match command {
+            Command::Identify => "say who it is".to_owned(),
+            Command::Calibrate { scores } => format!("calibrate by {scores} scores"),
+            Command::Uncalibrate => "go back to the model's threshold".to_owned(),
+            Command::SetThreshold { threshold: Some(threshold) } => {
+                format!("put the threshold at {}", self.number(threshold))
+            }
+            Command::SetThreshold { threshold: None } => {
+                "put the threshold where model and calibration have it".to_owned()
+            }
+            Command::FetchRecording { .. } => "send a recording".to_owned(),
+            Command::Reset => "forget scores, alarm and drift".to_owned(),
+            Command::Subscribe { .. } => "send maps and features".to_owned(),
+            Command::Record => "keep what it has heard last".to_owned(),
+            Command::ListRecordings => "list its recordings".to_owned(),
+            Command::Restart => "start anew".to_owned(),
+        }
     }
 
     fn event(&mut self, at: Duration, event: &Event<'_>) {
@@ -176,6 +219,7 @@ impl View {
                 if let (Some(State { levels: Levels::Learning { .. }, .. }), Levels::Learned { location, scale }) =
                     (self.state, state.levels)
                 {
+                    let (location, scale) = (self.number(location), self.number(scale));
                     let text = format!("calibrated: normal scores are {location}, give or take {scale}");
                     self.say(at, LogLevel::Info, text);
                 }
@@ -249,6 +293,17 @@ pub fn values(outcome: Outcome) -> Option<(i32, i32)> {
         Outcome::Calibrating { score, .. } => Some((score, score)),
         _ => None,
     }
+}
+
+/// A number with as many digits as tell it from its neighbours on a screen.
+pub fn digits(number: f64) -> String {
+    let decimals = match number.abs() {
+        0.0 => 0,
+        size if size < 10.0 => 2,
+        size if size < 100.0 => 1,
+        _ => 0,
+    };
+    format!("{number:.decimals$}")
 }
 
 /// A word for an outcome.
