@@ -305,8 +305,11 @@ impl Board {
     /// # Errors
     /// As [`Board::all`].
     pub fn emulated(root: &Path) -> Result<Vec<Self>> {
-        let is_whole = |board: &Self| board.settings.emulator.is_some() && board.settings.twin_of.is_none();
-        Ok(Self::all(root)?.into_iter().filter(is_whole).collect())
+        Ok(Self::all(root)?.into_iter().filter(Self::is_whole).collect())
+    }
+
+    fn is_whole(&self) -> bool {
+        self.settings.emulator.is_some() && self.settings.twin_of.is_none()
     }
 
     /// The boards in QEMU that run the station of a real one.
@@ -339,6 +342,14 @@ impl Board {
     /// There is none, or it is a real one; the message lists those there are.
     pub fn find_emulated(root: &Path, name: &str) -> Result<Self> {
         pick(Self::emulated(root)?, name, "QEMU runs no board")
+    }
+
+    /// The board called `name` of [`Board::here`] that QEMU runs.
+    ///
+    /// # Errors
+    /// As [`Board::find_emulated`].
+    pub fn find_emulated_here(root: Option<&Path>, name: &str) -> Result<Self> {
+        pick(Self::here(root)?.into_iter().filter(Self::is_whole).collect(), name, "QEMU runs no board")
     }
 
     /// How QEMU runs it.

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use clap::Args as ClapArgs;
 use neji_app::{Outcome, Trend, Verdict};
 use neji_format::{FrontEnd, Model, Plan};
-use neji_machine::{Board, Options, rises, toolchain};
+use neji_machine::{Board, Options, rises};
 use neji_monitor::Recorded;
 use serde_json::json;
 
@@ -63,7 +63,7 @@ pub struct Args {
     /// Write the alarm's changes to this CSV file.
     #[arg(long)]
     pub events: Option<PathBuf>,
-    /// The repository, which holds the boards; by default the one around this folder.
+    /// The repository, which holds the boards; by default the one around this folder, else those that are built in.
     #[arg(long)]
     pub root: Option<PathBuf>,
     /// Of a scenario.
@@ -119,7 +119,7 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     let board = match on_host {
         true => None,
         false => {
-            let board = Board::find_emulated(&args.root.clone().map_or_else(toolchain::root, Ok)?, &args.on)?;
+            let board = Board::find_emulated_here(args.root.as_deref(), &args.on)?;
             source = source.on(&board)?;
             Some(board)
         }
