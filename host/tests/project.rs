@@ -1,14 +1,18 @@
-//! What `neji new` writes builds as it is, and what it builds gives the host's verdicts in QEMU. A missing QEMU or compiler
-//! fails.
+//! What `neji new` writes builds as it is, and what it builds gives the host's verdicts in QEMU, over its live link as well. A
+//! missing QEMU or compiler fails.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use neji::project::{self, Crates, Task};
 use neji::simulate::{Frame, on_firmware, on_host};
-use neji_app::Verdict;
+use neji_app::{Outcome, Verdict};
 use neji_format::{AlignedBytes, FrontEnd, Model};
+use neji_link::Event;
 use neji_machine::{Board, Options, toolchain};
+use neji_monitor::{Client, Emulated, Heard, Pace, Session, Settings};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().expect("the repository")
@@ -63,5 +67,41 @@ fn a_new_project_builds_and_watches_in_qemu_as_the_host_does() {
         assert!(expected.len() > 3, "{blob} says too little");
         let run = on_firmware(&board, &elf, &model, &frames, Options::default()).expect("runs");
         assert_eq!(run.verdicts, expected, "{name}");
+        if board.settings.live {
+            assert_eq!(scores_over_link(board, elf, model.bytes(), frames), scores(&expected), "{name}");
+        }
     }
+}
+
+fn scores(verdicts: &[Verdict]) -> Vec<(u32, i32)> {
+    let score = |verdict: &Verdict| match verdict.outcome {
+        Outcome::Scored { score, .. } => Some((verdict.sequence, score)),
+        _ => None,
+    };
+    verdicts.iter().filter_map(score).collect()
+}
+
+/// What `neji monitor` hears of an image to the end of its samples.
+fn scores_over_link(board: Board, elf: PathBuf, model: &[u8], frames: Vec<Frame>) -> Vec<(u32, i32)> {
+    let input: neji_monitor::Input = Arc::new(move |give| frames.iter().try_for_each(|frame| give(&frame.samples)));
+    let line = Emulated { board, elf, model: model.to_vec(), input, pace: Pace::None };
+    let settings = Settings { time_max: Some(Duration::from_secs(120)), ..Settings::default() };
+    let mut session = Session::new(Client::new(Box::new(line)), settings, true).expect("a session");
+    let mut scores = Vec::new();
+    while !session.is_over() {
+        let mut hear = |heard: &Heard<'_>| {
+            match heard {
+                Heard::Event(Event::Identity(identity)) => assert_eq!(identity.firmware, "mine 0.1.0"),
+                Heard::Event(Event::Score(score)) => {
+                    if let neji_link::Outcome::Scored { score: value, .. } = score.outcome {
+                        scores.push((score.verdict, value));
+                    }
+                }
+                _ => {}
+            }
+            Ok(())
+        };
+        session.step(&mut hear).expect("a line");
+    }
+    scores
 }

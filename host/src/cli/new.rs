@@ -20,10 +20,10 @@ pub struct Args {
     /// What it watches.
     #[arg(long)]
     pub task: Task,
-    /// The repository of neji that crates are taken from; by default the one around this folder, else their versions.
+    /// The repository of neji that crates are taken from; by default the one around this folder, else its address.
     #[arg(long, value_name = "DIR")]
     pub root: Option<PathBuf>,
-    /// Take crates by their versions, whatever lies around this folder.
+    /// Take crates from the repository's address, whatever lies around this folder.
     #[arg(long, conflicts_with = "root")]
     pub published: bool,
 }

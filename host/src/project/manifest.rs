@@ -11,7 +11,8 @@ use toml::{Table, Value};
 pub enum Crates {
     /// A repository on this PC.
     Repository(PathBuf),
-    /// Their versions; what boards share among themselves is not published, but taken from the repository's address.
+    /// Their versions at the repository's address: what boards share among themselves is published nowhere, and what meets in one image
+    /// has to be of one source.
     Published,
 }
 
@@ -34,10 +35,12 @@ impl Crates {
         let mut set = |key: &str, value: String| drop(table.insert(key.to_owned(), Value::String(value)));
         match self {
             Self::Repository(root) => set("path", root.join(folder).to_string_lossy().into_owned()),
-            Self::Published if PUBLISHED.iter().any(|(published, _)| *published == name) => {
-                set("version", env!("CARGO_PKG_VERSION").to_owned());
+            Self::Published => {
+                set("git", env!("CARGO_PKG_REPOSITORY").to_owned());
+                if PUBLISHED.iter().any(|(published, _)| *published == name) {
+                    set("version", env!("CARGO_PKG_VERSION").to_owned());
+                }
             }
-            Self::Published => set("git", env!("CARGO_PKG_REPOSITORY").to_owned()),
         }
         table
     }
@@ -51,7 +54,7 @@ impl Crates {
     }
 
     /// The manifest of a project for a board in QEMU.
-    pub(super) fn emulated(&self, name: &str, title: &str) -> String {
+    pub(super) fn emulated(&self, name: &str, board: &Board) -> String {
         let mut dependencies = Table::new();
         for (name, version) in [("cortex-m-rt", "0.7"), ("embedded-hal", "1"), ("embedded-io", "0.7")] {
             dependencies.insert(name.into(), Value::String(version.into()));
@@ -61,8 +64,11 @@ impl Crates {
             table.insert("default-features".into(), Value::Boolean(name == "neji-engine"));
             dependencies.insert(name.into(), Value::Table(table));
         }
+        if board.settings.live {
+            dependencies.insert("neji-link".into(), Value::Table(self.published("neji-link")));
+        }
         dependencies.insert("neji-qemu".into(), Value::Table(self.dependency("neji-qemu", "boards/qemu")));
-        manifest(name, &format!("A monitor on {title}"), &dependencies, &Table::new())
+        manifest(name, &format!("A monitor on {}", board.settings.name), &dependencies, &Table::new())
     }
 
     /// The manifest of a real board's firmware, freed of the boards' workspace.

@@ -2,7 +2,7 @@
 //!
 //! For a board in QEMU it is written from templates around the board's own registers. For a real board it is the board's own
 //! firmware, freed of the repository's workspace, with a second project for its twin in QEMU in the folder `twin`. Crates are
-//! taken from a repository on this PC where there is one, else by their versions.
+//! taken from a repository on this PC where there is one, else from its address.
 
 mod manifest;
 
@@ -70,11 +70,11 @@ fn check_name(name: &str) -> Result<()> {
 pub fn files(name: &str, board: &Board, twin: Option<&Board>, task: Task, crates: &Crates) -> Result<Files> {
     check_name(name)?;
     if takes_files(board) {
-        return in_qemu(name, board, task, crates);
+        return in_qemu(name, board, None, task, crates);
     }
     let mut files = real(name, board, twin, task, crates)?;
     if let Some(twin) = twin {
-        let inner = in_qemu(&format!("{name}-twin"), twin, task, crates)?;
+        let inner = in_qemu(&format!("{name}-twin"), twin, Some(board), task, crates)?;
         files.extend(inner.into_iter().map(|(path, text)| (Path::new("twin").join(path), text)));
     }
     Ok(files)
@@ -108,6 +108,13 @@ fn fill(template: &str, words: &[(&str, &str)]) -> String {
     words.iter().fold(template.to_owned(), |text, (word, value)| text.replace(&format!("@{word}@"), value))
 }
 
+/// A template's lines for boards with a live link or without one: those of the other kind are marked and left out.
+fn for_boards(template: &str, live: bool) -> String {
+    let (mine, others) = if live { ("@LIVE@", "@STILL@") } else { ("@STILL@", "@LIVE@") };
+    let lines = template.lines().filter(|line| !line.starts_with(others));
+    lines.map(|line| line.strip_prefix(mine).unwrap_or(line).to_owned() + "\n").collect()
+}
+
 /// What a board's own main.rs says of its hardware.
 struct Hardware<'t> {
     engine: &'t str,
@@ -115,6 +122,9 @@ struct Hardware<'t> {
     registers: String,
     alarm: &'t str,
     fault: &'t str,
+    ticks: &'t str,
+    /// What the live link calls the core, where there is a link.
+    core: &'t str,
 }
 
 impl<'t> Hardware<'t> {
@@ -134,19 +144,21 @@ impl<'t> Hardware<'t> {
             registers: registers.trim().to_owned(),
             alarm: expression("alarm")?,
             fault: expression("fault")?,
+            ticks: expression("ticks_per_second").unwrap_or_default(),
+            core: main.split_once("core: \"").and_then(|(_, rest)| rest.split('"').next()).unwrap_or_default(),
         })
     }
 }
 
-/// The project for a board in QEMU.
-fn in_qemu(name: &str, board: &Board, task: Task, crates: &Crates) -> Result<Files> {
+/// The project for a board in QEMU, in the folder of that for the real board `of` where it is the twin of one.
+fn in_qemu(name: &str, board: &Board, of: Option<&Board>, task: Task, crates: &Crates) -> Result<Files> {
     let (settings, emulator) = (&board.settings, board.emulator()?);
     let main = board.file("src/main.rs")?;
     let hardware = Hardware::of(&main)
         .with_context(|| format!("the main.rs of {} is not as those of boards in QEMU", board.package))?;
     let memory = settings.memory_bytes.to_string();
     let main = fill(
-        include_str!("template/main.rs"),
+        &for_boards(include_str!("template/main.rs"), settings.live),
         &[
             ("NAME", name),
             ("WHAT", task.what()),
@@ -158,6 +170,9 @@ fn in_qemu(name: &str, board: &Board, task: Task, crates: &Crates) -> Result<Fil
             ("SAMPLES", task.samples()),
             ("ALARM", hardware.alarm),
             ("FAULT", hardware.fault),
+            ("PACKAGE", &board.package),
+            ("CORE", hardware.core),
+            ("TICKS", hardware.ticks),
         ],
     );
     let mut run = vec!["qemu-system-arm", "-machine", &emulator.machine];
@@ -167,24 +182,35 @@ fn in_qemu(name: &str, board: &Board, task: Task, crates: &Crates) -> Result<Fil
     let loader = format!("loader,file=model.neji,addr={:#x},force-raw=on", settings.model_address);
     run.extend(["-device", &loader, "-kernel"]);
     let run = run.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(", ");
-    let board_flag = &board.package;
+    let (on, firmware) = (&board.package, elf(name, board));
+    // A twin runs what was trained for its board, which has less room.
+    let model = if of.is_some() { "../run/model.neji" } else { "run/model.neji" };
+    let (watch, logic) = match settings.live {
+        true => (
+            format!("    neji monitor {model} --qemu {on} --firmware {firmware} --input DATA/test --loop\n"),
+            "`src/watch.rs` is what the monitor does, `src/live.rs` the same while `neji monitor` looks on.",
+        ),
+        false => (String::new(), "`src/watch.rs` is what the monitor does."),
+    };
     let commands = format!(
-        "    neji simulate run/model.neji --source DATA/test --on {board_flag} --firmware target/{target}/release/{name} --compare\n    \
-         neji flash run/model.neji --board {board_flag} --firmware target/{target}/release/{name}    # the same way as to a real board\n\n\
-         `cargo run --release` runs it too, with `model.neji` and `samples.bin` beside this file.\n",
-        target = settings.target
+        "Your recordings through it: scores that have to be the PC's bit for bit, a look at it while it runs, and the way onto a board.\n\n    \
+         neji simulate {model} --source DATA/test --on {on} --firmware {firmware} --compare\n{watch}    \
+         neji flash {model} --board {on} --firmware {firmware}\n\n\
+         `cargo run --release` runs it too, with `model.neji` and `samples.bin` beside this file.\n"
     );
-    let logic = "`src/watch.rs` is what the monitor does.";
-    let mut files = common(name, board, task, &commands, logic);
+    let mut files = common(name, board, of, task, &commands, logic);
     files.extend(lock(crates));
     files.extend([
-        ("Cargo.toml".into(), crates.emulated(name, &settings.name)),
+        ("Cargo.toml".into(), crates.emulated(name, board)),
         (".cargo/config.toml".into(), config(&settings.target, Some(&run))),
         ("memory.x".into(), board.file("memory.x")?),
         ("build.rs".into(), include_str!("template/build.rs").to_owned()),
         ("src/main.rs".into(), main),
         ("src/watch.rs".into(), include_str!("template/watch.rs").to_owned()),
     ]);
+    if settings.live {
+        files.push(("src/live.rs".into(), include_str!("template/live.rs").to_owned()));
+    }
     Ok(files)
 }
 
@@ -195,11 +221,12 @@ const DEFMT: &str = "\n# What defmt compiles in; by itself errors only.\n[env]\n
 fn real(name: &str, board: &Board, twin: Option<&Board>, task: Task, crates: &Crates) -> Result<Files> {
     let settings = &board.settings;
     let main = board.file("src/main.rs")?;
+    let (package, firmware) = (&board.package, elf(name, board));
     let uf2 = match settings.uf2_family {
-        Some(_) => {
-            "    neji flash run/model.neji --board BOARD --firmware ELF --uf2    # with BOOTSEL held while it was plugged in\n"
-        }
-        None => "",
+        Some(_) => format!(
+            "    neji flash run/model.neji --board {package} --firmware {firmware} --uf2    # or with BOOTSEL held while it is plugged in\n"
+        ),
+        None => String::new(),
     };
     let rehearsal = match twin {
         Some(twin) => format!(
@@ -209,11 +236,12 @@ fn real(name: &str, board: &Board, twin: Option<&Board>, task: Task, crates: &Cr
         None => String::new(),
     };
     let commands = format!(
-        "    neji flash run/model.neji --board BOARD --firmware ELF --no-wait\n{uf2}\nwith BOARD = {} and ELF = target/{}/release/{name}\n{rehearsal}",
-        board.package, settings.target
+        "Onto the board, by a debug probe, and a look at it while it runs, over its serial port:\n\n    \
+         neji flash run/model.neji --board {package} --firmware {firmware}\n{uf2}    \
+         neji monitor --serial PORT                         # such as /dev/ttyACM0\n{rehearsal}"
     );
     let logic = "The loop around the monitor is neji-embassy's `Station`.";
-    let mut files = common(name, board, task, &commands, logic);
+    let mut files = common(name, board, None, task, &commands, logic);
     files.extend(lock(crates));
     files.extend([
         ("Cargo.toml".into(), crates.real(name, board)?),
@@ -225,26 +253,48 @@ fn real(name: &str, board: &Board, twin: Option<&Board>, task: Task, crates: &Cr
     Ok(files)
 }
 
-/// What every project has.
-fn common(name: &str, board: &Board, task: Task, run: &str, logic: &str) -> Files {
+/// Where cargo puts a project's image.
+fn elf(name: &str, board: &Board) -> String {
+    format!("target/{}/release/{name}", board.settings.target)
+}
+
+/// What every project has. The twin of the board `of` takes the model that was made for that.
+fn common(name: &str, board: &Board, of: Option<&Board>, task: Task, run: &str, logic: &str) -> Files {
     let settings = &board.settings;
+    let train = match of {
+        Some(of) => format!(
+            "The model is that of the project around this one, made for {}; DATA is the folder that it was trained with.\n",
+            of.settings.name
+        ),
+        None => format!(
+            "A model of your own data, made for this board; DATA has {}:\n\n    \
+             neji train train.toml --data DATA --out run\n    \
+             neji quantize run                # writes run/model.neji\n    \
+             neji boards run/model.neji       # which boards it fits\n",
+            task.data()
+        ),
+    };
     let (flash, ram) = (settings.model_bytes.to_string(), settings.memory_bytes.to_string());
     let words = [
         ("NAME", name),
         ("WHAT", task.what()),
         ("BOARD", &settings.name),
         ("TARGET", &settings.target),
-        ("DATA", task.data()),
+        ("ELF", &elf(name, board)),
+        ("TRAIN", &train),
         ("FLASH", &flash),
         ("RAM", &ram),
         ("RUN", run),
         ("LOGIC", logic),
     ];
-    vec![
+    let mut files: Files = vec![
         ("README.md".into(), fill(include_str!("template/README.md"), &words)),
-        ("train.toml".into(), fill(include_str!("template/train.toml"), &words)),
         (".gitignore".into(), "/target\n/run\n".into()),
-    ]
+    ];
+    if of.is_none() {
+        files.push(("train.toml".into(), fill(include_str!("template/train.toml"), &words)));
+    }
+    files
 }
 
 /// Cargo's settings: the target, how QEMU runs it, and what the target by itself does without.
@@ -304,6 +354,19 @@ mod tests {
                 assert_eq!(config.contains_key("env"), !takes_files(&board), "{}", board.package);
                 let train: toml::Table = text("train.toml").parse().unwrap();
                 assert_eq!(train["auto"]["ram"].as_integer(), Some(board.settings.memory_bytes as i64));
+                // What a twin watches is trained for the board.
+                assert_eq!(files.iter().filter(|(path, _)| path.ends_with("train.toml")).count(), 1);
+                let commands: String = files
+                    .iter()
+                    .filter(|(path, _)| path.ends_with("README.md"))
+                    .map(|(_, text)| text.as_str())
+                    .collect();
+                let with_link = files.iter().find(|(path, _)| path.ends_with("src/live.rs"));
+                assert_eq!(with_link.is_some(), commands.contains("--qemu"), "{}", board.package);
+                if let Some((path, _)) = with_link {
+                    let main = &files.iter().find(|(other, _)| *other == path.with_file_name("main.rs")).unwrap().1;
+                    assert!(main.contains("core: \"cortex-m") && main.contains("_000,\n"), "{main}");
+                }
             }
         }
     }

@@ -5,15 +5,19 @@
 #![no_std]
 #![no_main]
 
+@LIVE@mod live;
 mod watch;
 
 use core::convert::Infallible;
 
 use cortex_m_rt::entry;
 use neji_app::Sensor;
+@LIVE@use neji_app::link::About;
 @ENGINE@
+@LIVE@use neji_link::ResetCause;
 use neji_qemu::semihosting::File;
-use neji_qemu::{Pin, exit};
+@LIVE@use neji_qemu::{Link, Pin, exit};
+@STILL@use neji_qemu::{Pin, exit};
 
 /// The kernels of this core.
 type Isa = @ISA@;
@@ -22,6 +26,17 @@ type Isa = @ISA@;
 const MEMORY_BYTES: usize = @MEMORY@;
 
 @REGISTERS@
+@LIVE@
+@LIVE@/// What `neji monitor` is told of this board.
+@LIVE@const ABOUT: About<'_> = About {
+@LIVE@    board: "@PACKAGE@",
+@LIVE@    core: "@CORE@",
+@LIVE@    firmware: concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION")),
+@LIVE@    clock_hz: @TICKS@,
+@LIVE@    // QEMU starts its machines from power; a restart that the PC asks for looks the same.
+@LIVE@    reset: ResetCause::PowerOn,
+@LIVE@    restarts: true,
+@LIVE@};
 
 /// The sensor: @SAMPLES@.
 struct Samples(File);
@@ -39,7 +54,11 @@ fn main() -> ! {
     static mut MEMORY: [u8; MEMORY_BYTES] = [0; MEMORY_BYTES];
     let alarm = @ALARM@;
     let fault = @FAULT@;
-    let files = (File::read_from(b"samples.bin\0"), File::write_to(b"reports.bin\0"));
-    let (Some(samples), Some(line)) = files else { exit(false) };
+    let Some(samples) = File::read_from(b"samples.bin\0") else { exit(false) };
+@LIVE@    if Link::is_wanted() {
+@LIVE@        let Some(mut link) = Link::new(UART, ABOUT.clock_hz) else { exit(false) };
+@LIVE@        exit(live::watch::<Isa>(MEMORY, Samples(samples), ABOUT, |station| link.exchange(station), alarm, fault))
+@LIVE@    }
+    let Some(line) = File::write_to(b"reports.bin\0") else { exit(false) };
     exit(watch::watch::<Isa, _>(MEMORY, Samples(samples), line, alarm, fault))
 }
