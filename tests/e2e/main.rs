@@ -5,6 +5,8 @@ mod boards;
 mod calibration;
 mod conformance;
 mod hostile;
+#[cfg(unix)]
+mod monitor;
 mod profile;
 mod real;
 mod report;

@@ -145,14 +145,18 @@ fn interrupt_after(epochs: usize, run: &Path, toml: &str, data: &Path, checkpoin
     });
 }
 
-fn command(arguments: &[&str]) -> Command {
-    // The test binary lies in target/<profile>/deps; cargo built the command beside it.
+/// The command. The test binary lies in target/<profile>/deps; cargo built the command beside it.
+pub(crate) fn binary() -> PathBuf {
     let mut binary = std::env::current_exe().expect("a path");
     binary.pop();
     binary.pop();
     let binary = binary.join("neji");
     assert!(binary.exists(), "{} is missing; type: cargo build --package neji", binary.display());
-    let mut command = Command::new(binary);
+    binary
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
     command.args(arguments);
     command
 }
