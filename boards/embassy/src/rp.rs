@@ -76,6 +76,8 @@ unsafe fn SWI_IRQ_1() {
 /// The executor of the sensor's task, in an interrupt above the loop and below the HAL's own.
 pub fn sensor_executor() -> SendSpawner {
     interrupt::SWI_IRQ_1.set_priority(Priority::P3);
+    // The HAL gives DMA the same, and all else the highest.
+    interrupt::DMA_IRQ_0.set_priority(Priority::P2);
     SENSOR.start(interrupt::SWI_IRQ_1)
 }
 
@@ -197,18 +199,22 @@ impl<'d> Microphone<'d> {
 
     /// Fills `samples` for ever.
     pub async fn listen(&mut self, samples: &Samples) -> ! {
-        let mut words = [0u32; 128];
+        let (mut filled, mut next) = (&mut [0u32; 128], &mut [0u32; 128]);
+        self.machine.rx().dma_pull(&mut self.channel, filled, false).await;
         loop {
-            self.machine.rx().dma_pull(&mut self.channel, &mut words, false).await;
-            // The FIFO was full when somebody waited too long.
-            if self.machine.rx().stalled() {
-                samples.lose(0);
-            }
-            let sounds = words.iter().map(|&word| {
+            // The next begins before these are looked at, since little waits in the FIFO.
+            let transfer = self.machine.rx().dma_pull(&mut self.channel, next, false);
+            let sounds = filled.iter().map(|&word| {
                 let sound = (word << 1).cast_signed() >> (16 - GAIN_BITS);
                 sound.clamp(i16::MIN.into(), i16::MAX.into()) as i16
             });
             samples.push(sounds.map(i16::to_le_bytes));
+            transfer.await;
+            // The FIFO was full when somebody waited too long.
+            if self.machine.rx().stalled() {
+                samples.lose(0);
+            }
+            core::mem::swap(&mut filled, &mut next);
         }
     }
 }
