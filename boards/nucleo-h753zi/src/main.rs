@@ -1,6 +1,6 @@
 //! NUCLEO-H753ZI: an I2S microphone, or an accelerometer (LIS3DH) over SPI, whichever the model wants.
 //!
-//! PG14 (Arduino D1) is the alarm, PG9 (D0) the fault line, both active low.
+//! PG14 (Arduino D2) is the alarm, PE13 (D3) the fault line, both active low.
 #![no_std]
 #![no_main]
 
@@ -87,7 +87,7 @@ fn clocks() -> Config {
 async fn main(_spawner: Spawner) {
     let (p, start) = stm32::start(clocks());
     let lines =
-        Lines::new(Output::new(p.PG14, Level::Low, Speed::Low), Output::new(p.PG9, Level::Low, Speed::Low), POLARITY);
+        Lines::new(Output::new(p.PG14, Level::Low, Speed::Low), Output::new(p.PE13, Level::Low, Speed::Low), POLARITY);
     let high = stm32::sensor_executor();
     let wire = Either::new(rtt::start(), stm32::serial(high, p.USART3, p.PD9, p.PD8));
     let mut station = Station::new(&ROOM, BOARD, lines, stm32::watchdog(p.IWDG1), rtt::Log, wire, start);
@@ -105,7 +105,7 @@ async fn main(_spawner: Spawner) {
             SAMPLES.begin(waiting, vibration::sample_bytes(axes));
             let mut config = spi::Config::default();
             (config.frequency, config.mode) = (Hertz(8_000_000), spi::MODE_3);
-            let bus = Spi::new(p.SPI1, p.PA5, p.PA7, p.PA6, p.DMA2_CH3, p.DMA2_CH0, Irqs, config);
+            let bus = Spi::new(p.SPI1, p.PA5, p.PB5, p.PA6, p.DMA2_CH3, p.DMA2_CH0, Irqs, config);
             let select = Output::new(p.PB6, Level::High, Speed::High);
             high.spawn(accelerometer(bus, select, rate, axes).expect("once"));
         }
