@@ -2,13 +2,12 @@
 #![no_std]
 #![no_main]
 
-use cortex_m::peripheral::SYST;
+use cortex_m::Peripherals;
 use cortex_m_rt::entry;
-use embassy_executor::Spawner;
 use neji_embassy::{Board, Room};
 use neji_engine::ArmDsp;
 use neji_twin::Memory;
-use neji_twin::uart::Uart;
+use neji_twin::uart::{STM32F4, Uart};
 use static_cell::ConstStaticCell;
 
 const BOARD: Board = Board { name: env!("CARGO_PKG_NAME"), core: "cortex-m4", clock_hz: 168_000_000 };
@@ -22,13 +21,13 @@ static WAITING: ConstStaticCell<[u8; 16 * 1024]> = ConstStaticCell::new([0; 16 *
 static ROOM: Room<ArmDsp> = Room::new();
 
 #[embassy_executor::task]
-async fn station(spawner: Spawner, timer: SYST) {
+async fn station(core: Peripherals) {
     let memory = Memory { room: &ROOM, monitor: MEMORY.take(), waiting: WAITING.take() };
-    neji_twin::run(spawner, BOARD, timer, Uart::new(UART), memory).await
+    neji_twin::run(BOARD, core, Uart::new(&STM32F4, UART), memory).await
 }
 
 #[entry]
 fn main() -> ! {
-    let core = cortex_m::Peripherals::take().expect("taken once");
-    neji_twin::execute(|spawner| spawner.spawn(station(spawner, core.SYST).expect("once")))
+    let core = Peripherals::take().expect("taken once");
+    neji_twin::execute(|spawner| spawner.spawn(station(core).expect("once")))
 }

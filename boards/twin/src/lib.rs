@@ -1,8 +1,8 @@
 //! What a real board's chip is to neji-embassy, QEMU is to a twin.
 //!
 //! A twin runs the station of the real boards, its samples, its restarts and their reasons, with a file of the PC as its sensor.
-//! SysTick is its clock and its watchdog, as QEMU has none of the chips'. Everything it says, its lines too, goes to the PC as text, and the
-//! live link over a serial port.
+//! The sensor's task runs in an interrupt, as theirs do. SysTick is its clock and its watchdog, as QEMU has none of the chips'. Everything
+//! it says, its lines too, goes to the PC as text, and the live link over a serial port.
 //!
 //! A file `fault.bin` says what goes wrong when half of the samples are through, in the first life of the firmware: see [`Fault`].
 #![no_std]
@@ -13,11 +13,14 @@ pub mod uart;
 
 use core::fmt::Write as _;
 
-use cortex_m::peripheral::SYST;
+use cortex_m::Peripherals;
+use cortex_m::interrupt::InterruptNumber;
+use cortex_m::peripheral::NVIC;
+use cortex_m_rt::exception;
 use cortex_m_semihosting::hio;
-use embassy_executor::Spawner;
 use embassy_executor::raw::Executor;
-use embassy_time::Timer;
+use embassy_executor::{InterruptExecutor, SendSpawner, Spawner};
+use embassy_time::{Duration, Timer};
 use embedded_hal::digital::{ErrorType, OutputPin};
 use neji_app::link::Wire;
 use neji_app::{AlarmPolarity, Cause};
@@ -28,6 +31,32 @@ use static_cell::StaticCell;
 use crate::pc::{Console, File};
 
 static SAMPLES: Samples = Samples::new();
+static SENSOR: InterruptExecutor = InterruptExecutor::new();
+
+/// An interrupt that no device of QEMU's machines raises, the last that ARMv6-M has.
+#[derive(Clone, Copy)]
+struct Spare;
+
+// SAFETY: the number is always the same, and one of the vector table.
+unsafe impl InterruptNumber for Spare {
+    fn number(self) -> u16 {
+        31
+    }
+}
+
+#[exception]
+unsafe fn DefaultHandler(number: i16) {
+    assert_eq!(number, Spare.number().cast_signed());
+    // SAFETY: this is the interrupt that the executor is started with.
+    unsafe { SENSOR.on_interrupt() }
+}
+
+/// The executor of the sensor's task, in an interrupt above the loop and below the clock's.
+fn sensor_executor(mut controller: NVIC) -> SendSpawner {
+    // SAFETY: no critical section counts on priorities: they disable interrupts.
+    unsafe { controller.set_priority(Spare, 0x80) };
+    SENSOR.start(Spare)
+}
 
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,6 +126,9 @@ fn console(line: core::fmt::Arguments<'_>) {
     }
 }
 
+/// In so much time the loop has judged what it has, and waits for samples: so the same goes wrong at the same place.
+const REST: Duration = Duration::from_secs(2);
+
 /// The PC's samples, as a sensor's task would take them: a block each millisecond. Ends QEMU at their end.
 #[embassy_executor::task]
 async fn sensor(fault: Fault) {
@@ -108,7 +140,8 @@ async fn sensor(fault: Fault) {
         if SAMPLES.waiting() > block.len() {
             continue;
         }
-        if taken >= half {
+        if taken >= half && fault != Fault::None {
+            Timer::after(REST).await;
             match fault {
                 Fault::None => {}
                 Fault::Silence => return,
@@ -123,6 +156,7 @@ async fn sensor(fault: Fault) {
         }
         let count = file.read(&mut block);
         if count == 0 && SAMPLES.waiting() == 0 {
+            Timer::after(REST).await;
             pc::exit(true);
         }
         taken += count;
@@ -144,6 +178,28 @@ pub fn execute(begin: impl FnOnce(Spawner)) -> ! {
     }
 }
 
+/// Has accesses fault that do so on ARMv6-M, where the machine's core is a larger one: those that are not aligned to their size
+/// (ARMv7-M Architecture Reference Manual, B3.2.8), and those in the 16 MiB below RAM, which the machines of MPS boards have answer with
+/// zeros. A stack that grows too deep ends there, in faults too.
+pub fn fault_as_armv6m(core: &mut Peripherals) {
+    const UNALIGN_TRP: u32 = 1 << 3;
+    const BELOW_RAM: u32 = 0x1f00_0000;
+    const IS_VALID: u32 = 1 << 4;
+    // No access, of 2^(23 + 1) bytes, enabled.
+    const REGION: u32 = 1 << 28 | 23 << 1 | 1;
+    // All else as without the unit; on in faults as well.
+    const CONTROL: u32 = 1 << 2 | 1 << 1 | 1 << 0;
+    // SAFETY: nobody takes such an access but for one that faults.
+    unsafe {
+        core.SCB.ccr.modify(|bits| bits | UNALIGN_TRP);
+        core.MPU.rbar.write(BELOW_RAM | IS_VALID);
+        core.MPU.rasr.write(REGION);
+        core.MPU.ctrl.write(CONTROL);
+    }
+    cortex_m::asm::dsb();
+    cortex_m::asm::isb();
+}
+
 /// Memory of a twin.
 pub struct Memory<I: Isa + 'static> {
     /// The station's.
@@ -155,8 +211,8 @@ pub struct Memory<I: Isa + 'static> {
 }
 
 /// Runs the station until the samples end. `wire` is its line to the PC.
-pub async fn run<I: Isa>(spawner: Spawner, board: Board, timer: SYST, wire: impl Wire, memory: Memory<I>) -> ! {
-    let cause = clock::start(timer, board.clock_hz);
+pub async fn run<I: Isa>(board: Board, core: Peripherals, wire: impl Wire, memory: Memory<I>) -> ! {
+    let cause = clock::start(core.SYST, board.clock_hz);
     let start = restart::begin(cause, None);
     let lines = Lines::new(Line("alarm", None), Line("fault", None), AlarmPolarity::ActiveLow);
     // A life after a fault is a good one.
@@ -167,6 +223,6 @@ pub async fn run<I: Isa>(spawner: Spawner, board: Board, timer: SYST, wire: impl
     let model = station.model().await;
     let fault = if is_first { Fault::read() } else { Fault::None };
     SAMPLES.begin(memory.waiting, 1);
-    spawner.spawn(sensor(fault).expect("once"));
+    sensor_executor(core.NVIC).spawn(sensor(fault).expect("once"));
     station.watch(model, memory.monitor, &SAMPLES).await
 }

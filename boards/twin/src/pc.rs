@@ -30,8 +30,25 @@ impl File {
     }
 }
 
+/// Bytes of stack that were in use at the deepest moment so far, from what is left of cortex-m-rt's paint.
+fn stack_bytes() -> usize {
+    unsafe extern "C" {
+        static _stack_start: u32;
+        static _stack_end: u32;
+    }
+    const PAINT: u32 = 0xcccc_cccc;
+    let (low, high) = (&raw const _stack_end, &raw const _stack_start);
+    let mut word = low;
+    // SAFETY: all words between the two symbols of memory.x are RAM, word-aligned, and reading them has no effect.
+    while word < high && unsafe { word.read_volatile() } == PAINT {
+        word = word.wrapping_add(1);
+    }
+    high.addr() - word.addr()
+}
+
 /// Ends QEMU: status 0 where all went well, 1 otherwise.
 pub fn exit(well: bool) -> ! {
+    console(format_args!("stack: {}", stack_bytes()));
     loop {
         debug::exit(if well { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
     }

@@ -1,28 +1,49 @@
-//! A USART of the STM32F405 (RM0090, 30.6), polled: QEMU takes no time for a bit.
+//! UARTs of the machines, polled: QEMU takes no time for a bit.
 
 use neji_app::link::Wire;
 
-const STATUS: usize = 0x00;
-const DATA: usize = 0x04;
-const CONTROL_1: usize = 0x0c;
+/// What the registers of a kind of UART are.
+#[derive(Debug)]
+pub struct Chip {
+    /// Where the data are.
+    data: usize,
+    /// Where it is told what there is room for.
+    state: usize,
+    /// The bit of the state that says that the receiver has a byte.
+    received: u32,
+    /// The bit of the state that says whether the transmitter takes one, and what it is where it does.
+    room: (u32, u32),
+    /// What is written where to switch it on, in this order.
+    on: &'static [(usize, u32)],
+}
 
-/// The receiver has a byte.
-const RXNE: u32 = 1 << 5;
-/// The transmitter takes one.
-const TXE: u32 = 1 << 7;
-/// The port, its transmitter and its receiver are on.
-const ON: u32 = 1 << 13 | 1 << 3 | 1 << 2;
+/// A USART of the STM32F405 (RM0090, 30.6): on with its transmitter and its receiver.
+pub static STM32F4: Chip = Chip {
+    data: 0x04,
+    state: 0x00,
+    received: 1 << 5,
+    room: (1 << 7, 1 << 7),
+    on: &[(0x0c, 1 << 13 | 1 << 3 | 1 << 2)],
+};
 
-/// The port as the line to the PC.
+/// The UART of Arm's MPS boards (Cortex-M System Design Kit TRM, "APB UART"). QEMU asks for a divisor, and for no certain one.
+pub static CMSDK: Chip =
+    Chip { data: 0x00, state: 0x04, received: 1 << 1, room: (1 << 0, 0), on: &[(0x10, 16), (0x08, 1 << 1 | 1 << 0)] };
+
+/// A port as the line to the PC.
+#[derive(Debug)]
 pub struct Uart {
+    chip: &'static Chip,
     base: usize,
 }
 
 impl Uart {
-    /// Switches the port with registers from address `base` on, which must be one of this chip, on.
-    pub fn new(base: usize) -> Self {
-        let mut uart = Self { base };
-        uart.write(CONTROL_1, ON);
+    /// Switches the port with registers from address `base` on, which must be a `chip` of this machine, on.
+    pub fn new(chip: &'static Chip, base: usize) -> Self {
+        let mut uart = Self { chip, base };
+        for &(offset, value) in chip.on {
+            uart.write(offset, value);
+        }
         uart
     }
 
@@ -42,22 +63,23 @@ impl Wire for Uart {
     fn hear(&mut self, buffer: &mut [u8]) -> usize {
         let mut count = 0;
         for byte in buffer {
-            if self.read(STATUS) & RXNE == 0 {
+            if self.read(self.chip.state) & self.chip.received == 0 {
                 break;
             }
-            *byte = self.read(DATA) as u8;
+            *byte = self.read(self.chip.data) as u8;
             count += 1;
         }
         count
     }
 
     fn say(&mut self, bytes: &[u8]) -> usize {
+        let (bit, free) = self.chip.room;
         let mut count = 0;
         for &byte in bytes {
-            if self.read(STATUS) & TXE == 0 {
+            if self.read(self.chip.state) & bit != free {
                 break;
             }
-            self.write(DATA, byte.into());
+            self.write(self.chip.data, byte.into());
             count += 1;
         }
         count

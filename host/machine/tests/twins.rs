@@ -8,7 +8,7 @@ use std::time::Duration;
 use neji_app::{Monitor, Outcome, Verdict};
 use neji_engine::Portable;
 use neji_format::{AlignedBytes, Model};
-use neji_machine::{Board, Emulation, Fault, Options, emulate};
+use neji_machine::{Board, Bounds, Emulation, Fault, Options, emulate};
 
 fn golden(name: &str) -> Vec<u8> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/tests/golden").join(name);
@@ -54,7 +54,7 @@ fn said<'e>(run: &'e Emulation, what: &str) -> Vec<&'e str> {
 
 #[test]
 fn the_verdicts_are_the_hosts_and_the_lines_are_active_until_the_first_score() {
-    for blob in ["v5_listener.neji", "v5_autoencoder.neji"].map(golden) {
+    for blob in ["v5_listener.neji", "v5_autoencoder.neji", "v5_classifier.neji"].map(golden) {
         let verdicts = host(&blob, &samples());
         assert!(verdicts.iter().any(|verdict| matches!(verdict.outcome, Outcome::Scored { .. })));
         for (board, elf) in TWINS.iter() {
@@ -74,6 +74,11 @@ fn the_verdicts_are_the_hosts_and_the_lines_are_active_until_the_first_score() {
             }
             assert_eq!(said(&run, "alarm"), levels, "{}", board.package);
             assert_eq!(said(&run, "lost"), Vec::<&str>::new());
+            // What the image says of the stack is no less than what was used of it.
+            let bounds =
+                Bounds::of_tasks(&std::fs::read(elf).expect("firmware"), &board.settings.target).expect("bounds");
+            let used: u64 = said(&run, "stack")[0].parse().expect("bytes");
+            assert!((bounds.push / 8..=bounds.whole).contains(&used), "{}: {used}, {bounds:?}", board.package);
         }
     }
 }
