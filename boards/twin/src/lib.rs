@@ -126,15 +126,18 @@ fn console(line: core::fmt::Arguments<'_>) {
     }
 }
 
-/// In so much time the loop has judged what it has, and waits for samples: so the same goes wrong at the same place.
+/// In so much time the loop has judged and said what it has, and waits for samples: so the same goes wrong at the same place.
 const REST: Duration = Duration::from_secs(2);
 
-/// The PC's samples, as a sensor's task would take them: a block each millisecond. Ends QEMU at their end.
+/// The PC's samples, as a sensor's task would take them: a few each millisecond, as of sound of 8 kHz. So the core rests between them, and
+/// QEMU has time for its serial port then only. Ends QEMU at their end.
 #[embassy_executor::task]
 async fn sensor(fault: Fault) {
     let Some(mut file) = File::read_from(b"samples.bin\0") else { pc::exit(false) };
     let half = file.length() / 2;
-    let (mut block, mut taken) = ([0; 128], 0);
+    let (mut block, mut taken) = ([0; 16], 0);
+    // A PC that listens gives samples once it has heard the board, and to wait for its file stops the core: so the loop speaks first.
+    Timer::after(REST).await;
     loop {
         Timer::after_millis(1).await;
         if SAMPLES.waiting() > block.len() {

@@ -75,8 +75,7 @@ fn the_verdicts_are_the_hosts_and_the_lines_are_active_until_the_first_score() {
             assert_eq!(said(&run, "alarm"), levels, "{}", board.package);
             assert_eq!(said(&run, "lost"), Vec::<&str>::new());
             // What the image says of the stack is no less than what was used of it.
-            let bounds =
-                Bounds::of_tasks(&std::fs::read(elf).expect("firmware"), &board.settings.target).expect("bounds");
+            let bounds = Bounds::of(&std::fs::read(elf).expect("firmware"), &board.settings.target).expect("bounds");
             let used: u64 = said(&run, "stack")[0].parse().expect("bytes");
             assert!((bounds.push / 8..=bounds.whole).contains(&used), "{}: {used}, {bounds:?}", board.package);
         }
