@@ -68,7 +68,7 @@ enum Fault {
     /// The sensor's driver gives up.
     Failure,
     /// A jump to where no code is.
-    HardFault,
+    Jump,
     /// A check that fails.
     Panic,
     /// A loop without end in the sensor's task, which the loop of the station never comes back from.
@@ -85,7 +85,7 @@ impl Fault {
         match byte {
             [b'S'] => Self::Silence,
             [b'F'] => Self::Failure,
-            [b'H'] => Self::HardFault,
+            [b'H'] => Self::Jump,
             [b'P'] => Self::Panic,
             [b'L'] => Self::Hang,
             _ => Self::None,
@@ -150,7 +150,7 @@ async fn sensor(fault: Fault) {
                 Fault::Silence => return,
                 Fault::Failure => return SAMPLES.fail(),
                 // SAFETY: it is not: the address is no code's, and the core's answer is what is asked for.
-                Fault::HardFault => unsafe { core::mem::transmute::<usize, extern "C" fn()>(0xf000_0001)() },
+                Fault::Jump => unsafe { core::mem::transmute::<usize, extern "C" fn()>(0xf000_0001)() },
                 Fault::Panic => panic!("as asked for"),
                 Fault::Hang => loop {
                     cortex_m::asm::nop();
