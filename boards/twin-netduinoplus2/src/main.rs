@@ -4,7 +4,8 @@
 
 use cortex_m::Peripherals;
 use cortex_m_rt::entry;
-use neji_embassy::{Board, Room};
+use neji_app::link::Either;
+use neji_embassy::{Board, Room, rtt};
 use neji_engine::ArmDsp;
 use neji_twin::Memory;
 use neji_twin::uart::{STM32F4, Uart};
@@ -23,7 +24,9 @@ static ROOM: Room<ArmDsp> = Room::new();
 #[embassy_executor::task]
 async fn station(core: Peripherals) {
     let memory = Memory { room: &ROOM, monitor: MEMORY.take(), waiting: WAITING.take() };
-    neji_twin::run(BOARD, core, Uart::new(&STM32F4, UART), memory).await
+    // Over the port until QEMU's GDB stub speaks over RTT, as a probe does.
+    let wire = Either::new(Uart::new(&STM32F4, UART), rtt::start());
+    neji_twin::run(BOARD, core, wire, memory).await
 }
 
 #[entry]
