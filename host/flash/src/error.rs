@@ -63,7 +63,7 @@ pub enum Error {
     },
     /// The chip is protected against debugging.
     #[error(
-        "the chip is locked against debugging: --erase-locked unlocks it and erases ALL of it, whatever it holds ({reason})"
+        "the chip is locked against debugging: neji flash --erase-locked unlocks it and erases ALL of it, whatever it holds ({reason})"
     )]
     Locked {
         /// What the probe says.
@@ -149,6 +149,35 @@ pub enum Error {
         /// What was said.
         reason: String,
     },
+    /// No RTT in the chip's memory.
+    #[error(
+        "the chip's memory has no RTT: its firmware has not started, or it is another one or an older one than has the live link; \
+         `neji flash MODEL --board BOARD` writes it"
+    )]
+    NoRtt,
+    /// More than one RTT in it.
+    #[error(
+        "the chip's memory has several RTTs, at {addresses}, as an earlier firmware leaves one: --firmware ELF says which one runs, or \
+         take the board's power away for a moment"
+    )]
+    SeveralRtts {
+        /// Where their control blocks are.
+        addresses: String,
+    },
+    /// RTT without the live link.
+    #[error(
+        "the firmware's RTT has no live link, which is a channel \"neji\" in both directions, but {found}: it is another firmware or an \
+         older one; `neji flash MODEL --board BOARD` writes the board's own"
+    )]
+    NoChannel {
+        /// The channels that there are.
+        found: String,
+    },
+    /// RTT was there and is no more.
+    #[error(
+        "the firmware's RTT is gone and does not come back: the chip is held in reset, or has another firmware now"
+    )]
+    RttGone,
     /// The firmware said nothing in time.
     #[error(
         "all is written and verified, but the device says nothing within {} s: does its firmware report over {way}? \

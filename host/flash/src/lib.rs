@@ -1,7 +1,8 @@
 //! Writing firmware and a model to a board: only what changed, read back, with the device's own word for it.
 //!
 //! [`write`](write()) does it over any [`Target`]; there are [`Emulated`] boards in QEMU, by its GDB stub, and with the feature
-//! `probe` real ones behind a debug probe, by probe-rs. [`uf2`] writes the files that some boards take as a USB drive.
+//! `probe` real ones behind a debug probe, by probe-rs. [`uf2`] writes the files that some boards take as a USB drive. What a firmware
+//! that runs says, and hears, over a probe is [`rtt`]'s.
 //!
 //! What is to be written are [`Part`]s:
 //!
@@ -24,6 +25,7 @@ pub mod plan;
 #[cfg(feature = "probe")]
 pub mod probe;
 pub mod qemu;
+pub mod rtt;
 pub mod target;
 pub mod uf2;
 pub mod write;

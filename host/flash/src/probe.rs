@@ -5,23 +5,20 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use object::{Object, ObjectSymbol};
 use probe_rs::architecture::arm::ArmError;
 use probe_rs::config::{FlashProperties, Registry, RegistryError, TargetSelector};
 use probe_rs::flashing::{DownloadOptions, FlashProgress, erase};
 pub use probe_rs::probe::list::Lister;
 use probe_rs::probe::list::{Accessibility, ProbeListItem};
 use probe_rs::probe::{DebugProbeError, DebugProbeInfo, DebugProbeSelector, Probe, ProbeCreationError};
-use probe_rs::rtt::{self, Rtt, ScanRegion};
-use probe_rs::{MemoryInterface, Permissions, Session};
+use probe_rs::{Core, MemoryInterface, Permissions, Session};
 
 use crate::error::{Error, Result};
+use crate::rtt::{Ears, Heard, Link, Memory, Place};
 use crate::target::{Sector, Target};
 
 /// The core whose flash and reports it is.
 const CORE: usize = 0;
-/// The symbol of RTT's control block.
-const CONTROL_BLOCK: &str = "_SEGGER_RTT";
 
 /// Which probe, and how it is used.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,9 +176,7 @@ fn known(registry: &Registry, chip: &str) -> Result<()> {
 /// A chip behind a probe.
 pub struct Probed {
     session: Session,
-    /// Where RTT's control block is.
-    block: ScanRegion,
-    rtt: Option<Rtt>,
+    ears: Ears,
 }
 
 impl std::fmt::Debug for Probed {
@@ -213,14 +208,32 @@ impl Probed {
     fn attach_named(probe: Probe, chip: &str, erase_locked: bool) -> Result<Self> {
         let permissions = if erase_locked { Permissions::new().allow_erase_all() } else { Permissions::new() };
         let session = probe.attach(chip, permissions).map_err(|error| cause("attaching to the chip", &error))?;
-        Ok(Self { session, block: ScanRegion::Ram, rtt: None })
+        Ok(Self { session, ears: Ears::new(Some(Place::Ram)) })
     }
 
     /// Where the firmware of this image reports. What runs without its image being known is looked for in all of RAM.
-    pub fn listen_to(&mut self, image: &[u8]) {
-        let file = object::File::parse(image).ok();
-        let symbol = file.as_ref().and_then(|file| file.symbol_by_name(CONTROL_BLOCK));
-        self.block = symbol.map_or(ScanRegion::Ranges(Vec::new()), |symbol| ScanRegion::Exact(symbol.address()));
+    ///
+    /// # Errors
+    /// It is no image.
+    pub fn listen_to(&mut self, image: &[u8]) -> Result<()> {
+        self.ears = Ears::new(Place::of(image)?);
+        Ok(())
+    }
+
+    /// The live link of the firmware that runs; the chip stops for some milliseconds when it is attached to, and never again.
+    ///
+    /// # Errors
+    /// The chip does not answer, or its firmware has no live link over RTT.
+    pub fn link(mut self, place: Place) -> Result<Linked> {
+        let doing = "looking for the live link";
+        let mut ram = ram(&mut self.session, doing)?;
+        // As another debugger may have left it.
+        if ram.core.core_halted().map_err(|error| cause(doing, &error))? {
+            ram.core.run().map_err(|error| cause(doing, &error))?;
+        }
+        let link = Link::open(&mut ram, place)?;
+        drop(ram);
+        Ok(Linked { probed: self, link })
     }
 
     /// How flash is written around `region`.
@@ -313,51 +326,83 @@ impl Target for Probed {
 
     fn start(&mut self) -> Result<()> {
         let doing = "starting the firmware";
-        self.rtt = None;
-        let block = self.block.clone();
-        let mut core = self.core(doing)?;
-        // RAM outlives a reset: what an earlier firmware left there must not be taken for this one's.
-        Rtt::clear_control_block(&mut core, &block)
-            .map_err(|error| Error::Device { doing, reason: reasons(&error) })?;
-        core.reset().map_err(|error| cause(doing, &error))
+        let mut ram = ram(&mut self.session, doing)?;
+        self.ears.begin(&mut ram)?;
+        ram.core.reset().map_err(|error| cause(doing, &error))
     }
 
-    fn hear(&mut self) -> Result<Vec<(usize, Vec<u8>)>> {
-        let doing = "listening to the firmware";
-        let mut core = self.session.core(CORE).map_err(|error| cause(doing, &error))?;
-        let failed = |error: &rtt::Error| match error {
-            rtt::Error::Probe(error) => cause(doing, error),
-            other => Error::Device { doing, reason: reasons(other) },
-        };
-        let rtt = match &mut self.rtt {
-            Some(rtt) => rtt,
-            none => match Rtt::attach_region(&mut core, &self.block) {
-                Ok(rtt) => none.insert(rtt),
-                // The firmware has not come to it yet.
-                Err(
-                    rtt::Error::ControlBlockNotFound
-                    | rtt::Error::ControlBlockCorrupted(_)
-                    | rtt::Error::NoControlBlockLocation,
-                ) => return Ok(vec![]),
-                Err(error) => return Err(failed(&error)),
-            },
-        };
-        let mut heard = Vec::new();
-        let mut buffer = [0; 1024];
-        for (number, channel) in rtt.up_channels().iter_mut().enumerate() {
-            let count = channel.read(&mut core, &mut buffer).map_err(|error| failed(&error))?;
-            if let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) {
-                heard.push((number, bytes.to_vec()));
-            }
-        }
-        Ok(heard)
+    fn hear(&mut self) -> Result<Heard> {
+        self.ears.hear(&mut ram(&mut self.session, "listening to the firmware")?)
+    }
+
+    fn say(&mut self, bytes: &[u8]) -> Result<()> {
+        self.ears.say(&mut ram(&mut self.session, "asking the firmware")?, bytes)
     }
 
     fn line(&self) -> &'static str {
-        match &self.block {
-            ScanRegion::Ranges(_) => "RTT (the firmware has no symbol _SEGGER_RTT)",
-            _ => "RTT",
-        }
+        if self.ears.are_open() { "RTT" } else { "RTT (the firmware has no symbol _SEGGER_RTT)" }
+    }
+}
+
+/// Memory of a core that runs, and what it is used for.
+struct Ram<'c> {
+    core: Core<'c>,
+    doing: &'static str,
+}
+
+/// That of the chip's core.
+fn ram<'c>(session: &'c mut Session, doing: &'static str) -> Result<Ram<'c>> {
+    let core = session.core(CORE).map_err(|error| cause(doing, &error))?;
+    Ok(Ram { core, doing })
+}
+
+impl Memory for Ram<'_> {
+    fn ram(&self) -> Vec<Range<u64>> {
+        let regions = self.core.memory_regions().filter_map(|region| region.as_ram_region());
+        let mut ranges: Vec<_> = regions.filter(|region| !region.is_alias).map(|region| region.range.clone()).collect();
+        ranges.sort_by_key(|range| range.start);
+        ranges
+    }
+
+    fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<()> {
+        self.core.read(address, buffer).map_err(|error| cause(self.doing, &error))
+    }
+
+    fn read_words(&mut self, address: u64, words: &mut [u32]) -> Result<()> {
+        self.core.read_32(address, words).map_err(|error| cause(self.doing, &error))
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
+        self.core.write(address, bytes).map_err(|error| cause(self.doing, &error))
+    }
+
+    fn write_word(&mut self, address: u64, word: u32) -> Result<()> {
+        self.core.write_word_32(address, word).map_err(|error| cause(self.doing, &error))
+    }
+}
+
+/// The live link of a chip that runs.
+#[derive(Debug)]
+pub struct Linked {
+    probed: Probed,
+    link: Link,
+}
+
+impl Linked {
+    /// Takes what has come; 0 where nothing has. It does not wait.
+    ///
+    /// # Errors
+    /// The probe or the chip does not answer, or the firmware has gone and does not come back within some seconds.
+    pub fn hear(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        self.link.hear(&mut ram(&mut self.probed.session, "listening to the firmware")?, buffer)
+    }
+
+    /// Says `bytes`: now as far as there is room for them, the rest while it is heard.
+    ///
+    /// # Errors
+    /// The probe or the chip does not answer.
+    pub fn say(&mut self, bytes: &[u8]) -> Result<()> {
+        self.link.say(&mut ram(&mut self.probed.session, "telling the firmware")?, bytes)
     }
 }
 

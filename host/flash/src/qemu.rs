@@ -16,12 +16,15 @@ use tempfile::TempDir;
 
 use crate::error::{Error, Result};
 use crate::gdb::Remote;
+use crate::rtt::{Ears, Heard, Memory, Place};
 use crate::target::{ERASED, Sector, Target};
 
 /// Bytes of a sector.
 const SECTOR: u64 = 4096;
 /// Bytes of a page.
 const PAGE: u64 = 256;
+/// Where a Cortex-M has RAM (ARMv7-M Architecture Reference Manual, B3.1).
+const RAM: Range<u64> = 0x2000_0000..0x4000_0000;
 /// QEMU answers at once; a machine that is busy takes longer.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -34,6 +37,36 @@ pub struct Emulated {
     remote: Remote,
     /// Bytes of the reports that were heard.
     heard: u64,
+    ears: Ears,
+}
+
+/// Memory of a core that stands still.
+struct Halted<'r>(&'r mut Remote);
+
+impl Memory for Halted<'_> {
+    fn ram(&self) -> Vec<Range<u64>> {
+        Vec::from_iter([RAM])
+    }
+
+    fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<()> {
+        self.0.read(address, buffer)
+    }
+
+    fn read_words(&mut self, address: u64, words: &mut [u32]) -> Result<()> {
+        let mut bytes = vec![0; words.len() * 4];
+        self.0.read(address, &mut bytes)?;
+        let (bytes, _) = bytes.as_chunks();
+        words.iter_mut().zip(bytes).for_each(|(word, bytes)| *word = u32::from_le_bytes(*bytes));
+        Ok(())
+    }
+
+    fn write(&mut self, address: u64, bytes: &[u8]) -> Result<()> {
+        self.0.write(address, bytes)
+    }
+
+    fn write_word(&mut self, address: u64, word: u32) -> Result<()> {
+        self.0.write(address, &word.to_le_bytes())
+    }
 }
 
 impl Emulated {
@@ -61,7 +94,25 @@ impl Emulated {
             unreachable!("both are piped");
         };
         let remote = Remote::new(from, to, TIMEOUT);
-        Ok(Self { board: board.clone(), folder, child, remote, heard: 0 })
+        Ok(Self { board: board.clone(), folder, child, remote, heard: 0, ears: Ears::new(None) })
+    }
+
+    /// Where the firmware of this image reports, if it does so over RTT.
+    ///
+    /// # Errors
+    /// It is no image.
+    pub fn listen_to(&mut self, image: &[u8]) -> Result<()> {
+        self.ears = Ears::new(Place::of(image)?);
+        Ok(())
+    }
+
+    /// Does `act` with the memory of the firmware that runs, which stands still meanwhile.
+    ///
+    /// # Errors
+    /// `act`'s, or QEMU does not answer.
+    pub fn with_memory<T>(&mut self, act: impl FnOnce(&mut dyn Memory) -> Result<T>) -> Result<T> {
+        let done = paused(&mut self.remote, act);
+        self.explain(done)
     }
 
     /// What QEMU and the firmware wrote to stderr so far.
@@ -85,6 +136,14 @@ impl Emulated {
             _ => error,
         })
     }
+}
+
+/// Does `act` between a stop and a start of the core.
+fn paused<T>(remote: &mut Remote, act: impl FnOnce(&mut dyn Memory) -> Result<T>) -> Result<T> {
+    remote.stop()?;
+    let done = act(&mut Halted(remote));
+    remote.go()?;
+    done
 }
 
 impl Drop for Emulated {
@@ -144,11 +203,12 @@ impl Target for Emulated {
             }
             _ => {}
         }
-        let done = self.remote.monitor("system_reset").and_then(|()| self.remote.go());
+        let done = self.ears.begin(&mut Halted(&mut self.remote));
+        let done = done.and_then(|()| self.remote.monitor("system_reset")).and_then(|()| self.remote.go());
         self.explain(done)
     }
 
-    fn hear(&mut self) -> Result<Vec<(usize, Vec<u8>)>> {
+    fn hear(&mut self) -> Result<Heard> {
         // Asked before the file is read: what was written before the end is read then.
         let ended = self.child.try_wait().map_err(Error::io("watching QEMU"))?;
         let mut bytes = Vec::new();
@@ -161,12 +221,24 @@ impl Target for Emulated {
                 let reason = format!("it has ended, {status}: {}", self.stderr());
                 Err(Error::Device { doing: "running the firmware", reason })
             }
+            _ if bytes.is_empty() && self.ears.are_open() => {
+                let done = paused(&mut self.remote, |memory| self.ears.hear(memory));
+                self.explain(done)
+            }
             _ if bytes.is_empty() => Ok(vec![]),
             _ => Ok(vec![(0, bytes)]),
         }
     }
 
+    fn say(&mut self, bytes: &[u8]) -> Result<()> {
+        if !self.ears.are_open() {
+            return Ok(());
+        }
+        let done = paused(&mut self.remote, |memory| self.ears.say(memory, bytes));
+        self.explain(done)
+    }
+
     fn line(&self) -> &'static str {
-        "a file of the PC, by semihosting"
+        if self.ears.are_open() { "RTT" } else { "a file of the PC, by semihosting" }
     }
 }

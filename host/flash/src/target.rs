@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::error::Result;
+use crate::rtt::Heard;
 
 /// What flash is erased by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,7 +70,17 @@ pub trait Target {
     ///
     /// # Errors
     /// The line is cut, or the firmware has ended.
-    fn hear(&mut self) -> Result<Vec<(usize, Vec<u8>)>>;
+    fn hear(&mut self) -> Result<Heard>;
+
+    /// Says `bytes` to the firmware, over the line that it is heard on. What does not go out at once is dropped, as is everything where
+    /// there is no such line.
+    ///
+    /// # Errors
+    /// The line is cut.
+    fn say(&mut self, bytes: &[u8]) -> Result<()> {
+        let _ = bytes;
+        Ok(())
+    }
 
     /// Where [`Target::hear`] listens, for people.
     fn line(&self) -> &'static str;

@@ -177,3 +177,39 @@ fn flash_that_cannot_be_written_is_an_error_and_no_panic() {
     assert!(matches!(probed.erase(&[sector]), Err(Error::Device { doing: "erasing flash", .. })));
     assert!(matches!(probed.program(&[(0, &[1, 2, 3, 4])]), Err(Error::Device { doing: "writing flash", .. })));
 }
+
+#[test]
+fn a_chip_without_rtt_says_so_and_is_not_written_to() {
+    // All memory of the fake core is zero, and it panics where bytes are written to it.
+    for place in [Place::At(0x2000_0100), Place::Ram] {
+        let error = attach("nRF51822_xxAA").unwrap().link(place).unwrap_err();
+        assert!(matches!(error, Error::NoRtt), "{error}");
+    }
+    let mut probed = attach("nRF51822_xxAA").unwrap();
+    assert!(probed.hear().unwrap().is_empty());
+    probed.say(b"nobody hears it").unwrap();
+    assert_eq!(probed.line(), "RTT");
+}
+
+#[test]
+fn the_fake_cores_memory_is_read_as_a_chips() {
+    let mut probed = attach("nRF51822_xxAA").unwrap();
+    let mut ram = ram(&mut probed.session, "looking").unwrap();
+    // nRF51822 xxAA: 16 KiB of RAM (product specification 3.4, table 5).
+    assert_eq!(ram.ram(), Vec::from_iter([0x2000_0000..0x2000_4000]));
+    let (mut bytes, mut words) = ([0xff; 7], [u32::MAX; 3]);
+    ram.read(0x2000_0001, &mut bytes).unwrap();
+    ram.read_words(0x2000_0004, &mut words).unwrap();
+    assert_eq!((bytes, words), ([0; 7], [0; 3]));
+    ram.write_word(0x2000_0100, 0).unwrap();
+}
+
+#[test]
+fn an_image_without_rtt_is_not_listened_to() {
+    let mut probed = attach("nRF51822_xxAA").unwrap();
+    assert!(matches!(probed.listen_to(b"no image"), Err(Error::Image { .. })));
+    // This test's own executable has no RTT.
+    probed.listen_to(&std::fs::read(std::env::current_exe().unwrap()).unwrap()).unwrap();
+    assert!(probed.hear().unwrap().is_empty());
+    assert!(probed.line().contains("no symbol _SEGGER_RTT"));
+}
