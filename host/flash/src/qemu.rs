@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek, SeekFrom};
+use std::iter;
 use std::ops::Range;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -45,7 +46,7 @@ struct Halted<'r>(&'r mut Remote);
 
 impl Memory for Halted<'_> {
     fn ram(&self) -> Vec<Range<u64>> {
-        Vec::from_iter([RAM])
+        iter::once(RAM).collect()
     }
 
     fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<()> {

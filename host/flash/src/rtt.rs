@@ -1,9 +1,9 @@
 //! RTT: rings of bytes in a chip's memory, which a debug probe reads and writes while the firmware runs.
 //!
 //! A control block begins with [`ID`]; behind it are how many channels there are to the PC (up) and from it (down), and six words of
-//! each: its name, its ring, the ring's length, where the next byte is written, where the next is read, flags. Who writes owns the first of the
-//! two offsets, who reads the second; a ring is empty where they are the same, so it holds a byte less than it is long. The firmware makes
-//! the block anew whenever it starts, its ID last.
+//! each: its name, its ring, the ring's length, where the next byte is written, where the next is read, flags. Who writes owns the first
+//! of the two offsets, who reads the second; a ring is empty where they are the same, so it holds a byte less than it is long. The
+//! firmware makes the block anew whenever it starts, its ID last.
 //!
 //! Nothing here knows a probe: it works on any [`Memory`].
 
@@ -451,8 +451,8 @@ impl Link {
         Ok(Self { rtt: Some(rtt), address, unsaid: VecDeque::new(), seen: Instant::now(), start })
     }
 
-    /// Takes what has come, 0 where nothing has, and says what waits to be said. A firmware that starts anew is found again, with all that it
-    /// says from its beginning.
+    /// Takes what has come, 0 where nothing has, and says what waits to be said. A firmware that starts anew is found again, with all
+    /// that it says from its beginning.
     ///
     /// # Errors
     /// It is not found again within some seconds, or the chip does not answer.
