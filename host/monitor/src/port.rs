@@ -26,7 +26,7 @@ pub trait Port: Send {
     fn connected(&mut self) {}
 }
 
-/// A way to a board that can be opened again and again. A probe's RTT is one more of these.
+/// A way to a board that can be opened again and again. A debug probe's is one more of these, where the command line knows probes.
 pub trait Line {
     /// What people call it.
     fn name(&self) -> String;

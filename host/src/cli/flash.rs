@@ -12,6 +12,7 @@ use neji_format::Model;
 use neji_machine::Board;
 
 use super::boards::emulated;
+use super::probe::{self, ProbeArgs};
 use crate::bench::grouped;
 use crate::files::write_whole;
 use crate::fit::load::{Load, counted, estimated, period};
@@ -30,15 +31,9 @@ pub struct Args {
     /// The board: `neji boards` lists them.
     #[arg(long, value_name = "BOARD")]
     pub board: String,
-    /// The debug probe, VID:PID or VID:PID:SERIAL; needed where there are several.
-    #[arg(long, value_name = "PROBE")]
-    pub probe: Option<String>,
-    /// Clock of the debug wires; lower where the chip is not found.
-    #[arg(long, value_name = "KHZ")]
-    pub speed: Option<u32>,
-    /// The firmware's image, instead of the board's own.
-    #[arg(long, value_name = "ELF")]
-    pub firmware: Option<PathBuf>,
+    /// Which probe, and which firmware.
+    #[command(flatten)]
+    pub probe: ProbeArgs,
     /// Write the model only, for whatever firmware is on the board.
     #[arg(long, conflicts_with = "firmware")]
     pub keep_firmware: bool,
@@ -76,6 +71,9 @@ pub struct Args {
     #[arg(long)]
     pub root: Option<PathBuf>,
 }
+
+/// Bytes that the sensor of a board's twin gives while it is asked for its model.
+const TWIN_SAMPLES: usize = 64 << 20;
 
 /// A number above zero.
 pub(crate) fn positive(text: &str) -> std::result::Result<f64, String> {
@@ -127,7 +125,7 @@ pub fn run(args: Args) -> Result<()> {
     let board = Board::find_here(args.root.as_deref(), &args.board)?;
     let source = Source::read(&args.model)?.on(&board)?;
     let model = source.model()?;
-    let image = match (&args.firmware, args.keep_firmware) {
+    let image = match (&args.probe.firmware, args.keep_firmware) {
         (_, true) => None,
         (Some(path), _) => Some(path.clone()),
         (None, _) => {
@@ -150,13 +148,16 @@ pub fn run(args: Args) -> Result<()> {
     let options = Options { wait: (!args.no_wait).then(|| Duration::from_secs(args.wait)), all: args.all };
     let bar = Bar::new();
     let outcome = if board.settings.emulator.is_some() {
-        ensure!(elf.is_some(), "{} starts empty in QEMU: it needs its firmware too", board.package);
+        let elf = elf.with_context(|| format!("{} starts empty in QEMU: it needs its firmware too", board.package))?;
         let (board, parts) = (board.clone(), parts.clone());
-        guarded(
-            Duration::from_secs(args.stall),
-            move |told| write(&mut Emulated::start(&board, &[])?, &parts, options, told),
-            &mut |event| bar.show(event),
-        )
+        // A twin speaks while it watches, and ends where its sensor does.
+        let samples = vec![0; if board.settings.twin_of.is_some() { TWIN_SAMPLES } else { 0 }];
+        let work = move |told: &mut dyn FnMut(Event)| {
+            let mut emulated = Emulated::start(&board, &samples)?;
+            emulated.listen_to(&elf)?;
+            write(&mut emulated, &parts, options, told)
+        };
+        guarded(Duration::from_secs(args.stall), work, &mut |event| bar.show(event))
     } else {
         on_probe(&board, elf, parts.clone(), options, &args, &bar)
     };
@@ -174,20 +175,17 @@ fn on_probe(
     args: &Args,
     bar: &Bar,
 ) -> neji_flash::Result<Outcome> {
-    use neji_flash::probe::{self, Choice, Lister, Probed, Wanted};
-    let choice = Choice { selector: args.probe.clone(), speed_khz: args.speed, erase_locked: args.erase_locked };
+    use neji_flash::probe::{Lister, Probed, Wanted, open};
+    let choice = probe::choice(&args.probe, args.erase_locked);
     let board = board.clone();
     let work = move |told: &mut dyn FnMut(Event)| {
         let chip = board.settings.chip.clone().unwrap_or_default();
-        let instead = match board.settings.uf2_family {
-            Some(_) => "; or --uf2, which needs no probe",
-            None => "",
-        };
+        let instead = probe::instead_of_flashing(&board);
         let wanted = Wanted { board: &board.package, chip: &chip, instead };
         let lister = Lister::new();
-        let mut probed = Probed::attach(|| probe::open(&lister, &choice, instead), &wanted, choice.erase_locked)?;
+        let mut probed = Probed::attach(|| open(&lister, &choice, instead), &wanted, choice.erase_locked)?;
         if let Some(elf) = &elf {
-            probed.listen_to(elf);
+            probed.listen_to(elf)?;
         }
         write(&mut probed, &parts, options, told)
     };
@@ -203,11 +201,7 @@ fn on_probe(
     _: &Args,
     _: &Bar,
 ) -> neji_flash::Result<Outcome> {
-    let instead = if board.settings.uf2_family.is_some() { "; or --uf2, which needs no probe" } else { "" };
-    let reason = format!(
-        "this neji was built without debug probes: cargo install --path host --features probe, in neji's repository{instead}"
-    );
-    Err(neji_flash::Error::Unsupported { reason })
+    Err(neji_flash::Error::Unsupported { reason: probe::missing(probe::instead_of_flashing(board)) })
 }
 
 /// Writes a UF2 file, or copies it to a board's boot loader.

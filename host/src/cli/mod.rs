@@ -12,6 +12,7 @@ pub mod monitor;
 pub mod new;
 pub mod pack;
 pub mod pipe;
+pub mod probe;
 pub mod profile;
 pub mod quantize;
 pub mod report;

@@ -13,16 +13,24 @@ use neji_machine::Board;
 use neji_monitor::emulated::{Emulated, Input, Pace};
 use neji_monitor::{Client, Line, SerialLine, Session, Settings, terminal};
 
+use super::probe::{self, ProbeArgs};
 use crate::scenario::Scenario;
 use crate::scenario::mix::{Item, SensorStream};
 use crate::simulate::{self, Frame, Source};
 
 /// Watch a board over its live link: score against threshold, anomaly map or spectrogram, state and log, in the terminal.
+///
+/// A real board at its debug probe (--board) goes on while it is attached to; where its firmware's RTT is says --firmware, or the image
+/// that was built last, else all of RAM is searched. That needs a command that was built with debug probes: cargo install --path host
+/// --features probe. Without, there are its serial port (--serial) and boards in QEMU (--qemu).
 #[derive(Debug, ClapArgs)]
 pub struct Args {
     /// Where the board is.
     #[command(flatten)]
     pub place: Place,
+    /// Which probe a board is at, and which firmware it runs.
+    #[command(flatten)]
+    pub probe: ProbeArgs,
     /// Bits a second of a serial port; USB does not care.
     #[arg(long, default_value_t = 115_200, requires = "serial")]
     pub baud: u32,
@@ -80,14 +88,11 @@ pub struct Emulation {
     #[arg(long = "loop")]
     pub again: bool,
     /// Times as fast as sound is; of images so many of two a second.
-    #[arg(long, default_value_t = 1.0, value_parser = positive)]
-    pub speed: f64,
+    #[arg(long, value_name = "TIMES", default_value_t = 1.0, value_parser = positive)]
+    pub pace: f64,
     /// Play as fast as the board watches.
-    #[arg(long, conflicts_with = "speed")]
+    #[arg(long, conflicts_with = "pace")]
     pub unpaced: bool,
-    /// A firmware of your own for that board, instead of its own: `neji new` writes one.
-    #[arg(long, value_name = "ELF", requires = "qemu")]
-    pub firmware: Option<PathBuf>,
     /// The repository, which holds the boards; by default the one around this folder, else those that are built in.
     #[arg(long)]
     pub root: Option<PathBuf>,
@@ -106,13 +111,21 @@ const IMAGES_PER_SECOND: f64 = 2.0;
 /// # Errors
 /// No such board or port, unreadable input, a folder or file that can't be written, or no terminal to draw in.
 pub fn run(args: Args) -> anyhow::Result<()> {
+    // clap asks for no option that one which was given excludes.
+    let Place { board, qemu, .. } = &args.place;
+    let ProbeArgs { probe, speed, firmware } = &args.probe;
+    ensure!(
+        board.is_some() || (probe.is_none() && speed.is_none()),
+        "--probe and --speed are for a board at a debug probe: give --board B"
+    );
+    ensure!(
+        board.is_some() || qemu.is_some() || firmware.is_none(),
+        "--firmware is for a board at a debug probe or in QEMU: give --board B or --qemu B"
+    );
     let line: Box<dyn Line> = match &args.place {
         Place { serial: Some(path), .. } => Box::new(SerialLine { path: path.clone(), baud: args.baud }),
-        Place { qemu: Some(name), .. } => Box::new(emulated(name, &args.emulation)?),
-        Place { board: Some(name), .. } => bail!(
-            "--board {name}: this neji has no debug probe; give --serial PORT where the board has one, or --qemu {name} \
-             where QEMU has the board"
-        ),
+        Place { qemu: Some(name), .. } => Box::new(emulated(name, firmware.as_deref(), &args.emulation)?),
+        Place { board: Some(name), .. } => probed(name, &args)?,
         _ => bail!("where is the board? give --board B, --serial PORT or --qemu B"),
     };
     let settings = Settings {
@@ -131,7 +144,20 @@ pub fn run(args: Args) -> anyhow::Result<()> {
     }
 }
 
-fn emulated(name: &str, emulation: &Emulation) -> anyhow::Result<Emulated> {
+/// The line to a real board at a debug probe.
+fn probed(name: &str, args: &Args) -> anyhow::Result<Box<dyn Line>> {
+    let board = Board::find_here(args.emulation.root.as_deref(), name)?;
+    ensure!(
+        board.settings.emulator.is_none(),
+        "{name} is a board in QEMU, which has no debug probe: neji monitor MODEL.neji --qemu {name} --input DIR"
+    );
+    #[cfg(feature = "probe")]
+    return Ok(Box::new(probe::Line::to(&board, &args.probe)?));
+    #[cfg(not(feature = "probe"))]
+    bail!(probe::missing("; or --serial PORT, where the board shows one, such as /dev/ttyACM0"))
+}
+
+fn emulated(name: &str, firmware: Option<&Path>, emulation: &Emulation) -> anyhow::Result<Emulated> {
     let board = Board::find_here(emulation.root.as_deref(), name)?;
     // Before anything is built for it.
     board.emulator()?;
@@ -158,8 +184,8 @@ fn emulated(name: &str, emulation: &Emulation) -> anyhow::Result<Emulated> {
         FrontEnd::LogMel(config) => f64::from(config.sample_rate) * f64::from(config.axes) * 2.0,
         _ => frame_bytes.unwrap_or(1) as f64 * IMAGES_PER_SECOND,
     };
-    let pace = if emulation.unpaced { Pace::None } else { Pace::BytesPerSecond(rate * emulation.speed) };
-    let elf = match &emulation.firmware {
+    let pace = if emulation.unpaced { Pace::None } else { Pace::BytesPerSecond(rate * emulation.pace) };
+    let elf = match firmware {
         // QEMU runs in a folder of its own.
         Some(elf) => elf.canonicalize().with_context(|| format!("no firmware {}", elf.display()))?,
         None => {

@@ -94,9 +94,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     step("the neji command", &mut host(&["build", "--package", "neji"]))?;
     step("tests", &mut host(&["test", "--workspace"]))?;
     if args.probe {
-        let probe = ["--package", "neji-flash", "--features", "probe"];
-        step("lints of debug probes", host(&["clippy", "--all-targets"]).args(probe).args(["--", "-D", "warnings"]))?;
-        step("tests of debug probes", host(&["test"]).args(probe))?;
+        // Without training, since Burn has nothing to do with them.
+        let flash = ["--package", "neji-flash", "--features", "probe"];
+        let neji = ["--package", "neji", "--no-default-features", "--features", "probe"];
+        for probe in [flash.as_slice(), &neji] {
+            let lints = ["--", "-D", "warnings"];
+            step("lints of debug probes", host(&["clippy", "--all-targets"]).args(probe).args(lints))?;
+        }
+        step("tests of debug probes", host(&["test"]).args(flash))?;
+        step("tests of their options", host(&["test"]).args(neji).args(["--lib", "cli::probe"]))?;
     }
     eprintln!("all of it holds: {:.0} s", begin.elapsed().as_secs_f32());
     Ok(())
