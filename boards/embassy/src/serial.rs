@@ -23,7 +23,8 @@ impl Serial {
 
     /// The port's sending end: sends for ever. What does not go out is lost, as on a line that nobody listens to.
     pub async fn send(&self, mut port: impl Write) -> ! {
-        let mut bytes = [0; 64];
+        // Less than USB's longest packet: behind a full one a PC waits for another before it hands on what came.
+        let mut bytes = [0; 63];
         loop {
             let count = self.to_pc.read(&mut bytes).await;
             let _ = port.write_all(bytes.get(..count).unwrap_or_default()).await;
