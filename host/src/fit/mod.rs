@@ -115,8 +115,12 @@ pub fn room(board: &Board, model: &Model<'_>, firmware: Option<&Firmware>) -> Re
         let fewer = "link only the operators that the model needs: `neji inspect` names their features";
         rows.push(at_most("flash of the firmware", sizes.flash(), settings.flash_bytes, fewer));
         let left = settings.ram_bytes.saturating_sub(sizes.ram());
-        // A real board has a region for its stack, and the rest of RAM for nothing else.
-        let left = if settings.emulator.is_some() { left } else { left.min(settings.stack_bytes) };
+        // A real board and its twin have a region for their stack, and the rest of RAM for nothing else.
+        let left = if settings.emulator.is_some() && settings.twin_of.is_none() {
+            left
+        } else {
+            left.min(settings.stack_bytes)
+        };
         if let Some(bytes) = stack_bytes {
             let less = "less memory for the monitor, or fewer statics, leaves more of RAM to the stack";
             rows.push(at_most("stack", *bytes, left, less));
