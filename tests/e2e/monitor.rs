@@ -81,7 +81,7 @@ impl Seen {
         let pair = native_pty_system().openpty(size(rows, columns)).expect("a terminal");
         let mut command = CommandBuilder::new(binary());
         // The model has a thousand scores a second, of which nobody can see more than twenty.
-        command.args(["monitor", "--qemu", board, "--speed", "0.02", "--calibration-scores", "16", "--root"]);
+        command.args(["monitor", "--qemu", board, "--pace", "0.02", "--calibration-scores", "16", "--root"]);
         command.arg(&root);
         command.arg(root.join("shared/tests/golden/v5_listener.neji"));
         command.args(["--input".as_ref(), noise.as_os_str()]);
