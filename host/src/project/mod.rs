@@ -236,15 +236,10 @@ fn real(name: &str, board: &Board, twin: Option<&Board>, task: Task, crates: &Cr
         None => String::new(),
     };
     let commands = format!(
-        "Onto the board, by a debug probe, and a look at it while it runs, by the same probe or over its serial port:
-
-    \
-         neji flash run/model.neji --board {package} --firmware {firmware}
-{uf2}    \
-         neji monitor --board {package} --firmware {firmware}
-    \
-         neji monitor --serial PORT                         # such as /dev/ttyACM0
-{rehearsal}"
+        "Onto the board, by a debug probe, and a look at it while it runs, by the same probe or over its serial port:\n\n    \
+         neji flash run/model.neji --board {package} --firmware {firmware}\n{uf2}    \
+         neji monitor --board {package} --firmware {firmware}\n    \
+         neji monitor --serial PORT                         # such as /dev/ttyACM0\n{rehearsal}"
     );
     let logic = "The loop around the monitor is neji-embassy's `Station`.";
     let mut files = common(name, board, None, task, &commands, logic);
