@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::exception;
+pub use neji_semihosting::stack_bytes;
 
 /// SysTick counts 24 bits down.
 const PERIOD: u32 = 1 << 24;
@@ -43,24 +44,4 @@ impl Clock {
             }
         }
     }
-}
-
-/// What cortex-m-rt paints the stack with before main.
-const PAINT: u32 = 0xcccc_cccc;
-
-/// Bytes of stack that were ever used, by what is left of the paint.
-pub fn stack_bytes() -> u32 {
-    unsafe extern "C" {
-        static mut _stack_end: u32;
-        static mut _stack_start: u32;
-    }
-    let mut word = (&raw const _stack_end).cast::<u32>();
-    let top = (&raw const _stack_start).cast::<u32>();
-    // SAFETY: the linker puts both symbols word-aligned in RAM, the first below the second; the volatile reads stay
-    // between them, and what they read is initialized: painted, or used.
-    while word < top && unsafe { word.read_volatile() } == PAINT {
-        // SAFETY: `word` is below `top`, so the next word is at most one past the stack.
-        word = unsafe { word.add(1) };
-    }
-    (top.addr() - word.addr()) as u32
 }

@@ -11,13 +11,10 @@ pub mod clock;
 pub mod pc;
 pub mod uart;
 
-use core::fmt::Write as _;
-
 use cortex_m::Peripherals;
 use cortex_m::interrupt::InterruptNumber;
 use cortex_m::peripheral::NVIC;
 use cortex_m_rt::exception;
-use cortex_m_semihosting::hio;
 use embassy_executor::raw::Executor;
 use embassy_executor::{InterruptExecutor, SendSpawner, Spawner};
 use embassy_time::{Duration, Timer};
@@ -26,9 +23,10 @@ use neji_app::link::Wire;
 use neji_app::{AlarmPolarity, Cause};
 use neji_embassy::{Board, Lines, Room, Samples, Station, restart};
 use neji_engine::Isa;
+use neji_semihosting::File;
 use static_cell::StaticCell;
 
-use crate::pc::{Console, File};
+use crate::pc::{Console, console};
 
 static SAMPLES: Samples = Samples::new();
 static SENSOR: InterruptExecutor = InterruptExecutor::new();
@@ -117,12 +115,6 @@ impl OutputPin for Line {
     fn set_high(&mut self) -> Result<(), Self::Error> {
         self.set(true);
         Ok(())
-    }
-}
-
-fn console(line: core::fmt::Arguments<'_>) {
-    if let Ok(mut stderr) = hio::hstderr() {
-        let _ = writeln!(stderr, "{line}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Files of the PC, through Arm semihosting (Arm "Semihosting for AArch32 and AArch64", 2.0).
+//! Files of the PC.
 
 use core::convert::Infallible;
 
@@ -27,6 +27,12 @@ impl File {
     /// Opens a file to write to; what was in it is lost.
     pub fn write_to(name: &[u8]) -> Option<Self> {
         Self::open(name, nr::open::RW_TRUNC_BINARY)
+    }
+
+    /// Its bytes; 0 where it is a pipe.
+    pub fn length(&self) -> usize {
+        // SAFETY: SYS_FLEN touches no memory but its argument.
+        unsafe { syscall!(FLEN, self.handle) }
     }
 
     /// Reads up to `buffer.len()` bytes; returns how many, 0 at the end.
