@@ -10,6 +10,8 @@ use anyhow::{Context, Result, bail};
 use neji_machine::{Board, Bounds, Sizes};
 use serde::Deserialize;
 
+use crate::size::measured;
+
 /// Where budgets are, under the root.
 const FILE: &str = "boards/budget.toml";
 
@@ -45,10 +47,7 @@ pub(crate) fn hold(root: &Path, boards: &[Board]) -> Result<()> {
         "board", "flash", "budget", "of", "memory", "RAM", "budget", "of", "stack", "of"
     );
     for board in boards {
-        let image = board.build()?;
-        let elf = std::fs::read(&image).with_context(|| format!("reading {}", image.display()))?;
-        let sizes = Sizes::of(&elf).with_context(|| image.display().to_string())?;
-        let bounds = Bounds::of(&elf, &board.settings.target).with_context(|| image.display().to_string())?;
+        let (_, sizes, bounds) = measured(board)?;
         println!("{}", row(board, &sizes, &bounds, budgets.get(&board.package).copied())?);
     }
     Ok(())

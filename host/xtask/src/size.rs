@@ -110,6 +110,18 @@ fn runs(settings: &Settings, model: &[u8]) -> bool {
     (settings.int16 || model.plan().element == Element::I8) && (settings.pairs || !pairs)
 }
 
+/// Builds a board's image and measures it.
+///
+/// # Errors
+/// It does not build, or does not tell.
+pub(crate) fn measured(board: &Board) -> Result<(PathBuf, Sizes, Bounds)> {
+    let image = board.build()?;
+    let elf = std::fs::read(&image).with_context(|| format!("reading {}", image.display()))?;
+    let sizes = Sizes::of(&elf).with_context(|| image.display().to_string())?;
+    let bounds = Bounds::of(&elf, &board.settings.target).with_context(|| image.display().to_string())?;
+    Ok((image, sizes, bounds))
+}
+
 /// Checks a board and gives its line of the table.
 fn row(
     board: &Board,
@@ -117,10 +129,7 @@ fn row(
     samples: &[u8],
     indirect: &mut BTreeSet<String>,
 ) -> Result<String> {
-    let image: PathBuf = board.build()?;
-    let elf = std::fs::read(&image).with_context(|| format!("reading {}", image.display()))?;
-    let sizes = Sizes::of(&elf).with_context(|| image.display().to_string())?;
-    let bounds = Bounds::of(&elf, &board.settings.target).with_context(|| image.display().to_string())?;
+    let (image, sizes, bounds) = measured(board)?;
     let (package, settings) = (&board.package, &board.settings);
     if sizes.flash() > settings.flash_bytes {
         bail!("{package}: {} bytes of image, {} of flash", sizes.flash(), settings.flash_bytes);
