@@ -247,10 +247,6 @@ impl Probed {
         let algorithm = algorithms().find(|algorithm| algorithm.default).or(algorithms().next())?;
         Some(&algorithm.flash_properties)
     }
-
-    fn core(&mut self, doing: &'static str) -> Result<probe_rs::Core<'_>> {
-        self.session.core(CORE).map_err(|error| cause(doing, &error))
-    }
 }
 
 impl Target for Probed {
@@ -290,13 +286,12 @@ impl Target for Probed {
     }
 
     fn halt(&mut self) -> Result<()> {
-        let timeout = std::time::Duration::from_secs(1);
-        self.core("halting the chip")?.halt(timeout).map(drop).map_err(|error| cause("halting the chip", &error))
+        let (doing, timeout) = ("halting the chip", std::time::Duration::from_secs(1));
+        ram(&mut self.session, doing)?.core.halt(timeout).map(drop).map_err(|error| cause(doing, &error))
     }
 
     fn read(&mut self, address: u64, buffer: &mut [u8]) -> Result<()> {
-        let doing = "reading flash, which a chip that is protected refuses,";
-        self.core(doing)?.read(address, buffer).map_err(|error| cause(doing, &error))
+        ram(&mut self.session, "reading flash, which a chip that is protected refuses,")?.read(address, buffer)
     }
 
     fn erase(&mut self, sectors: &[Sector]) -> Result<()> {
@@ -344,7 +339,7 @@ impl Target for Probed {
     }
 }
 
-/// Memory of a core that runs, and what it is used for.
+/// A core and its memory, and what they are used for.
 struct Ram<'c> {
     core: Core<'c>,
     doing: &'static str,
