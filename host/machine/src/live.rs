@@ -20,7 +20,7 @@ use crate::toolchain::{QEMU, qemu_is_missing};
 /// The file that asks the firmware for its live link.
 const LIVE: &str = "live";
 const ERRORS: &str = "stderr";
-/// QEMU connects to it before anything runs.
+/// How long QEMU may take to connect its serial port, which it does before anything runs.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running board; ended where it is dropped.

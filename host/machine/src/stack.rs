@@ -56,8 +56,7 @@ impl Bounds {
         // Eight registers, with those of a floating point unit 26, and a word to align.
         let registers = if target.ends_with("hf") { 26 } else { 8 };
         interrupt += 4 * (registers + 1);
-        let tasks = image.tasks()?;
-        if let Some((station, others)) = tasks {
+        if let Some((station, others)) = image.tasks()? {
             // The executor's interrupt with its deepest task, the HAL's above it, and a fault in that.
             interrupt = 3 * interrupt + others;
             thread.bytes += station.bytes;
