@@ -59,8 +59,6 @@ fn sensor_executor(mut controller: NVIC) -> SendSpawner {
 /// What goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
-    /// Nothing.
-    None,
     /// The sensor gives nothing more.
     Silence,
     /// The sensor's driver gives up.
@@ -74,19 +72,17 @@ enum Fault {
 }
 
 impl Fault {
-    /// By the PC's file.
-    fn read() -> Self {
+    /// By the PC's file; nothing where there is none.
+    fn read() -> Option<Self> {
         let mut byte = [0];
-        if let Some(mut file) = File::read_from(b"fault.bin\0") {
-            file.read(&mut byte);
-        }
+        File::read_from(b"fault.bin\0")?.read(&mut byte);
         match byte {
-            [b'S'] => Self::Silence,
-            [b'F'] => Self::Failure,
-            [b'H'] => Self::Jump,
-            [b'P'] => Self::Panic,
-            [b'L'] => Self::Hang,
-            _ => Self::None,
+            [b'S'] => Some(Self::Silence),
+            [b'F'] => Some(Self::Failure),
+            [b'H'] => Some(Self::Jump),
+            [b'P'] => Some(Self::Panic),
+            [b'L'] => Some(Self::Hang),
+            _ => None,
         }
     }
 }
@@ -124,7 +120,7 @@ const REST: Duration = Duration::from_secs(2);
 /// The PC's samples, as a sensor's task would take them: a few each millisecond, as of sound of 8 kHz. So the core rests between them, and
 /// QEMU has time for its serial port then only. Ends QEMU at their end.
 #[embassy_executor::task]
-async fn sensor(fault: Fault) {
+async fn sensor(fault: Option<Fault>) {
     let Some(mut file) = File::read_from(b"samples.bin\0") else { pc::exit(false) };
     let half = file.length() / 2;
     let (mut block, mut taken) = ([0; 16], 0);
@@ -135,10 +131,11 @@ async fn sensor(fault: Fault) {
         if SAMPLES.waiting() > block.len() {
             continue;
         }
-        if taken >= half && fault != Fault::None {
+        if taken >= half
+            && let Some(fault) = fault
+        {
             Timer::after(REST).await;
             match fault {
-                Fault::None => {}
                 Fault::Silence => return,
                 Fault::Failure => return SAMPLES.fail(),
                 // SAFETY: it is not: the address is no code's, and the core's answer is what is asked for.
@@ -216,7 +213,7 @@ pub async fn run<I: Isa>(board: Board, core: Peripherals, wire: impl Wire, memor
     let console = Console { ends: File::read_from(b"live\0").is_none() };
     let mut station = Station::new(memory.room, board, lines, clock::feed, console, wire, start);
     let model = station.model().await;
-    let fault = if is_first { Fault::read() } else { Fault::None };
+    let fault = if is_first { Fault::read() } else { None };
     SAMPLES.begin(memory.waiting, 1);
     sensor_executor(core.NVIC).spawn(sensor(fault).expect("once"));
     station.watch(model, memory.monitor, &SAMPLES).await
